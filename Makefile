@@ -1,0 +1,64 @@
+# Each target makes its own .venv; nothing has to be activated. The stamps in
+# .venv/.stamps record which extras are installed, so that pip runs again only
+# when setup.cfg has changed.
+
+PYTHON ?= python3
+KERAS_BACKEND ?= tensorflow
+export KERAS_BACKEND
+export TF_CPP_MIN_LOG_LEVEL = 2
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+VENV := .venv
+STAMPS := $(VENV)/.stamps
+RUN := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:  # two pips must not write to one environment at once
+.PHONY: help demo test test-all bench lint format dist clean distclean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+demo: $(STAMPS)/demo ## Run examples/noisy_digits.py to the end
+	$(RUN) examples/noisy_digits.py
+
+test: $(STAMPS)/test ## Run the tests, without the slow ones
+	$(RUN) -m pytest -q
+
+test-all: $(STAMPS)/test ## Run all tests, the slow ones too
+	$(RUN) -m pytest -q -m ""
+
+bench: $(STAMPS)/test ## Run the benchmarks and print one table
+	$(RUN) -m benchmarks
+
+lint: $(STAMPS)/dev ## Check style and formatting, change nothing
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+format: $(STAMPS)/dev ## Mend what lint can mend by itself
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+dist: $(STAMPS)/dev ## Build the sdist and the wheel into dist/ and check them
+	rm -rf dist build *.egg-info
+	$(RUN) -m build
+	$(RUN) -m twine check --strict dist/*
+
+clean: ## Remove caches, build products and the demo's output
+	rm -rf dist build *.egg-info demo_output examples/demo_output
+	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## Remove the virtual environment as well
+	rm -rf $(VENV)
+
+$(STAMPS)/venv:
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "keras_calib needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0] + ": try make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	@mkdir -p $(STAMPS)
+	@touch $@
+
+$(STAMPS)/%: $(STAMPS)/venv setup.cfg
+	$(RUN) -m pip install -qq --editable '.[$*]'
+	@touch $@
