@@ -1,0 +1,40 @@
+"""Calibration for Keras: losses, streaming metrics, and callbacks that anneal them.
+
+>>> import keras_calib
+>>> loss = keras_calib.GammaCE(0.1, from_logits=True)
+>>> float(loss.gamma)
+0.1
+"""
+
+from keras_calib import callbacks, losses, metrics, ops
+from keras_calib.checks import check
+from keras_calib.losses import (
+    BinaryFocalCE,
+    FocalCE,
+    GammaBCE,
+    GammaCE,
+    LabelSmoothingCE,
+)
+from keras_calib.metrics import (
+    BrierScore,
+    CalibrationGap,
+    ExpectedCalibrationError,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BinaryFocalCE",
+    "BrierScore",
+    "CalibrationGap",
+    "ExpectedCalibrationError",
+    "FocalCE",
+    "GammaBCE",
+    "GammaCE",
+    "LabelSmoothingCE",
+    "callbacks",
+    "check",
+    "losses",
+    "metrics",
+    "ops",
+]

@@ -1,0 +1,18 @@
+"""What changes during `fit`."""
+
+from keras_calib.callbacks.adaptive_gamma import AdaptiveGamma
+from keras_calib.callbacks.gamma_scheduler import (
+    GammaScheduler,
+    HyperparameterScheduler,
+)
+from keras_calib.callbacks.ramps import Ramp, cosine, exponential, linear
+
+__all__ = [
+    "AdaptiveGamma",
+    "GammaScheduler",
+    "HyperparameterScheduler",
+    "Ramp",
+    "cosine",
+    "exponential",
+    "linear",
+]

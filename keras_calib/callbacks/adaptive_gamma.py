@@ -1,0 +1,84 @@
+"""Gamma steered by the calibration of held-out data."""
+
+from __future__ import annotations
+
+import warnings
+
+import keras
+
+from keras_calib.callbacks.linked import linked_hyperparameters
+from keras_calib.config import in_range
+
+
+class AdaptiveGamma(keras.callbacks.Callback):
+    """Moves gamma against the gap between confidence and accuracy.
+
+    After each validation:
+
+    ```
+    gamma <- clip(gamma - rate * gap, 0, max_gamma)   where |gap| >= dead_band
+    ```
+
+    with gap = mean confidence - accuracy on held-out data. Gamma-cross-entropy
+    sharpens, so an overconfident model wants less of it and an underconfident one
+    more. It cannot cure overconfidence that is there at gamma = 0 (calibrate
+    after training for that), and it needs clean validation labels: against noisy
+    ones a good model looks overconfident.
+
+    Args:
+        rate: change of gamma for a gap of 1, above 0.
+        max_gamma: the largest gamma, in [0, 1].
+        dead_band: the largest gap that is left alone, in [0, 1].
+        monitor: the log that holds the gap.
+
+    Raises:
+        ValueError: for arguments out of range; in `fit`, where no loss has a gamma
+            and where validation ran without the gap.
+
+    Example:
+
+    ```python
+    loss = GammaCE(0.0, from_logits=True)
+    gap = CalibrationGap(from_logits=True)
+    model.compile("adam", loss=loss, metrics=[gap, loss.gamma])
+    model.fit(x, y, validation_data=clean, callbacks=[AdaptiveGamma()])
+    ```
+    """
+
+    def __init__(
+        self,
+        rate: float = 0.1,
+        max_gamma: float = 1.0,
+        dead_band: float = 0.005,
+        monitor: str = "val_calibration_gap",
+    ) -> None:
+        super().__init__()
+        self.rate = in_range("rate", rate, 0.0, float("inf"))
+        self.max_gamma = in_range("max_gamma", max_gamma, 0.0, 1.0)
+        self.dead_band = in_range("dead_band", dead_band, 0.0, 1.0)
+        self.monitor = monitor
+
+    def set_model(self, model: keras.Model) -> None:
+        """Links the model's losses and metrics, before a step is compiled."""
+        super().set_model(model)
+        linked_hyperparameters(model, "gamma")
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Moves gamma for the next epoch."""
+        logs = logs or {}
+        if self.monitor not in logs:
+            hint = (
+                f"AdaptiveGamma reads {self.monitor!r}, which is not among the logs "
+                f"({', '.join(logs)}): compile with metrics=[CalibrationGap(...)] "
+                "and give fit validation_data"
+            )
+            if any(name.startswith("val_") for name in logs):
+                raise ValueError(hint)
+            warnings.warn(hint, stacklevel=2)
+            return
+        gap = float(logs[self.monitor])
+        if abs(gap) < self.dead_band:
+            return
+        for gamma in linked_hyperparameters(self.model, "gamma"):
+            moved = float(gamma) - self.rate * gap
+            gamma.assign(min(max(moved, 0.0), self.max_gamma))

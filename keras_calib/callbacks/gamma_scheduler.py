@@ -1,0 +1,145 @@
+"""Annealing gamma, or any hyperparameter of a loss, during `fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+
+from keras_calib.callbacks.linked import linked_hyperparameters
+from keras_calib.callbacks.ramps import Ramp
+from keras_calib.config import one_of
+
+Schedule = (
+    Ramp | keras.optimizers.schedules.LearningRateSchedule | Callable[[int], float]
+)
+
+
+class HyperparameterScheduler(keras.callbacks.Callback):
+    """Sets a hyperparameter of the model's losses from a schedule.
+
+    The step of a run is epoch * steps_per_epoch + batch: a schedule is a function
+    of the position in the run, so that `BackupAndRestore` resumes it where it was.
+    With `steps_per_execution` it moves once an execution.
+
+    Args:
+        hyperparameter: its name, such as `"gamma"`: that of the attribute of the
+            loss.
+        schedule: a `Ramp` (`linear`, `cosine`, `exponential`) over the run's own
+            length, a Keras `LearningRateSchedule`, or a function of the epoch or
+            step, counted from 0.
+        unit: `"epoch"` or `"step"`: how often it moves, and what the schedule is a
+            function of.
+
+    Raises:
+        ValueError: for an unknown unit or a schedule that cannot be called; in
+            `fit`, where no loss has the hyperparameter, where a value is out of its
+            range, and where steps must be counted but the data does not tell how
+            many an epoch has.
+    """
+
+    def __init__(
+        self, hyperparameter: str, schedule: Schedule, unit: str = "epoch"
+    ) -> None:
+        super().__init__()
+        if not callable(schedule):
+            raise ValueError(
+                "`schedule` must be linear(...), cosine(...), exponential(...), a "
+                "keras LearningRateSchedule or a function of the "
+                f"{unit}. Received: {schedule!r}"
+            )
+        self.hyperparameter = hyperparameter
+        self.schedule = schedule
+        self.unit = one_of("unit", unit, ("epoch", "step"))
+
+    def set_model(self, model: keras.Model) -> None:
+        """Links the model's losses and metrics, before a step is compiled."""
+        super().set_model(model)
+        linked_hyperparameters(model, self.hyperparameter)
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Starts counting."""
+        self._next_step = None
+        self._in_first_step = True
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Moves to the epoch's value."""
+        if self.unit == "epoch":
+            self._set(epoch, last=self.params["epochs"] - 1)
+            return
+        steps = self.params.get("steps")
+        if steps is not None:
+            self._first_step = epoch * steps
+        elif epoch == 0 or self._next_step is not None:
+            self._first_step = self._next_step or 0
+        else:
+            raise ValueError(
+                "To resume a schedule by steps at epoch "
+                f"{epoch} the steps of an epoch must be known: pass "
+                "steps_per_epoch to fit, or use unit='epoch'"
+            )
+
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        """Moves to the step's value."""
+        if self.unit == "step":
+            self._set(self._first_step + batch, last=self._last_step())
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Counts the steps done."""
+        if self._in_first_step:
+            # A loaded model makes its metrics only now: show the value there too.
+            linked_hyperparameters(self.model, self.hyperparameter)
+            self._in_first_step = False
+        if self.unit == "step":
+            self._next_step = self._first_step + batch + 1
+
+    def _last_step(self) -> int | None:
+        """Returns the first step of the run's last execution, if it is known."""
+        steps = self.params.get("steps")
+        if steps is None:
+            return None
+        per_execution = self.model.steps_per_execution
+        in_epoch = (steps - 1) // per_execution * per_execution
+        return (self.params["epochs"] - 1) * steps + in_epoch
+
+    def _set(self, position: int, last: int | None) -> None:
+        if not isinstance(self.schedule, Ramp):
+            value = self.schedule(position)
+        elif last is None:
+            raise ValueError(
+                "A schedule over the run's length needs the steps of an epoch: "
+                "pass steps_per_epoch to fit, or use unit='epoch'"
+            )
+        else:
+            value = self.schedule(position / last if last else 1.0)
+        # On JAX `self.model` brings the trainer's state back into the variables.
+        for parameter in linked_hyperparameters(self.model, self.hyperparameter):
+            parameter.assign(float(value))
+
+
+class GammaScheduler(HyperparameterScheduler):
+    """Anneals the gamma of the model's losses during `fit`, with no new trace.
+
+    Args:
+        schedule: `linear`, `cosine` or `exponential` over the run's own length, a
+            Keras `LearningRateSchedule`, or a function of the epoch or step,
+            counted from 0.
+        unit: `"epoch"` or `"step"`.
+
+    Raises:
+        ValueError: as `HyperparameterScheduler`.
+
+    Example:
+
+    ```python
+    loss = GammaCE(0.0, from_logits=True)
+    model.compile("adam", loss=loss, metrics=["accuracy", loss.gamma])
+    model.fit(x, y, epochs=10, callbacks=[GammaScheduler(linear(0.0, 0.5))])
+    ```
+
+    Watch something that does not move with gamma (accuracy, NLL, Brier score): a
+    `val_loss` of one gamma cannot be compared with that of another.
+    """
+
+    def __init__(self, schedule: Schedule, unit: str = "epoch") -> None:
+        super().__init__("gamma", schedule, unit)

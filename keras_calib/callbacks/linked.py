@@ -1,0 +1,66 @@
+"""Finding the hyperparameters of a model's losses."""
+
+from __future__ import annotations
+
+import keras
+
+from keras_calib.losses.base import CalibrationLoss
+from keras_calib.losses.hyperparameter import Hyperparameter
+
+
+def linked_hyperparameters(model: keras.Model, name: str) -> list[Hyperparameter]:
+    """Returns every hyperparameter `name` of the model that must move.
+
+    `load_model` and `clone_model` make a new loss and a new metric, two objects
+    where there was one. They are paired here, by name and order: the metric takes
+    the value of the loss, and on JAX, where only the metric's variable is part of
+    the compiled step's state, its place too.
+
+    Args:
+        model: a compiled model.
+        name: name of the hyperparameter, such as `"gamma"`.
+
+    Raises:
+        ValueError: where no loss has it; on JAX also where it is not in
+            `compile(metrics=[...])`, since it would be baked into the step.
+    """
+    losses = [
+        loss
+        for loss in keras.tree.flatten(model.loss)
+        if isinstance(loss, CalibrationLoss) and name in loss.hyperparameters
+    ]
+    if not losses:
+        raise ValueError(
+            f"No loss of the model has a hyperparameter {name!r}. Received: "
+            f"loss={model.loss!r}; compile with one that has, such as "
+            "loss=GammaCE(0.1)"
+        )
+    held = [loss.hyperparameters[name] for loss in losses]
+    shown = [m for m in _shown(model) if m.name == name]
+    copies = [m for m in shown if not _among(m, held)]
+    unshown = [loss for loss in losses if not _among(getattr(loss, name), shown)]
+    for loss, copy in zip(unshown, copies, strict=False):
+        copy.assign(float(getattr(loss, name)))
+    if keras.backend.backend() != "jax":
+        return held + copies
+    if len(copies) < len(unshown):
+        raise ValueError(
+            f"On JAX a compiled step sees `{name}` change only where it is among "
+            f"the metrics: model.compile(loss=loss, metrics=[loss.{name}])"
+        )
+    for loss, copy in zip(unshown, copies, strict=False):
+        setattr(loss, name, copy)
+        # A step compiled before would go on with the value baked in.
+        model.train_function = model.test_function = None
+    return [loss.hyperparameters[name] for loss in losses]
+
+
+def _shown(model: keras.Model) -> list[Hyperparameter]:
+    """Returns the hyperparameters among the model's metrics, each once."""
+    nested = [getattr(m, "metrics", None) or [m] for m in model.metrics]
+    found = [m for group in nested for m in group if isinstance(m, Hyperparameter)]
+    return list({id(m): m for m in found}.values())
+
+
+def _among(item: Hyperparameter, group: list[Hyperparameter]) -> bool:
+    return any(item is other for other in group)

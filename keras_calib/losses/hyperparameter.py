@@ -1,0 +1,92 @@
+"""A number of a loss that moves while the model trains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_calib.config import in_range
+
+
+@keras.saving.register_keras_serializable(package="keras_calib")
+class Hyperparameter(keras.metrics.Metric):
+    """A scalar that a compiled training step reads and a callback may change.
+
+    It is a metric so that `metrics=[loss.gamma]` shows it in the progress bar,
+    History and TensorBoard, and makes it part of the trainer's state, without
+    which JAX would bake its first value into the compiled step.
+
+    Args:
+        value: the initial value.
+        low: the smallest value allowed.
+        high: the largest value allowed.
+        name: the name in the logs.
+        dtype: `"float64"` keeps all digits; anything else is float32.
+
+    Raises:
+        ValueError: for a value outside `[low, high]`, here and in `assign`.
+
+    Example:
+
+    >>> gamma = keras_calib.losses.Hyperparameter(0.1, high=1.0, name="gamma")
+    >>> gamma.assign(0.3)
+    >>> float(gamma)
+    0.3
+    """
+
+    def __init__(
+        self,
+        value: float,
+        low: float = 0.0,
+        high: float = float("inf"),
+        name: str = "hyperparameter",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self.low, self.high = float(low), float(high)
+        self.variable = keras.Variable(
+            in_range(name, value, low, high),
+            dtype="float64" if self.dtype == "float64" else "float32",
+            trainable=False,
+            autocast=False,
+            aggregation="only_first_replica",
+            name=name,
+        )
+
+    def assign(self, value: float) -> None:
+        """Sets the value, without a new trace of a compiled step."""
+        self.variable.assign(in_range(self.name, value, self.low, self.high))
+
+    def tensor(self, dtype: str) -> Any:
+        """Returns the value as a scalar tensor."""
+        return ops.cast(self.variable, dtype)
+
+    def update_state(self, *args: Any, **kwargs: Any) -> None:
+        """Does nothing: the value does not depend on the data."""
+
+    def reset_state(self) -> None:
+        """Does nothing: the value outlives an epoch."""
+
+    def result(self) -> Any:
+        """Returns the value, in a buffer of its own (JAX donates the variable's)."""
+        return ops.add(self.variable, 0.0)
+
+    def __float__(self) -> float:
+        # The shortest text of the stored number: 0.1 comes back as 0.1.
+        return float(str(ops.convert_to_numpy(self.variable.value)[()]))
+
+    @property
+    def config(self) -> float:
+        """The value, as the owner's `get_config` gives it."""
+        return float(self)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments with the current value."""
+        return {
+            **super().get_config(),
+            "value": float(self),
+            "low": self.low,
+            "high": self.high,
+        }

@@ -1,0 +1,48 @@
+"""Gamma-cross-entropy: between cross-entropy (gamma 0) and 1 - p (gamma 1).
+
+    l(p) = -log(gamma + (1 - gamma) p) / (1 - gamma)
+    W(p) = p / (gamma + (1 - gamma) p)
+
+Ji et al., "Tailoring Language Generation Models under Total Variation Distance",
+ICLR 2023, arXiv 2302.13344, give the weight and its floor; the value follows by
+integration.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops
+
+from keras_calib.ops.floats import tiny
+
+
+def gamma_value(log_p: Any, p: Any, q: Any, gamma: Any, floor: float = 0.0) -> Any:
+    """Computes -log(gamma + (1 - gamma) p) / (1 - gamma), exact for all of [0, 1].
+
+    With u = gamma + (1 - gamma) p the loss is log1p((1 - gamma) q / u) / (1 - gamma):
+    no sum in it cancels, and at gamma = 1 it is q.
+
+    With a floor b the weight is max(b, W), and below
+    p_b = b gamma / (1 - b (1 - gamma)) the loss goes on as
+    l(p_b) - b log(p / p_b).
+    """
+    slope = 1.0 - gamma
+    odds = q / (gamma + slope * p)
+    # log1p(x) / x is 1 long before x underflows.
+    x = ops.maximum(slope * odds, tiny(p) ** 0.75)
+    # At gamma = 0 the loss goes on below the smallest p.
+    loss = ops.where(gamma > 0.0, odds * (ops.log1p(x) / x), -log_p)
+    if not floor:
+        return loss
+    scale = ops.maximum(1.0 - floor + floor * gamma, tiny(p))
+    p_b = ops.maximum(floor * gamma / scale, tiny(p))
+    log_p_b = ops.log(p_b)
+    knee = gamma_value(log_p_b, p_b, (1.0 - floor) / scale, gamma)
+    return ops.where(log_p < log_p_b, knee + floor * (log_p_b - log_p), loss)
+
+
+def gamma_weight(log_p: Any, p: Any, q: Any, gamma: Any, floor: float = 0.0) -> Any:
+    """Computes max(floor, p / (gamma + (1 - gamma) p)), in [0, 1]."""
+    weight = p / (gamma + (1.0 - gamma) * p)
+    return ops.maximum(weight, floor) if floor else weight
