@@ -83,7 +83,9 @@ def _probabilities(positive, negative, p, value, weight):
         q = ops.maximum(1.0 - p, tiny(p))
         p = ops.maximum(p, tiny(p))
         of_positive = (ops.log(p), p, ops.maximum(1.0 - p, 0.0))
-        of_negative = (ops.log1p(-ops.minimum(p, 1.0 - tiny(p))), q, p)
+        # 1 - p is exact for p >= 1/2, and log1p for what is below.
+        log_q = ops.where(p < 0.5, ops.log1p(-ops.minimum(p, 0.5)), ops.log(q))
+        of_negative = (log_q, q, p)
         loss = positive * value(*of_positive) + negative * value(*of_negative)
 
         def backward(upstream):

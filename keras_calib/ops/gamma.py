@@ -39,7 +39,8 @@ def gamma_value(log_p: Any, p: Any, q: Any, gamma: Any, floor: float = 0.0) -> A
     p_b = ops.maximum(floor * gamma / scale, tiny(p))
     log_p_b = ops.log(p_b)
     knee = gamma_value(log_p_b, p_b, (1.0 - floor) / scale, gamma)
-    return ops.where(log_p < log_p_b, knee + floor * (log_p_b - log_p), loss)
+    below = ops.logical_and(log_p < log_p_b, gamma > 0.0)
+    return ops.where(below, knee + floor * (log_p_b - log_p), loss)
 
 
 def gamma_weight(log_p: Any, p: Any, q: Any, gamma: Any, floor: float = 0.0) -> Any:

@@ -1,0 +1,339 @@
+"""What is true of every loss over K classes: one table, one set of checks."""
+
+import copy
+import pickle
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_calib import losses
+from tests.losses.table import BINARY, TRUE_CLASS
+from tests.losses.tools import per_sample, value_and_gradient
+
+K = 5
+RNG = np.random.default_rng(7)
+LOGITS = RNG.normal(0, 3, (24, K))
+LABELS = RNG.integers(0, K, 24)
+WEIGHTS = RNG.random(24)
+
+every_loss = pytest.mark.parametrize("name", TRUE_CLASS)
+every_binary_loss = pytest.mark.parametrize("name", BINARY)
+
+
+def softmax(z):
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def make(name, /, **kwargs):
+    return TRUE_CLASS[name](**{"from_logits": True, "dtype": "float64", **kwargs})
+
+
+@every_loss
+def test_one_value_a_sample(name):
+    assert per_sample(make(name), LABELS, LOGITS).shape == (24,)
+    deep = LOGITS.reshape(2, 3, 4, K)
+    assert per_sample(make(name), LABELS.reshape(2, 3, 4), deep).shape == (2, 3, 4)
+
+
+@every_loss
+@pytest.mark.parametrize("from_logits", [True, False])
+@pytest.mark.parametrize("rank", [2, 3])
+def test_label_formats_agree(name, rank, from_logits):
+    """Integers, a column of them, floats and one-hot: the same values and gradients."""
+    leading = (24,) if rank == 2 else (4, 6)
+    y_pred = (LOGITS if from_logits else softmax(LOGITS)).reshape(*leading, K)
+    y = LABELS.reshape(leading)
+    formats = [y, y[..., None], y.astype("float32"), np.eye(K)[y]]
+    loss = make(name, from_logits=from_logits, reduction=None)
+    values, gradients = zip(
+        *(value_and_gradient(loss, f, y_pred, "float64") for f in formats), strict=True
+    )
+    for value, gradient in zip(values[1:], gradients[1:], strict=True):
+        np.testing.assert_allclose(value, values[0], rtol=1e-13)
+        np.testing.assert_allclose(gradient, gradients[0], rtol=1e-11, atol=1e-15)
+
+
+@every_loss
+def test_soft_targets_are_linear(name):
+    """L(t) = sum_i t_i L(i)."""
+    targets = softmax(RNG.normal(size=(24, K)))
+    loss = make(name, reduction=None)
+    each = [per_sample(loss, np.full(24, i), LOGITS) for i in range(K)]
+    np.testing.assert_allclose(
+        per_sample(loss, targets, LOGITS),
+        np.sum(targets * np.stack(each, axis=-1), axis=-1),
+        rtol=1e-13,
+    )
+
+
+@every_loss
+def test_probabilities_agree_with_logits(name):
+    np.testing.assert_allclose(
+        per_sample(make(name, from_logits=False), LABELS, softmax(LOGITS)),
+        per_sample(make(name), LABELS, LOGITS),
+        rtol=1e-11,
+    )
+
+
+@every_loss
+@pytest.mark.parametrize("soft", [False, True])
+def test_gradient_is_that_of_finite_differences(name, soft):
+    loss = make(name, reduction="sum")
+    y = softmax(RNG.normal(size=(24, K))) if soft else LABELS
+    _, gradient = value_and_gradient(loss, y, LOGITS, "float64")
+    if "stop_gradient" in name:
+        loss = make(name.replace("_stop_gradient", ""), reduction="sum")
+    step = 1e-5
+    for j in range(K):
+        shift = step * np.eye(K)[j]
+        up = per_sample(loss, y, LOGITS + shift)
+        down = per_sample(loss, y, LOGITS - shift)
+        np.testing.assert_allclose(
+            gradient[:, j], (up - down) / (2 * step), rtol=1e-7, atol=1e-9
+        )
+
+
+@every_loss
+def test_weight_is_the_derivative_of_value(name):
+    """W = -dl/dlog p, by autodiff of the value where its branches are smooth."""
+    loss = make(name)
+    log_p = tf.constant(np.log([1e-6, 1e-3, 0.05, 0.2, 0.41, 0.7, 0.9, 0.99, 0.9999]))
+    with tf.GradientTape() as tape:
+        tape.watch(log_p)
+        value = loss.value(log_p, tf.exp(log_p), -tf.math.expm1(log_p))
+    expected = loss.weight(log_p, tf.exp(log_p), -tf.math.expm1(log_p))
+    np.testing.assert_allclose(-tape.gradient(value, log_p), expected, rtol=1e-10)
+
+
+@every_loss
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_finite_at_extreme_logits(name, dtype, soft):
+    z = np.zeros((K + 3, K))
+    z[:K] = 1e4 * np.eye(K)
+    z[K], z[K + 1, 0], z[K + 2] = -1e4, -1e4, [1e4, 1e4, -1e4, 0.0, 88.0]
+    for label in range(K):
+        y = np.full(len(z), label)
+        y = np.eye(K)[y] if soft else y
+        loss = make(name, dtype=dtype, reduction=None)
+        value, gradient = value_and_gradient(loss, y, z, dtype)
+        assert np.isfinite(value).all()
+        assert np.isfinite(gradient).all()
+
+
+@every_loss
+def test_ignore_class_drops_samples(name):
+    labels = np.where(np.arange(24) % 3 == 0, 255, LABELS)
+    kept = labels != 255
+    loss = make(name, ignore_class=255)
+    value, gradient = value_and_gradient(loss, labels, LOGITS, "float64")
+    alone, of_kept = value_and_gradient(
+        make(name), labels[kept], LOGITS[kept], "float64"
+    )
+    assert float(value) == pytest.approx(float(alone), rel=1e-14)
+    np.testing.assert_allclose(gradient[kept], of_kept, rtol=1e-13)
+    assert not gradient[~kept].any()
+    with pytest.raises(ValueError, match="`ignore_class` needs integer labels"):
+        loss(np.eye(K)[LABELS], LOGITS)
+
+
+@every_loss
+def test_weights_and_masks(name):
+    each = per_sample(make(name), LABELS, LOGITS)
+    y, z = tf.constant(LABELS), tf.constant(LOGITS)
+    weighted = make(name)(y, z, sample_weight=tf.constant(WEIGHTS))
+    assert float(weighted) == pytest.approx((each * WEIGHTS).mean(), rel=1e-13)
+    mask = np.arange(24) % 4 != 0
+    z._keras_mask = tf.constant(mask)
+    assert float(make(name)(y, z)) == pytest.approx(each[mask].mean(), rel=1e-13)
+
+
+@every_loss
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_graph_and_xla_agree_with_eager(name, jit_compile):
+    loss = make(name, dtype="float32", reduction=None)
+    eager = value_and_gradient(loss, LABELS, LOGITS, "float32")
+
+    @tf.function(jit_compile=jit_compile)
+    def step(y, z):
+        with tf.GradientTape() as tape:
+            tape.watch(z)
+            value = loss(y, z)
+        return value, tape.gradient(value, z)
+
+    got = step(tf.constant(LABELS), tf.constant(LOGITS, "float32"))
+    for a, b in zip(got, eager, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-7)
+
+
+@every_loss
+def test_unknown_batch_size(name):
+    loss = make(name, dtype="float32")
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, None], tf.int32),
+            tf.TensorSpec([None, None, K], tf.float32),
+        ]
+    )
+    def call(y, z):
+        return loss(y, z)
+
+    z = LOGITS.astype("float32").reshape(4, 6, K)
+    y = LABELS.reshape(4, 6)
+    assert float(call(y.astype("int32"), z)) == pytest.approx(float(loss(y, z)))
+
+
+@every_loss
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_config_round_trip(name, dtype):
+    loss = make(name, dtype=dtype, reduction="sum", name="mine")
+    expected = float(loss(LABELS, LOGITS))
+    config = loss.get_config()
+    assert config["dtype"] == dtype
+    again = [
+        type(loss).from_config(config),
+        keras.saving.deserialize_keras_object(
+            keras.saving.serialize_keras_object(loss)
+        ),
+        pickle.loads(pickle.dumps(loss)),
+        copy.deepcopy(loss),
+    ]
+    for other in again:
+        assert type(other) is type(loss)
+        assert other.get_config() == config
+        assert float(other(LABELS, LOGITS)) == expected
+
+
+@every_loss
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_trains_from_logits(name, policy):
+    model = small_model(K, dtype=policy)
+    loss = TRUE_CLASS[name](from_logits=True)
+    model.compile(keras.optimizers.Adam(0.05), loss, run_eagerly=True)
+    x = np.eye(K, dtype="float32")[np.arange(60) % K]
+    history = model.fit(x, np.arange(60) % K, epochs=6, verbose=0, shuffle=False)
+    losses_seen = history.history["loss"]
+    assert np.isfinite(losses_seen).all()
+    assert losses_seen[-1] < losses_seen[0]
+
+
+@every_loss
+def test_saved_model_gives_the_same_loss(name, tmp_path):
+    model = small_model(K)
+    model.compile("sgd", TRUE_CLASS[name](from_logits=True))
+    x = RNG.normal(size=(10, K)).astype("float32")
+    expected = model.evaluate(x, LABELS[:10], verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.loss.get_config() == model.loss.get_config()
+    assert loaded.evaluate(x, LABELS[:10], verbose=0) == expected
+
+
+@every_loss
+@pytest.mark.parametrize(
+    ("y_true", "y_pred", "match"),
+    [
+        (np.zeros((4, 2)), np.zeros((4, K)), r"y_true.shape=\(4, 2\)"),
+        (np.zeros((4, K, 1)), np.zeros((4, K)), r"y_pred.shape=\(4, 5\)"),
+        (np.zeros(4), np.zeros((4, 1)), "num_classes >= 2"),
+    ],
+)
+def test_bad_shapes(name, y_true, y_pred, match):
+    with pytest.raises(ValueError, match=match):
+        make(name)(y_true, y_pred)
+
+
+def test_half_precision_losses_refuse_labels_they_cannot_hold():
+    z = np.zeros((2, 300))
+    with pytest.raises(ValueError, match="dtype 'bfloat16' holds class labels only"):
+        losses.GammaCE(0.1, dtype="bfloat16")([257, 3], z)
+
+
+# Independent labels.
+
+
+def make_binary(name, /, **kwargs):
+    return BINARY[name](**{"from_logits": True, "dtype": "float64", **kwargs})
+
+
+TARGETS = (RNG.random((24, K)) > 0.5).astype("float64")
+TARGETS[:6] = RNG.random((6, K))
+
+
+@every_binary_loss
+def test_binary_one_value_a_sample(name):
+    assert per_sample(make_binary(name), TARGETS, LOGITS).shape == (24,)
+    column = make_binary(name)
+    np.testing.assert_allclose(
+        per_sample(column, TARGETS[:, 0], LOGITS[:, :1]),
+        per_sample(column, TARGETS[:, :1], LOGITS[:, :1]),
+    )
+
+
+@every_binary_loss
+def test_binary_probabilities_agree_with_logits(name):
+    p = 1 / (1 + np.exp(-LOGITS))
+    np.testing.assert_allclose(
+        per_sample(make_binary(name, from_logits=False), TARGETS, p),
+        per_sample(make_binary(name), TARGETS, LOGITS),
+        rtol=1e-11,
+    )
+
+
+@every_binary_loss
+@pytest.mark.parametrize("from_logits", [True, False])
+def test_binary_gradient_is_that_of_finite_differences(name, from_logits):
+    loss = make_binary(name, reduction="sum", from_logits=from_logits)
+    x = LOGITS if from_logits else 1 / (1 + np.exp(-LOGITS))
+    _, gradient = value_and_gradient(loss, TARGETS, x, "float64")
+    step = 1e-6
+    for j in range(K):
+        shift = step * np.eye(K)[j]
+        up = per_sample(loss, TARGETS, x + shift)
+        down = per_sample(loss, TARGETS, x - shift)
+        np.testing.assert_allclose(
+            gradient[:, j], (up - down) / (2 * step), rtol=2e-5, atol=1e-7
+        )
+
+
+@every_binary_loss
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_binary_finite_at_extreme_logits(name, dtype):
+    z = np.array([[1e4], [-1e4], [0.0], [88.0], [-104.0]])
+    for y in (0.0, 0.3, 1.0):
+        loss = make_binary(name, dtype=dtype, reduction=None)
+        value, gradient = value_and_gradient(loss, np.full_like(z, y), z, dtype)
+        assert np.isfinite(value).all()
+        assert np.isfinite(gradient).all()
+
+
+@every_binary_loss
+def test_binary_config_round_trip(name):
+    loss = make_binary(name, reduction="sum", name="mine")
+    other = pickle.loads(pickle.dumps(loss))
+    assert other.get_config() == loss.get_config()
+    assert float(other(TARGETS, LOGITS)) == float(loss(TARGETS, LOGITS))
+
+
+@every_binary_loss
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_binary_graph_and_xla_agree_with_eager(name, jit_compile):
+    loss = make_binary(name, reduction=None)
+    compiled = tf.function(loss, jit_compile=jit_compile)
+    np.testing.assert_allclose(
+        compiled(TARGETS, LOGITS), loss(TARGETS, LOGITS), rtol=1e-12
+    )
+
+
+def small_model(num_classes, dtype=None):
+    keras.utils.set_random_seed(1)
+    return keras.Sequential(
+        [
+            keras.Input((num_classes,)),
+            keras.layers.Dense(num_classes, dtype=dtype),
+        ]
+    )
