@@ -6,7 +6,7 @@
 0.1
 """
 
-from keras_calib import callbacks, losses, metrics, ops
+from keras_calib import callbacks, losses, metrics, ops, viz
 from keras_calib.checks import check
 from keras_calib.losses import (
     BinaryFocalCE,
@@ -37,4 +37,5 @@ __all__ = [
     "losses",
     "metrics",
     "ops",
+    "viz",
 ]

@@ -100,11 +100,12 @@ class BinnedMetric(CalibrationMetric):
                 f"`num_bins` must be a whole number >= 1. Received: {num_bins!r}"
             )
         self.num_bins = num_bins
-        self._sums = CompensatedSum(self, (num_bins, 3))
+        self._sums = CompensatedSum(self, (num_bins, 4))
 
     def accumulate(self, batch: Predictions) -> None:
-        """Adds weight, confidence and hits to the bins."""
-        columns = batch.weighted(batch.confidence, batch.hit)
+        """Adds weight, confidence, hits and squared error to the bins."""
+        error = ops.square(batch.confidence - batch.hit)
+        columns = batch.weighted(batch.confidence, batch.hit, error)
         index = bin_index(batch.confidence, self.num_bins)
         self._sums.add(bin_sums(index, columns, self.num_bins))
 
@@ -114,7 +115,7 @@ class BinnedMetric(CalibrationMetric):
 
     def bins(self) -> tuple[Any, Any, Any]:
         """Returns weight, sum of confidence and sum of hits of each bin."""
-        return tuple(ops.unstack(self._sums.tensor(), 3, axis=-1))
+        return tuple(ops.unstack(self._sums.tensor(), 4, axis=-1)[:3])
 
 
 def _column_sums(columns: Any) -> Any:
