@@ -1,0 +1,224 @@
+"""Gamma moves as the schedule says, with one trace, and comes back."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_calib import GammaCE
+from keras_calib.callbacks import (
+    GammaScheduler,
+    HyperparameterScheduler,
+    cosine,
+    exponential,
+    linear,
+)
+from tests.callbacks.tools import CountingGammaCE, Tape, X, Y, compiled
+
+
+def fit(model, *callbacks, **kwargs):
+    kwargs = {"batch_size": 10, "verbose": 0, **kwargs}
+    return model.fit(X, Y, callbacks=list(callbacks), **kwargs).history
+
+
+def test_each_epoch_has_its_gamma():
+    history = fit(compiled(), GammaScheduler(linear(0.0, 0.5)), epochs=5)
+    np.testing.assert_allclose(history["gamma"], [0, 0.125, 0.25, 0.375, 0.5])
+
+
+def test_each_step_has_its_gamma():
+    tape = Tape()
+    fit(compiled(), GammaScheduler(linear(0.0, 0.5), unit="step"), tape, epochs=3)
+    assert tape.steps == pytest.approx(np.linspace(0, 0.5, 21), abs=1e-7)
+    assert tape.steps[-1] == 0.5
+
+
+@pytest.mark.parametrize("unit", ["epoch", "step"])
+@pytest.mark.parametrize("ramp", [linear, cosine, exponential])
+@pytest.mark.parametrize("steps_per_execution", [1, 4])
+def test_the_end_is_reached_exactly(ramp, unit, steps_per_execution):
+    model = compiled(steps_per_execution=steps_per_execution)
+    fit(model, GammaScheduler(ramp(0.1, 0.7), unit), epochs=2)
+    assert float(model.loss.gamma) == 0.7
+
+
+def test_one_epoch_has_the_end_value():
+    model = compiled()
+    fit(model, GammaScheduler(linear(0.0, 0.5)), epochs=1)
+    assert float(model.loss.gamma) == 0.5
+
+
+def test_the_loss_is_that_of_the_gamma_shown():
+    """A learning rate of 0 leaves the model alone: only gamma changes the loss."""
+    model = compiled(optimizer=keras.optimizers.SGD(0.0))
+    history = fit(model, GammaScheduler(linear(0.0, 1.0)), epochs=4)
+    z = model.predict(X, verbose=0)
+    for gamma, loss in zip(history["gamma"], history["loss"], strict=True):
+        expected = GammaCE(gamma, from_logits=True)(Y, z)
+        assert loss == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_functions_and_keras_schedules():
+    model, tape = compiled(), Tape()
+    fit(model, GammaScheduler(lambda epoch: 0.1 * epoch), tape, epochs=3)
+    assert tape.steps[::7] == [0.0, 0.1, 0.2]
+    decay = keras.optimizers.schedules.ExponentialDecay(0.5, 10, 0.5)
+    tape = Tape()
+    fit(model, GammaScheduler(decay, unit="step"), tape, epochs=2)
+    expected = 0.5 * 0.5 ** (np.arange(14) / 10)
+    assert tape.steps == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {},
+        {"jit_compile": True},
+        {"steps_per_execution": 4},
+    ],
+)
+def test_gamma_moves_each_step_with_one_trace(kwargs):
+    loss = CountingGammaCE(0.0, from_logits=True)
+    # A step for each sample leaves no ragged batch, which would be a new shape.
+    model = compiled(loss, **{"jit_compile": False, **kwargs})
+    scheduler = GammaScheduler(linear(0.0, 0.9), unit="step")
+    fit(model, scheduler, epochs=1)
+    traced = loss.traces
+    fit(model, scheduler, epochs=3)
+    assert loss.traces == traced
+    assert traced <= 2, "Keras itself may build metrics in one symbolic call"
+
+
+def test_metric_and_loss_are_one():
+    model = compiled()
+    history = fit(model, GammaScheduler(linear(0.0, 0.5)), epochs=2)
+    assert history["gamma"] == [0.0, 0.5]
+    assert model.evaluate(X, Y, verbose=0, return_dict=True)["gamma"] == 0.5
+
+
+@pytest.mark.parametrize("unit", ["epoch", "step"])
+def test_a_loaded_model_keeps_its_gamma_and_goes_on(unit, tmp_path):
+    model = compiled()
+    fit(model, epochs=1)
+    model.loss.gamma.assign(0.3)
+    expected = model.evaluate(X, Y, verbose=0, return_dict=True)
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    assert float(loaded.loss.gamma) == 0.3
+    assert loaded.evaluate(X, Y, verbose=0, return_dict=True) == expected
+    history = fit(loaded, GammaScheduler(linear(0.0, 0.5), unit), epochs=3)
+    assert history["gamma"][-1] == 0.5
+    if unit == "epoch":
+        assert history["gamma"] == [0.0, 0.25, 0.5]
+    assert float(model.loss.gamma) == pytest.approx(0.3), "the first is untouched"
+
+
+def test_a_loaded_model_shows_the_gamma_of_its_first_epoch(tmp_path):
+    model = compiled()
+    fit(model, epochs=1)
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    history = fit(loaded, GammaScheduler(lambda epoch: 0.6), epochs=1)
+    assert history["gamma"] == [np.float32(0.6)]
+
+
+def test_a_model_fitted_after_loading_is_not_stale(tmp_path):
+    """Its step is compiled before there is a scheduler."""
+    model = compiled(optimizer=keras.optimizers.SGD(0.0))
+    fit(model, epochs=1)
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    fit(loaded, epochs=1)
+    history = fit(loaded, GammaScheduler(linear(0.5, 1.0)), epochs=2)
+    z = loaded.predict(X, verbose=0)
+    for gamma, loss in zip([0.5, 1.0], history["loss"], strict=True):
+        expected = GammaCE(gamma, from_logits=True)(Y, z)
+        assert loss == pytest.approx(float(expected), rel=1e-5)
+    assert history["gamma"] == [0.5, 1.0]
+
+
+def test_a_cloned_model_has_a_gamma_of_its_own():
+    model = compiled()
+    fit(model, epochs=1)
+    clone = keras.models.clone_model(model)
+    assert float(clone.loss.gamma) == 0.1
+    history = fit(clone, GammaScheduler(linear(0.2, 0.4)), epochs=2)
+    assert history["gamma"] == pytest.approx([0.2, 0.4], rel=1e-6)
+    assert float(model.loss.gamma) == 0.1
+
+
+class Killed(Exception):
+    """The machine goes away."""
+
+
+class Kill(keras.callbacks.Callback):
+    def __init__(self, epoch, batch):
+        super().__init__()
+        self.at, self.epoch = (epoch, batch), 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if (self.epoch, batch) == self.at:
+            raise Killed
+
+
+@pytest.mark.parametrize("unit", ["epoch", "step"])
+def test_backup_and_restore_goes_on_where_it_was(unit, tmp_path):
+    schedule, whole = cosine(0.0, 0.8), Tape()
+    fit(compiled(), GammaScheduler(schedule, unit), whole, epochs=6)
+
+    def backup():
+        return keras.callbacks.BackupAndRestore(tmp_path / "backup")
+
+    with pytest.raises(Killed):
+        fit(compiled(), backup(), GammaScheduler(schedule, unit), Kill(3, 2), epochs=6)
+    resumed = Tape()
+    fit(compiled(), backup(), GammaScheduler(schedule, unit), resumed, epochs=6)
+    assert resumed.steps == whole.steps[3 * 7 :]
+
+
+def endless():
+    data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(10)
+    return data.filter(lambda x, y: True)  # of unknown length
+
+
+def test_data_of_unknown_length():
+    with pytest.raises(ValueError, match="needs the steps of an epoch: pass steps"):
+        compiled().fit(
+            endless(), verbose=0, callbacks=[GammaScheduler(linear(0, 1), "step")]
+        )
+    tape = Tape()
+    counted = GammaScheduler(lambda step: step / 100, unit="step")
+    compiled().fit(endless(), epochs=2, verbose=0, callbacks=[counted, tape])
+    assert tape.steps == pytest.approx(np.arange(14) / 100)
+    with pytest.raises(ValueError, match="To resume a schedule by steps at epoch 1"):
+        compiled().fit(
+            endless(), epochs=2, initial_epoch=1, verbose=0, callbacks=[counted]
+        )
+
+
+def test_two_losses_move_together():
+    inputs = keras.Input((4,))
+    outputs = [keras.layers.Dense(3, name=n)(inputs) for n in ("a", "b")]
+    model = keras.Model(inputs, outputs)
+    losses = [GammaCE(0.0, from_logits=True), GammaCE(0.0, from_logits=True)]
+    model.compile("sgd", loss=losses)
+    model.fit(X, [Y, Y], verbose=0, callbacks=[GammaScheduler(linear(0.0, 0.5))])
+    assert [float(loss.gamma) for loss in losses] == [0.5, 0.5]
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="'epoch', 'step'. Received: 'batch'"):
+        GammaScheduler(linear(0, 1), unit="batch")
+    with pytest.raises(ValueError, match=r"Received: 0.5"):
+        GammaScheduler(0.5)
+    model = compiled()
+    with pytest.raises(ValueError, match="No loss .* hyperparameter 'sigma'"):
+        fit(model, HyperparameterScheduler("sigma", linear(0, 1)))
+    with pytest.raises(ValueError, match=r"`gamma` must be a number in \[0, 1\]"):
+        fit(model, GammaScheduler(linear(0.0, 2.0)), epochs=2)
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="No loss of the model .*loss='mse'"):
+        fit(model, GammaScheduler(linear(0, 1)))

@@ -1,0 +1,41 @@
+"""A small model to fit, and counting its traces."""
+
+import keras
+import numpy as np
+
+from keras_calib import CalibrationGap, GammaCE
+
+RNG = np.random.default_rng(3)
+X = RNG.normal(size=(70, 4)).astype("float32")
+Y = RNG.integers(0, 3, 70)
+
+
+class CountingGammaCE(GammaCE):
+    """Counts how often Python runs through it: once a trace."""
+
+    traces = 0
+
+    def call(self, y_true, y_pred):
+        self.traces += 1
+        return super().call(y_true, y_pred)
+
+
+def compiled(loss=None, *, metrics=(), optimizer="sgd", **kwargs):
+    """Returns a compiled model that shows gamma and the calibration gap."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    loss = GammaCE(0.1, from_logits=True) if loss is None else loss
+    shown = [loss.gamma, CalibrationGap(from_logits=True), *metrics]
+    model.compile(optimizer, loss, metrics=shown, **kwargs)
+    return model
+
+
+class Tape(keras.callbacks.Callback):
+    """Writes down gamma as each step sees it."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps.append(float(self.model.loss.gamma))

@@ -1,0 +1,66 @@
+"""A number that moves: what it holds, who sees it, how it comes back."""
+
+import pickle
+
+import keras
+import numpy as np
+import pytest
+
+from keras_calib import FocalCE, GammaBCE, GammaCE
+from keras_calib.losses import Hyperparameter
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-12, 0.1, 1 / 3, 1.0])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "mixed_float16"])
+def test_it_gives_back_the_number_it_was_given(value, dtype):
+    held = Hyperparameter(value, name="h", dtype=dtype)
+    expected = value if dtype == "float64" else float(str(np.float32(value)))
+    assert float(held) == expected
+    held.assign(0.3)
+    assert float(held) == 0.3
+
+
+def test_a_loss_shows_what_moves():
+    assert list(GammaCE(0.1).hyperparameters) == ["gamma"]
+    assert list(GammaBCE(0.1).hyperparameters) == ["gamma"]
+    assert FocalCE(2.0).hyperparameters == {}
+
+
+def test_assigning_to_the_attribute_moves_it():
+    loss = GammaCE(0.1)
+    held = loss.gamma
+    loss.gamma = 0.4
+    assert loss.gamma is held
+    assert float(loss.gamma) == 0.4
+    with pytest.raises(ValueError, match=r"`gamma` must be a number in \[0, 1\]"):
+        loss.gamma = 2.0
+    assert float(loss.gamma) == 0.4
+
+
+def test_the_current_value_is_in_the_config():
+    loss = GammaCE(0.1)
+    loss.gamma.assign(0.7)
+    assert loss.get_config()["gamma"] == 0.7
+    assert float(pickle.loads(pickle.dumps(loss)).gamma) == 0.7
+
+
+def test_float64_losses_hold_it_in_float64():
+    assert GammaCE(0.1, dtype="float64").gamma.variable.dtype == "float64"
+    assert GammaCE(0.1, dtype="mixed_float16").gamma.variable.dtype == "float32"
+
+
+def test_it_is_a_metric_that_data_and_epochs_leave_alone():
+    held = Hyperparameter(0.2, name="h")
+    held.update_state([1], [2], sample_weight=[3])
+    held.reset_state()
+    assert float(held.result()) == np.float32(0.2)
+    assert len(held.variables) == 1
+    again = keras.saving.deserialize_keras_object(
+        keras.saving.serialize_keras_object(held)
+    )
+    assert again.get_config() == held.get_config()
+
+
+def test_out_of_range():
+    with pytest.raises(ValueError, match=r"`sigma` must be a number in \[0.1, 2\]"):
+        Hyperparameter(3.0, low=0.1, high=2.0, name="sigma")

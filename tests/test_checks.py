@@ -1,0 +1,65 @@
+"""A batch is looked at, and what is wrong with it is said."""
+
+import warnings
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_calib import check
+
+P = np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], "float32")
+Z = np.log(P) + 1.0
+Y = np.array([0, 2])
+
+
+@pytest.mark.parametrize("y", [Y, Y[:, None], np.eye(3)[Y], P, Y.astype("float32")])
+def test_what_is_right_passes(y):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check(y, P)
+        check(y, Z, from_logits=True)
+
+
+@pytest.mark.parametrize(
+    ("y_true", "y_pred", "from_logits", "match"),
+    [
+        (Y, Z, False, "these are logits; use from_logits=True"),
+        (Y, P, True, "holds probabilities.*but from_logits=True"),
+        (Y, 0.9 * P, False, "does not sum to 1 over the last axis"),
+        (Y, P * [np.nan, 1, 1], False, "y_pred holds NaN or infinity"),
+        (Y, Z * [np.inf, 1, 1], True, "y_pred holds NaN or infinity"),
+        ([0, 3], P, False, r"labels are not in \[0, 3\).*values 0 to 3"),
+        ([-1, 1], P, False, r"labels are not in \[0, 3\)"),
+        ([0.5, 1], P, False, "labels are not whole numbers"),
+        ([np.nan, 1], P, False, "y_true holds NaN or infinity"),
+        (2 * np.eye(3)[Y], P, False, r"soft labels are not in \[0, 1\]"),
+        (0.5 * np.eye(3)[Y], P, False, "soft labels do not sum to 1"),
+        ([0, 1, 2], P, False, r"y_true.shape=\(3,\), y_pred.shape=\(2, 3\)"),
+    ],
+)
+def test_what_is_wrong_is_said(y_true, y_pred, from_logits, match):
+    with pytest.raises(ValueError, match=match):
+        check(np.array(y_true), y_pred, from_logits=from_logits)
+
+
+def test_ignored_labels_may_be_anything():
+    check([0, 255], P, ignore_class=255)
+    with pytest.raises(ValueError, match="nor ignore_class=255"):
+        check([0, 254], P, ignore_class=255)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_half_precision_softmax_beside_a_tiny_gamma(dtype):
+    p = tf.cast(P, dtype)
+    with pytest.warns(UserWarning, match=r"gamma=1e-07.*dtype='float32'"):
+        check(Y, p, gamma=1e-7)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check(Y, p, gamma=0.1)
+        check(Y, tf.cast(Z, dtype), from_logits=True, gamma=1e-7)
+
+
+def test_bad_gamma():
+    with pytest.raises(ValueError, match="`gamma` must be a number"):
+        check(Y, P, gamma=2)
