@@ -66,7 +66,54 @@ class CalibrationLoss(Configurable, keras.losses.Loss):
         return type(self).from_config, (self.get_config(),)
 
 
-class TrueClassLoss(CalibrationLoss):
+class ClassLoss(CalibrationLoss):
+    """Base of the losses of one label of K classes.
+
+    A subclass gives `sample_losses`.
+
+    Args:
+        from_logits: whether predictions are logits.
+        ignore_class: integer label whose samples count for nothing.
+        reduction: as in `keras.losses.Loss`.
+        name: name of the loss.
+        dtype: as in `keras.losses.Loss`.
+    """
+
+    def __init__(
+        self,
+        *,
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            from_logits=from_logits, reduction=reduction, name=name, dtype=dtype
+        )
+        self.ignore_class = ignore_class
+
+    def sample_losses(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns the loss of each sample, 0 where the label is `ignore_class`."""
+        raise NotImplementedError
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns the loss of each sample."""
+        k = num_classes(y_pred)
+        if k > _EXACT_INTEGERS.get(self.dtype, k):
+            raise ValueError(
+                f"dtype {self.dtype!r} holds class labels only up to "
+                f"{_EXACT_INTEGERS[self.dtype]}. Received predictions of {k} "
+                "classes; use dtype='float32' for the loss."
+            )
+        losses = self.sample_losses(y_true, y_pred)
+        if self.ignore_class is not None:
+            labels, _ = class_labels(y_true, y_pred)
+            set_keras_mask(losses, is_valid(labels, self.ignore_class))
+        return losses
+
+
+class TrueClassLoss(ClassLoss):
     """Base of the losses l(p) of the true class's probability.
 
     A subclass gives `value` and `weight`, two functions of what is known of the
@@ -94,20 +141,6 @@ class TrueClassLoss(CalibrationLoss):
     label_smoothing: float = 0.0
     class_weights: float | Sequence[float] | None = None
 
-    def __init__(
-        self,
-        *,
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            from_logits=from_logits, reduction=reduction, name=name, dtype=dtype
-        )
-        self.ignore_class = ignore_class
-
     def value(self, log_p: Any, p: Any, q: Any) -> Any:
         """Returns the loss."""
         raise NotImplementedError
@@ -120,29 +153,18 @@ class TrueClassLoss(CalibrationLoss):
         """Returns the share of the uniform term, of which every class has 1/K."""
         return self.label_smoothing
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def sample_losses(self, y_true: Any, y_pred: Any) -> Any:
         """Returns the loss of each sample."""
-        k = num_classes(y_pred)
-        if k > _EXACT_INTEGERS.get(self.dtype, k):
-            raise ValueError(
-                f"dtype {self.dtype!r} holds class labels only up to "
-                f"{_EXACT_INTEGERS[self.dtype]}. Received predictions of {k} "
-                "classes; use dtype='float32' for the loss."
-            )
-        losses = true_class_loss(
+        return true_class_loss(
             y_true,
             y_pred,
             self.value,
             self.weight,
             from_logits=self.from_logits,
-            label_smoothing=self.smoothing(k),
+            label_smoothing=self.smoothing(num_classes(y_pred)),
             class_weights=self.class_weights,
             ignore_class=self.ignore_class,
         )
-        if self.ignore_class is not None:
-            labels, _ = class_labels(y_true, y_pred)
-            set_keras_mask(losses, is_valid(labels, self.ignore_class))
-        return losses
 
 
 class BinaryLoss(CalibrationLoss):
