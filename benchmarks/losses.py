@@ -1,0 +1,67 @@
+"""Value and gradient of each loss from logits, against Keras's cross-entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import keras
+import tensorflow as tf
+
+from benchmarks.timing import Row, interleaved, ratios
+from keras_calib import losses
+
+SIZES = {(256, 10): 1.05, (1024, 1000): 0.6, (2048, 32000): 0.6}
+ROUNDS = {(256, 10): 400, (1024, 1000): 60, (2048, 32000): 20}
+
+# The others, at (1024, 1000) only.
+OTHERS: dict[str, Callable[[], keras.losses.Loss]] = {
+    "GammaCE(0.5, floor=0.3)": lambda: losses.GammaCE(0.5, floor=0.3, from_logits=True),
+    "LabelSmoothingCE(0.1)": lambda: losses.LabelSmoothingCE(0.1, from_logits=True),
+    "FocalCE(2)": lambda: losses.FocalCE(2.0, from_logits=True),
+}
+
+
+def rows() -> Iterator[Row]:
+    """Yields gamma-cross-entropy at three sizes and the others at one."""
+    for size, goal in SIZES.items():
+        contenders = {"GammaCE(0.1)": lambda: losses.GammaCE(0.1, from_logits=True)}
+        goals = {"GammaCE(0.1)": goal}
+        if size == (1024, 1000):
+            contenders |= OTHERS
+            goals |= dict.fromkeys(OTHERS, 1.2)
+        for mode, jit_compile in (("graph", False), ("XLA", True)):
+            measured = _measure(contenders, size, jit_compile)
+            for name, ratio in measured.items():
+                yield Row(f"{name} {size} {mode}", ratio, goals[name])
+
+
+def _measure(contenders, size, jit_compile) -> dict[str, float]:
+    batch, num_classes = size
+    z = tf.random.normal([batch, num_classes])
+    y = tf.random.uniform([batch], maxval=num_classes, dtype=tf.int32)
+    peer = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    steps = {"peer": _step(peer, jit_compile)}
+    steps |= {name: _step(make(), jit_compile) for name, make in contenders.items()}
+    calls = {name: _call(step, y, z) for name, step in steps.items()}
+    found = ratios(interleaved(calls, ROUNDS[size]), "peer")
+    del found["peer"]
+    return found
+
+
+def _step(loss, jit_compile):
+    @tf.function(jit_compile=jit_compile)
+    def step(y, z):
+        with tf.GradientTape() as tape:
+            tape.watch(z)
+            value = loss(y, z)
+        return value, tape.gradient(value, z)
+
+    return step
+
+
+def _call(step, y, z):
+    def call():
+        value, gradient = step(y, z)
+        return float(value), gradient[0, 0].numpy()
+
+    return call

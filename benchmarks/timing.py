@@ -1,0 +1,51 @@
+"""Timing things against each other on a machine whose speed drifts."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    """A line of the table."""
+
+    name: str
+    ratio: float
+    goal: float | None = None
+    note: str = ""
+
+    def __str__(self) -> str:
+        goal = "" if self.goal is None else f"{self.goal:.2f}"
+        verdict = "" if self.goal is None or self.ratio <= self.goal else "over"
+        return f"{self.name:<58} {self.ratio:>6.2f} {goal:>6} {verdict:<5} {self.note}"
+
+
+HEADER = f"{'':<58} {'ratio':>6} {'goal':>6}"
+
+
+def interleaved(
+    functions: dict[str, Callable[[], object]], rounds: int = 30, warm_up: int = 3
+) -> dict[str, list[float]]:
+    """Calls each function in turn, round by round; returns seconds by name."""
+    if rounds < 20:
+        raise ValueError(f"A median wants at least 20 rounds. Received: {rounds}")
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for i in range(warm_up + rounds):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            if i >= warm_up:
+                times[name].append(time.perf_counter() - start)
+    return times
+
+
+def ratios(times: dict[str, list[float]], peer: str) -> dict[str, float]:
+    """Returns the median over rounds of each function's time to its peer's."""
+    return {
+        name: statistics.median(
+            t / p for t, p in zip(seconds, times[peer], strict=True)
+        )
+        for name, seconds in times.items()
+    }
