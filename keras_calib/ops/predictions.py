@@ -9,6 +9,7 @@ from keras import ops
 from keras.src.backend import get_keras_mask  # an attribute, or on JAX a global
 
 from keras_calib.ops.labels import class_labels, is_valid
+from keras_calib.ops.rows import pick, row_indices
 
 
 class Predictions:
@@ -96,7 +97,7 @@ class Predictions:
         predicted = ops.cast(ops.argmax(self.scores, axis=-1), "int32")
         if not self.soft:
             return ops.cast(ops.equal(predicted, self.labels), self.weight.dtype)
-        return _pick(self.targets, predicted)
+        return pick(self.targets, predicted)
 
     @cached_property
     def squared_error(self) -> Any:
@@ -104,15 +105,10 @@ class Predictions:
         p = self.probabilities
         if self.soft:
             return ops.sum(ops.square(p - self.targets), axis=-1)
-        n = ops.arange(ops.shape(self.labels)[0], dtype="int32")
         errors = ops.scatter_update(
-            p, ops.stack([n, self.labels], axis=-1), _pick(p, self.labels) - 1.0
+            p, row_indices(self.labels), pick(p, self.labels) - 1.0
         )
         return ops.sum(ops.square(errors), axis=-1)
-
-
-def _pick(x, index):
-    return ops.squeeze(ops.take_along_axis(x, ops.expand_dims(index, -1), -1), -1)
 
 
 def _sample_weights(weight: Any, y_pred: Any, dtype: str) -> Any:

@@ -21,6 +21,7 @@ from keras import ops
 
 from keras_calib.ops.floats import at_least_float32, tiny
 from keras_calib.ops.labels import class_labels, is_valid
+from keras_calib.ops.rows import pick, row_indices
 
 ScalarFunction = Callable[[Any, Any, Any], Any]
 
@@ -108,12 +109,12 @@ def _class_weights(factors, k, dtype):
 
 
 def _logits(y, z, value, weight, smoothing):
-    rows = _rows(y)
+    rows = row_indices(y)
     zeros = ops.zeros_like(y, dtype=z.dtype)
 
     def forward(z):
         z = z - ops.max(z, axis=-1, keepdims=True)
-        z_y = _pick(z, y)
+        z_y = pick(z, y)
         e_y = ops.exp(z_y)
         e = ops.scatter_update(ops.exp(z), rows, zeros)
         rest = ops.sum(e, axis=-1)
@@ -172,7 +173,7 @@ def _soft_logits(t, z, value, weight, smoothing):
 
 
 def _probabilities(y, p, value, weight, smoothing):
-    loss = _elementwise(_pick(p, y), value, weight)
+    loss = _elementwise(pick(p, y), value, weight)
     return _smooth_probabilities(loss, p, smoothing)
 
 
@@ -215,7 +216,7 @@ def _sum_of_others(x):
     there, and only there.
     """
     top = ops.argmax(x, axis=-1)
-    rows = _rows(top)
+    rows = row_indices(top)
     largest = ops.max(x, axis=-1)
     rest = ops.sum(ops.scatter_update(x, rows, ops.zeros_like(largest)), axis=-1)
     return ops.scatter_update(_column(rest + largest) - x, rows, rest)
@@ -236,16 +237,6 @@ def with_gradient(forward, x):
         return y, gradient
 
     return function(x)
-
-
-def _rows(y):
-    """Returns the (N, 2) indices of entry y_n of each row n."""
-    y = ops.cast(y, "int32")
-    return ops.stack([ops.arange(ops.shape(y)[0], dtype="int32"), y], axis=-1)
-
-
-def _pick(x, y):
-    return ops.squeeze(ops.take_along_axis(x, _column(y), axis=-1), -1)
 
 
 def _column(x):

@@ -1,0 +1,37 @@
+"""Every example in a docstring runs, and every public object has one or says more."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+
+import numpy as np
+import pytest
+
+import keras_calib
+
+MODULES = sorted(
+    m.name for m in pkgutil.walk_packages(keras_calib.__path__, "keras_calib.")
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_run(name):
+    module = importlib.import_module(name)
+    found = doctest.testmod(
+        module,
+        extraglobs={"keras_calib": keras_calib, "np": np},
+        optionflags=doctest.NORMALIZE_WHITESPACE,
+    )
+    assert found.failed == 0
+
+
+@pytest.mark.parametrize("name", keras_calib.__all__)
+def test_public_objects_have_a_docstring_and_type_hints(name):
+    thing = getattr(keras_calib, name)
+    assert inspect.getdoc(thing)
+    if inspect.isclass(thing) and thing.__init__ is not object.__init__:
+        hints = inspect.get_annotations(thing.__init__)
+        arguments = list(inspect.signature(thing.__init__).parameters)[1:]
+        assert set(arguments) <= set(hints), f"{name}.__init__ lacks type hints"
+        assert "Example" in inspect.getdoc(thing)
