@@ -1,18 +1,30 @@
 """Losses that shape confidence while a model trains."""
 
-from keras_calib.losses.base import BinaryLoss, TrueClassLoss
+from keras_calib.losses.base import BinaryLoss, ClassLoss, TrueClassLoss
+from keras_calib.losses.confidence_penalty import ConfidencePenaltyCE
+from keras_calib.losses.expected_accuracy import ExpectedAccuracyLoss
 from keras_calib.losses.focal import BinaryFocalCE, FocalCE
 from keras_calib.losses.gamma import GammaBCE, GammaCE
+from keras_calib.losses.gradient_weighted import GradientWeightedCE
 from keras_calib.losses.hyperparameter import Hyperparameter
 from keras_calib.losses.label_smoothing import LabelSmoothingCE
+from keras_calib.losses.poly import PolyLoss
+from keras_calib.losses.robust import CategoricalMeanAbsoluteError, GeneralizedCE
 
 __all__ = [
     "BinaryFocalCE",
     "BinaryLoss",
+    "CategoricalMeanAbsoluteError",
+    "ClassLoss",
+    "ConfidencePenaltyCE",
+    "ExpectedAccuracyLoss",
     "FocalCE",
     "GammaBCE",
     "GammaCE",
+    "GeneralizedCE",
+    "GradientWeightedCE",
     "Hyperparameter",
     "LabelSmoothingCE",
+    "PolyLoss",
     "TrueClassLoss",
 ]

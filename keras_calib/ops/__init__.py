@@ -2,23 +2,50 @@
 
 from keras_calib.ops.binary import binary_loss
 from keras_calib.ops.binning import bin_index, bin_sums
+from keras_calib.ops.class_loss import class_loss
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
+from keras_calib.ops.entropy import entropy
+from keras_calib.ops.expected_accuracy import log_argmax_probability
 from keras_calib.ops.focal import focal_value, focal_weight
 from keras_calib.ops.gamma import gamma_value, gamma_weight
 from keras_calib.ops.labels import class_labels, is_valid
+from keras_calib.ops.normal import log_ndtr
+from keras_calib.ops.poly import poly_value, poly_weight
+from keras_calib.ops.robust import (
+    gce_value,
+    gce_weight,
+    mae_value,
+    mae_weight,
+    smooth_error_value,
+    smooth_error_weight,
+)
 from keras_calib.ops.true_class import true_class_loss
+from keras_calib.ops.weights import NAMED_WEIGHTS
 
 __all__ = [
+    "NAMED_WEIGHTS",
     "bin_index",
     "bin_sums",
     "binary_loss",
     "class_labels",
+    "class_loss",
     "cross_entropy_value",
     "cross_entropy_weight",
+    "entropy",
     "focal_value",
     "focal_weight",
     "gamma_value",
     "gamma_weight",
+    "gce_value",
+    "gce_weight",
     "is_valid",
+    "log_argmax_probability",
+    "log_ndtr",
+    "mae_value",
+    "mae_weight",
+    "poly_value",
+    "poly_weight",
+    "smooth_error_value",
+    "smooth_error_weight",
     "true_class_loss",
 ]

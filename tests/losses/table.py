@@ -1,6 +1,16 @@
 """The losses that every common test runs. A new loss is a row here."""
 
+import keras
+from keras import ops
+
 from keras_calib import losses
+
+
+@keras.saving.register_keras_serializable(package="tests")
+def twice(p):
+    """The weight of the mean absolute error, as a user would write it."""
+    return 2.0 * ops.ones_like(p)
+
 
 # name -> constructor of a loss over K classes, called with keyword arguments.
 TRUE_CLASS = {
@@ -19,7 +29,33 @@ TRUE_CLASS = {
     "focal_alpha": lambda **kw: losses.FocalCE(
         2.0, alpha=[0.5, 1.0, 2.0, 1.0, 0.25], **kw
     ),
+    "gce": lambda **kw: losses.GeneralizedCE(0.7, **kw),
+    "gce_stop_gradient": lambda **kw: losses.GradientWeightedCE("gce", **kw),
+    "gce_0": lambda **kw: losses.GeneralizedCE(0.0, **kw),
+    "gce_truncated": lambda **kw: losses.GeneralizedCE(0.7, truncation=0.3, **kw),
+    "mae": lambda **kw: losses.CategoricalMeanAbsoluteError(**kw),
+    "mae_stop_gradient": lambda **kw: losses.GradientWeightedCE(twice, **kw),
+    "poly": lambda **kw: losses.PolyLoss(1.0, **kw),
+    "poly_dropped": lambda **kw: losses.PolyLoss([-1.0, -0.5, 1.0], **kw),
 }
+
+# name -> constructor of a loss over K classes that is no function of p_y alone.
+OTHERS = {
+    "confidence_penalty": lambda **kw: losses.ConfidencePenaltyCE(0.1, **kw),
+    "exact": lambda **kw: losses.ExpectedAccuracyLoss(sigma=2.0, nodes=32, **kw),
+    "exact_log_margin": lambda **kw: losses.ExpectedAccuracyLoss(
+        sigma=2.0, margin=3.0, log=True, nodes=32, **kw
+    ),
+    "smooth_accuracy": lambda **kw: losses.ExpectedAccuracyLoss("gumbel", **kw),
+    "smooth_accuracy_margin": lambda **kw: losses.ExpectedAccuracyLoss(
+        "gumbel", 2.0, 3.0, **kw
+    ),
+}
+
+ALL = TRUE_CLASS | OTHERS
+
+# Losses that refuse probabilities.
+OF_LOGITS_ONLY = {"exact", "exact_log_margin", "smooth_accuracy_margin"}
 
 # name -> constructor of a loss over independent labels.
 BINARY = {

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from keras_calib import losses
-from tests.losses.table import BINARY, TRUE_CLASS
+from tests.losses.table import ALL, BINARY, OF_LOGITS_ONLY, TRUE_CLASS
 from tests.losses.tools import per_sample, value_and_gradient
 
 K = 5
@@ -18,7 +18,13 @@ LOGITS = RNG.normal(0, 3, (24, K))
 LABELS = RNG.integers(0, K, 24)
 WEIGHTS = RNG.random(24)
 
-every_loss = pytest.mark.parametrize("name", TRUE_CLASS)
+every_loss = pytest.mark.parametrize("name", ALL)
+every_true_class_loss = pytest.mark.parametrize("name", TRUE_CLASS)
+every_loss_of_probabilities = pytest.mark.parametrize(
+    "name", [name for name in ALL if name not in OF_LOGITS_ONLY]
+)
+WAYS = [(name, True) for name in ALL]
+WAYS += [(name, False) for name in ALL if name not in OF_LOGITS_ONLY]
 every_binary_loss = pytest.mark.parametrize("name", BINARY)
 
 
@@ -28,7 +34,7 @@ def softmax(z):
 
 
 def make(name, /, **kwargs):
-    return TRUE_CLASS[name](**{"from_logits": True, "dtype": "float64", **kwargs})
+    return ALL[name](**{"from_logits": True, "dtype": "float64", **kwargs})
 
 
 @every_loss
@@ -38,8 +44,7 @@ def test_one_value_a_sample(name):
     assert per_sample(make(name), LABELS.reshape(2, 3, 4), deep).shape == (2, 3, 4)
 
 
-@every_loss
-@pytest.mark.parametrize("from_logits", [True, False])
+@pytest.mark.parametrize(("name", "from_logits"), WAYS)
 @pytest.mark.parametrize("rank", [2, 3])
 def test_label_formats_agree(name, rank, from_logits):
     """Integers, a column of them, floats and one-hot: the same values and gradients."""
@@ -69,7 +74,7 @@ def test_soft_targets_are_linear(name):
     )
 
 
-@every_loss
+@every_loss_of_probabilities
 def test_probabilities_agree_with_logits(name):
     np.testing.assert_allclose(
         per_sample(make(name, from_logits=False), LABELS, softmax(LOGITS)),
@@ -96,7 +101,7 @@ def test_gradient_is_that_of_finite_differences(name, soft):
         )
 
 
-@every_loss
+@every_true_class_loss
 def test_weight_is_the_derivative_of_value(name):
     """W = -dl/dlog p, by autodiff of the value where its branches are smooth."""
     loss = make(name)
@@ -212,7 +217,7 @@ def test_config_round_trip(name, dtype):
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_trains_from_logits(name, policy):
     model = small_model(K, dtype=policy)
-    loss = TRUE_CLASS[name](from_logits=True)
+    loss = ALL[name](from_logits=True)
     model.compile(keras.optimizers.Adam(0.05), loss, run_eagerly=True)
     x = np.eye(K, dtype="float32")[np.arange(60) % K]
     history = model.fit(x, np.arange(60) % K, epochs=6, verbose=0, shuffle=False)
@@ -224,7 +229,7 @@ def test_mixed_precision_trains_from_logits(name, policy):
 @every_loss
 def test_saved_model_gives_the_same_loss(name, tmp_path):
     model = small_model(K)
-    model.compile("sgd", TRUE_CLASS[name](from_logits=True))
+    model.compile("sgd", ALL[name](from_logits=True))
     x = RNG.normal(size=(10, K)).astype("float32")
     expected = model.evaluate(x, LABELS[:10], verbose=0)
     model.save(tmp_path / "model.keras")

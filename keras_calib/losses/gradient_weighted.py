@@ -1,0 +1,139 @@
+"""A loss designed by its gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_calib.config import in_range
+from keras_calib.losses.base import TrueClassLoss
+from keras_calib.ops.weights import NAMED_WEIGHTS
+
+
+@keras.saving.register_keras_serializable(package="keras_calib")
+class GradientWeightedCE(TrueClassLoss):
+    """The loss whose gradient is -w(p) dp, for a weight w of your own.
+
+    Formula, for the probability p of the true class:
+
+    ```
+    loss = -stop_gradient(p * w(p)) * log p
+    ```
+
+    w = 1 / p is cross-entropy and w = 1 the smooth accuracy 1 - p; what lies
+    between resists wrong labels and sharpens, what lies above dwells on hard
+    samples. No antiderivative is needed. The price: the value is not the loss that
+    is minimised, and no monitor. At w = 1 it falls to 0 where p does. Watch the
+    accuracy or the NLL.
+
+    Named weights, with the parameter that each takes and its default:
+
+    ```
+    name           w(p)                                           parameter
+    accuracy       1
+    cross_entropy  1 / p
+    mae            2
+    gamma          1 / (gamma + (1 - gamma) p)                    gamma = 0.1
+    gce            p^(q - 1)                                      q = 0.7
+    focal          (1-p)^gamma / p - gamma (1-p)^(gamma-1) log p  gamma = 2.0
+    poly           1 / p + epsilon                                epsilon = 1.0
+    ```
+
+    Args:
+        weight: w, a function of a tensor of probabilities written in `keras.ops`
+            that is finite for p in (0, 1] and at least 0; or the name of one. To
+            save a model with a function of your own, register it with
+            `keras.saving.register_keras_serializable`.
+        parameter: the parameter of a named weight; `None` for its default.
+        from_logits: whether `y_pred` are logits.
+        ignore_class: integer label whose samples count for nothing.
+        reduction: as in `keras.losses.Loss`.
+        name: name of the loss.
+        dtype: dtype of the loss's computations.
+
+    Call arguments:
+        y_true: integer labels of shape `(...)` or `(..., 1)`, or targets t of shape
+            `(..., K)`, which give sum_i t_i loss(p_i).
+        y_pred: logits or probabilities of shape `(..., K)`.
+
+    Raises:
+        ValueError: for a weight that is neither a function nor a name, for
+            parameters out of range or of no use, and for shapes that do not fit.
+
+    Examples:
+
+    >>> import keras_calib
+    >>> loss = keras_calib.GradientWeightedCE("gamma", 0.3)
+    >>> @keras.saving.register_keras_serializable(package="my_package")
+    ... def no_heed_below_a_tenth(p):
+    ...     return keras.ops.where(p > 0.1, 1.0 / p, 0.0)
+    >>> loss = keras_calib.GradientWeightedCE(no_heed_below_a_tenth)
+    >>> round(float(loss([0], [[0.5, 0.5]])), 6), float(loss([0], [[0.05, 0.95]]))
+    (0.693147, 0.0)
+
+    Reference:
+
+    - Ji et al., "Tailoring Language Generation Models under Total Variation
+      Distance", ICLR 2023, [arXiv:2302.13344](https://arxiv.org/abs/2302.13344),
+      section 3: such a weight, under a stop-gradient.
+    """
+
+    def __init__(
+        self,
+        weight: str | Callable[[Any], Any] = "accuracy",
+        parameter: float | None = None,
+        *,
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "gradient_weighted_ce",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            from_logits=from_logits,
+            ignore_class=ignore_class,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
+        )
+        named = NAMED_WEIGHTS.get(weight) if isinstance(weight, str) else None
+        if named is None and (isinstance(weight, str) or not callable(weight)):
+            raise ValueError(
+                "`weight` must be a function of p or one of "
+                f"{', '.join(map(repr, NAMED_WEIGHTS))}. Received: {weight!r}"
+            )
+        has_parameter = named is not None and named.parameter is not None
+        if has_parameter:
+            default = named.parameter if parameter is None else parameter
+            parameter = in_range("parameter", default, named.low, named.high)
+        elif parameter is not None:
+            raise ValueError(
+                f"weight={weight!r} takes no parameter. Received: "
+                f"parameter={parameter!r}"
+            )
+        self._spec = weight
+        self.parameter = parameter
+
+    def weight(self, log_p, p, q):
+        if not isinstance(self._spec, str):
+            return p * self._spec(p)
+        arguments = () if self.parameter is None else (self.parameter,)
+        return NAMED_WEIGHTS[self._spec].weight(log_p, p, q, *arguments)
+
+    def value(self, log_p, p, q):
+        return -log_p * ops.stop_gradient(self.weight(log_p, p, q))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments; the weight as a function or its name."""
+        return {**super().get_config(), "weight": self._spec}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> GradientWeightedCE:
+        """Makes the loss of a config, with a registered function or a name."""
+        if isinstance(config["weight"], dict):
+            weight = keras.saving.deserialize_keras_object(config["weight"])
+            config = {**config, "weight": weight}
+        return cls(**config)

@@ -1,0 +1,54 @@
+"""Losses between cross-entropy and the mean absolute error.
+
+    GCE  l(p) = (1 - p^q) / q     W(p) = p^q
+    MAE  l(p) = 2 (1 - p)         W(p) = 2 p
+    smooth error rate 1 - p       W(p) = p
+
+Zhang, Sabuncu, "Generalized Cross Entropy Loss for Training Deep Neural Networks
+with Noisy Labels", NeurIPS 2018, arXiv 1805.07836; Ghosh, Kumar, Sastry, "Robust
+Loss Functions under Label Noise for Deep Neural Networks", AAAI 2017.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from keras import ops
+
+
+def gce_value(
+    log_p: Any, p: Any, q: Any, exponent: float, truncation: float | None = None
+) -> Any:
+    """Computes (1 - max(p, truncation)^exponent) / exponent, -log p at exponent 0."""
+    if truncation:
+        log_p = ops.maximum(log_p, math.log(truncation))
+    return -ops.expm1(exponent * log_p) / exponent if exponent else -log_p
+
+
+def gce_weight(
+    log_p: Any, p: Any, q: Any, exponent: float, truncation: float | None = None
+) -> Any:
+    """Computes p^exponent, 0 for p <= truncation."""
+    weight = ops.exp(exponent * log_p)
+    return ops.where(p > truncation, weight, 0.0) if truncation else weight
+
+
+def mae_value(log_p: Any, p: Any, q: Any) -> Any:
+    """Computes sum_i |y_i - p_i| = 2 (1 - p)."""
+    return 2.0 * q
+
+
+def mae_weight(log_p: Any, p: Any, q: Any) -> Any:
+    """Computes 2 p."""
+    return 2.0 * p
+
+
+def smooth_error_value(log_p: Any, p: Any, q: Any) -> Any:
+    """Returns 1 - p, the error rate of labels drawn from the predictions."""
+    return q
+
+
+def smooth_error_weight(log_p: Any, p: Any, q: Any) -> Any:
+    """Returns p."""
+    return p

@@ -1,0 +1,57 @@
+"""Losses as gradient weights: the loss whose gradient is -w(p) dp.
+
+Between 1/p, which is cross-entropy, and 1, which is the smooth accuracy, lies
+every robust loss here; what rises above 1/p dwells on the hard samples. The
+kernel's weight is W = p w.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from keras_calib.ops.cross_entropy import cross_entropy_weight
+from keras_calib.ops.focal import focal_weight
+from keras_calib.ops.gamma import gamma_weight
+from keras_calib.ops.poly import poly_weight
+from keras_calib.ops.robust import gce_weight, mae_weight, smooth_error_weight
+
+
+class NamedWeight(NamedTuple):
+    """A gradient weight that has a name.
+
+    Attributes:
+        formula: w(p), for the reader.
+        weight: p w(p) as a function of `(log_p, p, q)` and of the parameter.
+        parameter: the default parameter; `None` for a weight that has none.
+        low: the least parameter.
+        high: the largest.
+    """
+
+    formula: str
+    weight: Callable[..., Any]
+    parameter: float | None = None
+    low: float = 0.0
+    high: float = 1.0
+
+
+def _poly_1_weight(log_p, p, q, epsilon):
+    return poly_weight(log_p, p, q, (epsilon,))
+
+
+NAMED_WEIGHTS = {
+    "accuracy": NamedWeight("1", smooth_error_weight),
+    "cross_entropy": NamedWeight("1 / p", cross_entropy_weight),
+    "mae": NamedWeight("2", mae_weight),
+    "gamma": NamedWeight("1 / (gamma + (1 - gamma) p)", gamma_weight, 0.1),
+    "gce": NamedWeight("p ** (q - 1)", gce_weight, 0.7),
+    "focal": NamedWeight(
+        "(1 - p) ** gamma / p - gamma (1 - p) ** (gamma - 1) log p",
+        focal_weight,
+        2.0,
+        high=float("inf"),
+    ),
+    "poly": NamedWeight(
+        "1 / p + epsilon", _poly_1_weight, 1.0, low=-1.0, high=float("inf")
+    ),
+}
