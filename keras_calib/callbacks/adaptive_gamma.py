@@ -23,7 +23,8 @@ class AdaptiveGamma(keras.callbacks.Callback):
     sharpens, so an overconfident model wants less of it and an underconfident one
     more. It cannot cure overconfidence that is there at gamma = 0 (calibrate
     after training for that), and it needs clean validation labels: against noisy
-    ones a good model looks overconfident.
+    ones a good model looks overconfident. What it has learnt is gamma itself, which
+    a saved `.keras` model keeps and `BackupAndRestore`, that saves weights, does not.
 
     Args:
         rate: change of gamma for a gap of 1, above 0.

@@ -1,5 +1,7 @@
 """Gamma moves as the schedule says, with one trace, and comes back."""
 
+import pickle
+
 import keras
 import numpy as np
 import pytest
@@ -96,14 +98,23 @@ def test_metric_and_loss_are_one():
     assert model.evaluate(X, Y, verbose=0, return_dict=True)["gamma"] == 0.5
 
 
+def saved_and_loaded(model, tmp_path):
+    model.save(tmp_path / "m.keras")
+    return keras.models.load_model(tmp_path / "m.keras")
+
+
+def pickled(model, tmp_path):
+    return pickle.loads(pickle.dumps(model))
+
+
+@pytest.mark.parametrize("again", [saved_and_loaded, pickled])
 @pytest.mark.parametrize("unit", ["epoch", "step"])
-def test_a_loaded_model_keeps_its_gamma_and_goes_on(unit, tmp_path):
+def test_a_loaded_model_keeps_its_gamma_and_goes_on(unit, again, tmp_path):
     model = compiled()
     fit(model, epochs=1)
     model.loss.gamma.assign(0.3)
     expected = model.evaluate(X, Y, verbose=0, return_dict=True)
-    model.save(tmp_path / "m.keras")
-    loaded = keras.models.load_model(tmp_path / "m.keras")
+    loaded = again(model, tmp_path)
     assert float(loaded.loss.gamma) == 0.3
     assert loaded.evaluate(X, Y, verbose=0, return_dict=True) == expected
     history = fit(loaded, GammaScheduler(linear(0.0, 0.5), unit), epochs=3)
@@ -116,8 +127,7 @@ def test_a_loaded_model_keeps_its_gamma_and_goes_on(unit, tmp_path):
 def test_a_loaded_model_shows_the_gamma_of_its_first_epoch(tmp_path):
     model = compiled()
     fit(model, epochs=1)
-    model.save(tmp_path / "m.keras")
-    loaded = keras.models.load_model(tmp_path / "m.keras")
+    loaded = saved_and_loaded(model, tmp_path)
     history = fit(loaded, GammaScheduler(lambda epoch: 0.6), epochs=1)
     assert history["gamma"] == [np.float32(0.6)]
 
@@ -126,8 +136,7 @@ def test_a_model_fitted_after_loading_is_not_stale(tmp_path):
     """Its step is compiled before there is a scheduler."""
     model = compiled(optimizer=keras.optimizers.SGD(0.0))
     fit(model, epochs=1)
-    model.save(tmp_path / "m.keras")
-    loaded = keras.models.load_model(tmp_path / "m.keras")
+    loaded = saved_and_loaded(model, tmp_path)
     fit(loaded, epochs=1)
     history = fit(loaded, GammaScheduler(linear(0.5, 1.0)), epochs=2)
     z = loaded.predict(X, verbose=0)
