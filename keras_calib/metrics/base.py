@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_calib.config import Configurable
 from keras_calib.metrics.compensated import CompensatedSum
 from keras_calib.metrics.statistics import BinStatistics
-from keras_calib.ops.binning import bin_index, bin_sums
-from keras_calib.ops.predictions import Predictions
+from keras_calib.ops.binning import bin_sums, equal_width_edges, fine_edges
+from keras_calib.ops.predictions import Events, Predictions, weighted
 
 
 class CalibrationMetric(Configurable, keras.metrics.Metric):
@@ -43,6 +44,10 @@ class CalibrationMetric(Configurable, keras.metrics.Metric):
         """The dtype of state and arithmetic."""
         return "float64" if self.dtype == "float64" else "float32"
 
+    def reader(self, y_pred: Any) -> type:
+        """Returns the class that reads a batch of such predictions."""
+        return Predictions
+
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Takes in a batch.
 
@@ -53,8 +58,9 @@ class CalibrationMetric(Configurable, keras.metrics.Metric):
                 counts.
             sample_weight: weights of shape `(...)` or of its leading axes.
         """
+        y_pred = ops.convert_to_tensor(y_pred) if isinstance(y_pred, list) else y_pred
         self.accumulate(
-            Predictions(
+            self.reader(y_pred)(
                 y_true,
                 y_pred,
                 sample_weight,
@@ -64,7 +70,7 @@ class CalibrationMetric(Configurable, keras.metrics.Metric):
             )
         )
 
-    def accumulate(self, batch: Predictions) -> None:
+    def accumulate(self, batch: Any) -> None:
         """Adds a batch to the state."""
         raise NotImplementedError
 
@@ -76,13 +82,15 @@ class MeanMetric(CalibrationMetric):
         super().__init__(**kwargs)
         self._sums = CompensatedSum(self, (2,))
 
-    def values(self, batch: Predictions) -> Any:
+    def values(self, batch: Any) -> Any:
         """Returns the values of the samples, of shape (N,)."""
         raise NotImplementedError
 
-    def accumulate(self, batch: Predictions) -> None:
+    def accumulate(self, batch: Any) -> None:
         """Adds weights and weighted values."""
-        self._sums.add(_column_sums(batch.weighted(self.values(batch))))
+        values = self.values(batch)
+        sums = bin_sums(weighted(batch.weight, values))
+        self._sums.add(ops.concatenate([ops.cast(s, values.dtype) for s in sums]))
 
     def result(self) -> Any:
         """Returns the mean, 0 where there is no weight."""
@@ -91,33 +99,121 @@ class MeanMetric(CalibrationMetric):
 
 
 class BinnedMetric(CalibrationMetric):
-    """Base of the metrics of top-label confidence over equal-width bins."""
+    """Base of the metrics of events over bins: `events` says which.
 
-    def __init__(self, num_bins: int, **kwargs: Any) -> None:
+    Args:
+        num_bins: the number of equal-width bins, or `None` for fine bins.
+        **kwargs: arguments of `CalibrationMetric`.
+    """
+
+    def __init__(self, num_bins: int | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not isinstance(num_bins, int) or num_bins < 1:
-            raise ValueError(
-                f"`num_bins` must be a whole number >= 1. Received: {num_bins!r}"
-            )
-        self.num_bins = num_bins
-        self._sums = CompensatedSum(self, (num_bins, 4))
+        if num_bins is None:
+            self._edges = fine_edges()
+        else:
+            self._edges = equal_width_edges(whole_number("num_bins", num_bins))
+        self._sums = CompensatedSum(self, (len(self._edges) - 1, 4))
 
-    def accumulate(self, batch: Predictions) -> None:
+    def events(self, batch: Any) -> Events:
+        """Returns probabilities and what came out; here those of the top label."""
+        return batch.top_label
+
+    def accumulate(self, batch: Any) -> None:
         """Adds weight, confidence, hits and squared error to the bins."""
-        error = ops.square(batch.confidence - batch.hit)
-        columns = batch.weighted(batch.confidence, batch.hit, error)
-        index = bin_index(batch.confidence, self.num_bins)
-        self._sums.add(bin_sums(index, columns, self.num_bins))
+        self._sums.add(self.events(batch).sums(self._edges))
 
     def statistics(self) -> BinStatistics:
         """Returns what has been seen, as float64 numpy arrays that add up."""
-        return BinStatistics(*self._sums.numpy().T)
-
-    def bins(self) -> tuple[Any, Any, Any]:
-        """Returns weight, sum of confidence and sum of hits of each bin."""
-        return tuple(ops.unstack(self._sums.tensor(), 4, axis=-1)[:3])
+        return BinStatistics(*self._sums.numpy().T, self._edges)
 
 
-def _column_sums(columns: Any) -> Any:
-    index = ops.zeros(ops.shape(columns)[:1], dtype="int32")
-    return bin_sums(index, columns, 1)[0]
+class RankedMetric(BinnedMetric):
+    """Base of the metrics that depend on the order of confidences.
+
+    They stream through 4608 fine bins, each at most 1/128 as wide as its distance
+    from the nearer of 0 and 1. A subclass gives `of_cells`.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(None, **kwargs)
+
+    def of_cells(self, cells: Any) -> Any:
+        """Returns the figure of sums over cells in rising order of confidence."""
+        raise NotImplementedError
+
+    def result(self) -> Any:
+        """Returns the figure, 0 where there is no weight."""
+        return ops.cast(self.of_cells(self._sums.double()), self.state_dtype)
+
+
+class GroupedMetric(CalibrationMetric):
+    """Base of the means over groups, such as classes, of an error over bins.
+
+    The number of groups is read off the first batch.
+
+    Args:
+        num_bins: the number of equal-width bins of each group.
+        **kwargs: arguments of `CalibrationMetric`.
+    """
+
+    def __init__(self, num_bins: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.num_bins = whole_number("num_bins", num_bins)
+        self._sums = None
+
+    def events(self, batch: Any) -> Events:
+        """Returns probabilities and what came out, with their groups."""
+        raise NotImplementedError
+
+    def accumulate(self, batch: Any) -> None:
+        """Adds weight, confidence, hits and squared error to the bins."""
+        events = self.events(batch)
+        rows = events.num_groups * self.num_bins
+        if self._sums is None:
+            self._sums = CompensatedSum(self, (rows, 4))
+        if self._sums.high.shape[0] != rows:
+            raise ValueError(
+                f"{self.name} has seen {self._sums.high.shape[0] // self.num_bins} "
+                f"columns of predictions. Received: {events.num_groups}"
+            )
+        self._sums.add(events.sums(equal_width_edges(self.num_bins)))
+
+    def statistics(self) -> list[BinStatistics]:
+        """Returns what has been seen of each group, as `BinStatistics`."""
+        if self._sums is None:
+            return []
+        sums = self._sums.numpy().reshape(-1, self.num_bins, 4)
+        return [BinStatistics(*group.T) for group in sums]
+
+    def per_group(self) -> Any:
+        """Returns the l1 error of each group, of shape (groups,)."""
+        if self._sums is None:
+            return ops.zeros((0,), dtype=self.state_dtype)
+        sums = ops.reshape(self._sums.tensor(), (-1, self.num_bins, 4))
+        gap = ops.sum(ops.abs(sums[:, :, 1] - sums[:, :, 2]), axis=1)
+        return ops.divide_no_nan(gap, ops.sum(sums[:, :, 0], axis=1))
+
+    def result(self) -> Any:
+        """Returns the mean over groups, in [0, 1]."""
+        if self._sums is None:
+            return ops.zeros((), dtype=self.state_dtype)
+        return ops.mean(self.per_group())
+
+
+def binned_error(sums: Any, norm: str) -> Any:
+    """Returns the calibration error of sums over bins, of shape (M, 4)."""
+    weight, confidence, hits = ops.unstack(sums[:, :3], 3, axis=-1)
+    gap = ops.abs(confidence - hits)
+    if norm == "max":
+        return ops.max(ops.divide_no_nan(gap, weight))
+    if norm == "l1":
+        return ops.divide_no_nan(ops.sum(gap), ops.sum(weight))
+    squares = ops.sum(gap * ops.divide_no_nan(gap, weight))
+    return ops.sqrt(ops.divide_no_nan(squares, ops.sum(weight)))
+
+
+def whole_number(name: str, value: Any) -> int:
+    """Returns a whole number >= 1, or says what was given."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"`{name}` must be a whole number >= 1. Received: {value!r}")
+    return int(value)

@@ -5,22 +5,32 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+from keras import ops
 
-from keras_calib.metrics.base import MeanMetric
-from keras_calib.ops.predictions import Predictions
+from keras_calib.config import one_of
+from keras_calib.metrics.base import CalibrationMetric, MeanMetric, whole_number
+from keras_calib.metrics.compensated import CompensatedSum
+from keras_calib.ops.binning import bin_index, bin_sums, equal_width_edges
+from keras_calib.ops.predictions import OneLabel, Predictions, weighted
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class BrierScore(MeanMetric):
     """Mean squared distance between predicted probabilities and labels.
 
-    Formula, summed over classes as Brier had it (0 to 2):
+    Formula, summed over classes as Brier had it (0 to 2), or their mean:
 
     ```
-    score = mean(sum_k (p_k - y_k) ** 2)
+    sum:    score = mean(sum_k (p_k - y_k) ** 2)
+    mean:   score = mean(1/K sum_k (p_k - y_k) ** 2)
+    binary: score = mean((p - y) ** 2)
     ```
+
+    The binary score (0 to 1) is that of one probability a sample, and the mean of
+    two classes.
 
     Args:
+        class_reduction: `"sum"` or `"mean"`.
         from_logits: whether predictions are logits.
         ignore_class: integer label whose samples count for nothing.
         name: name in the logs.
@@ -29,11 +39,12 @@ class BrierScore(MeanMetric):
     Call arguments:
         y_true: integer labels of shape `(...)` or `(..., 1)`, or one-hot or soft
             targets of shape `(..., K)`.
-        y_pred: logits or probabilities of shape `(..., K)`, K >= 2.
+        y_pred: logits or probabilities of shape `(..., K)`; or of the label 1, of
+            shape `(N,)` or `(..., 1)`.
         sample_weight: weights of shape `(...)` or of its leading axes.
 
     Raises:
-        ValueError: for shapes that do not fit.
+        ValueError: for an unknown reduction and shapes that do not fit.
 
     Example:
 
@@ -51,6 +62,7 @@ class BrierScore(MeanMetric):
 
     def __init__(
         self,
+        class_reduction: str = "sum",
         *,
         from_logits: bool = False,
         ignore_class: int | None = None,
@@ -63,7 +75,136 @@ class BrierScore(MeanMetric):
             name=name,
             dtype=dtype,
         )
+        self.class_reduction = one_of(
+            "class_reduction", class_reduction, ("sum", "mean")
+        )
 
-    def values(self, batch: Predictions) -> Any:
+    def reader(self, y_pred: Any) -> type:
+        """Returns the class that reads a batch of such predictions."""
+        binary = len(y_pred.shape) < 2 or y_pred.shape[-1] == 1
+        return OneLabel if binary else Predictions
+
+    def values(self, batch: Predictions | OneLabel) -> Any:
         """Returns the squared distance of each sample."""
-        return batch.squared_error
+        if self.class_reduction == "sum":
+            return batch.squared_error
+        return batch.squared_error / batch.num_classes
+
+
+@keras.saving.register_keras_serializable(package="keras_calib")
+class BrierDecomposition(CalibrationMetric):
+    """The Brier score in parts: calibration, discrimination and what is left.
+
+    Formula, for groups g of samples of weight n_g with mean probabilities p_g and
+    mean labels y_g (vectors over the classes), and the mean label y of all samples:
+
+    ```
+    score       = reliability - resolution + uncertainty + within_group
+    reliability = sum_g n_g / N ||p_g - y_g||^2       how far off: 0 is best
+    resolution  = sum_g n_g / N ||y_g - y||^2         how well told apart
+    uncertainty = mean ||label||^2 - ||y||^2          of the labels alone
+    within_group                                      what grouping leaves out
+    ```
+
+    The result is these four by name, `"brier_reliability"` and so on; their sum is
+    `BrierScore`. By predicted class the first three are those of
+    `tfp.stats.brier_decomposition`, whose uncertainty is less by 1 and which leaves
+    out the fourth, so that its parts do not sum to its score. The parts of the top
+    label's confidence alone are `BinStatistics.brier_decomposition()`.
+
+    Args:
+        by: `"predicted_class"`, or `"confidence"` for equal-width bins.
+        num_bins: the number of bins by confidence.
+        from_logits: whether predictions are logits.
+        ignore_class: integer label whose samples count for nothing.
+        name: name of the metric.
+        dtype: `"float64"` for state and arithmetic in float64, else float32.
+
+    Call arguments: as of `ExpectedCalibrationError`.
+
+    Raises:
+        ValueError: for an unknown grouping, `num_bins` < 1 and shapes that do not
+            fit.
+
+    Example:
+
+    >>> import keras_calib
+    >>> parts = keras_calib.metrics.BrierDecomposition()
+    >>> parts.update_state([0, 1, 1], [[0.8, 0.2], [0.7, 0.3], [0.1, 0.9]])
+    >>> {name: round(float(part), 4) for name, part in parts.result().items()}
+    {'brier_reliability': 0.09, 'brier_resolution': 0.1111,
+     'brier_uncertainty': 0.4444, 'brier_within_group': -0.0633}
+
+    References:
+
+    - Murphy, "A New Vector Partition of the Probability Score", Journal of Applied
+      Meteorology 12 (1973).
+    - Stephenson, Coelho, Jolliffe, "Two Extra Components in the Brier Score
+      Decomposition", Weather and Forecasting 23 (2008).
+    """
+
+    def __init__(
+        self,
+        by: str = "predicted_class",
+        num_bins: int = 15,
+        *,
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        name: str | None = "brier_decomposition",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            from_logits=from_logits,
+            ignore_class=ignore_class,
+            name=name,
+            dtype=dtype,
+        )
+        self.by = one_of("by", by, ("predicted_class", "confidence"))
+        self.num_bins = whole_number("num_bins", num_bins)
+        self._direction = None  # it depends on the part
+        self._groups = None
+        self._totals = CompensatedSum(self, (2,))
+
+    def accumulate(self, batch: Predictions) -> None:
+        """Adds weight, probabilities and labels to the groups."""
+        k = batch.num_classes
+        groups = k if self.by == "predicted_class" else self.num_bins
+        if self._groups is None:
+            self._groups = CompensatedSum(self, (groups, 1 + 2 * k))
+        if self.by == "predicted_class":
+            index = batch.predicted
+        else:
+            edges = equal_width_edges(groups)
+            index = bin_index(batch.confidence, edges, batch.precision)
+        weight, p, y = bin_sums(
+            weighted(batch.weight, batch.probabilities, batch.targets), index, groups
+        )
+        weight = ops.expand_dims(ops.cast(weight, p.dtype), -1)
+        self._groups.add(ops.concatenate([weight, p, y], axis=-1))
+        label = ops.sum(ops.square(batch.targets), axis=-1)
+        totals = bin_sums(weighted(batch.weight, batch.squared_error, label)[1:])
+        self._totals.add(ops.concatenate(totals))
+
+    def result(self) -> dict[str, Any]:
+        """Returns the four parts by name."""
+        names = ("reliability", "resolution", "uncertainty", "within_group")
+        if self._groups is None:
+            parts = [ops.zeros((), dtype=self.state_dtype)] * 4
+        else:
+            parts = self._parts()
+        return {f"brier_{name}": part for name, part in zip(names, parts, strict=True)}
+
+    def _parts(self) -> list[Any]:
+        sums = self._groups.double()
+        weight, total = sums[:, :1], ops.sum(sums[:, 0])
+        k = (sums.shape[1] - 1) // 2
+        means = ops.divide_no_nan(sums[:, 1:], weight)
+        p, y = means[:, :k], means[:, k:]
+        base = ops.divide_no_nan(ops.sum(sums[:, 1 + k :], axis=0), total)
+        score, label = ops.unstack(ops.divide_no_nan(self._totals.double(), total), 2)
+        reliability = ops.divide_no_nan(ops.sum(weight * ops.square(p - y)), total)
+        resolution = ops.divide_no_nan(ops.sum(weight * ops.square(y - base)), total)
+        uncertainty = label - ops.sum(ops.square(base))
+        within = score - (reliability - resolution + uncertainty)
+        parts = (reliability, resolution, uncertainty, within)
+        return [ops.cast(part, self.state_dtype) for part in parts]

@@ -28,6 +28,7 @@ class CompensatedSum:
 
     def add(self, x: Any) -> None:
         """Adds a tensor of the sum's shape."""
+        x = ops.cast(x, self.high.dtype)
         old = ops.convert_to_tensor(self.high)
         new = old + x
         x_part = new - old
@@ -38,6 +39,10 @@ class CompensatedSum:
     def tensor(self) -> Any:
         """Returns the sum as a tensor."""
         return ops.add(self.high, self.low)
+
+    def double(self) -> Any:
+        """Returns the sum as a float64 tensor (float32 on JAX without x64)."""
+        return ops.cast(self.high, "float64") + ops.cast(self.low, "float64")
 
     def numpy(self) -> np.ndarray:
         """Returns the sum in float64."""

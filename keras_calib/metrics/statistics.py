@@ -6,8 +6,11 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+from keras import ops
 
 from keras_calib.config import in_range, one_of
+from keras_calib.ops.binning import equal_width_edges
+from keras_calib.ops.ranked import equal_mass_cuts
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +60,9 @@ class BinStatistics:
 
     def __post_init__(self) -> None:
         if self.edges is None:
-            object.__setattr__(self, "edges", equal_width_edges(np.size(self.weight)))
+            object.__setattr__(
+                self, "edges", equal_width_edges(max(np.size(self.weight), 1))
+            )
         for field in fields(self):
             if (value := getattr(self, field.name)) is not None:
                 value = np.array(value, "float64")
@@ -162,6 +167,26 @@ class BinStatistics:
     def accuracy(self) -> np.ndarray:
         """The share of hits of each bin, 0 where the bin is empty."""
         return _divide(self.hits, self.weight)
+
+    def equal_mass(self, num_bins: int) -> BinStatistics:
+        """Returns the statistics of bins of equal weight, cut out of these bins.
+
+        A whole number of samples is cut as by `numpy.array_split`. A bin that is cut
+        gives its share to both sides.
+
+        Args:
+            num_bins: the number of bins to cut.
+        """
+        cuts = np.asarray(ops.convert_to_numpy(equal_mass_cuts(self.weight, num_bins)))
+        ranks = np.append(0.0, np.cumsum(self.weight))
+
+        def between(x):
+            if x is None:
+                return None
+            return np.diff(np.interp(cuts, ranks, np.append(0.0, np.cumsum(x))))
+
+        edges = np.interp(cuts, ranks, self.edges)
+        return BinStatistics(*map(between, self._sums()), edges)
 
     def ece(self, norm: str = "l1") -> float:
         """Returns the calibration error of norm `"l1"`, `"l2"` or `"max"`."""
@@ -323,11 +348,6 @@ class BinStatistics:
 
     def _mean(self, sums: np.ndarray) -> float:
         return float(_divide(sums.sum(), self.weight.sum()))
-
-
-def equal_width_edges(num_bins: int) -> np.ndarray:
-    """Returns the floats nearest to i/M, i from 0 to M."""
-    return np.arange(num_bins + 1) / max(num_bins, 1)
 
 
 def _divide(a: Any, b: Any) -> np.ndarray:

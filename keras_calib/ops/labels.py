@@ -18,8 +18,8 @@ def num_classes(y_pred: Any) -> int:
     if len(shape) == 0 or shape[-1] is None or shape[-1] < 2:
         raise ValueError(
             "`y_pred` must have shape (..., num_classes) with a static "
-            "num_classes >= 2 (one sigmoid output belongs to a binary loss or "
-            f"metric). Received: y_pred.shape={tuple(shape)}"
+            "num_classes >= 2 (one sigmoid output belongs to a binary loss or a "
+            f"metric such as BinaryECE). Received: y_pred.shape={tuple(shape)}"
         )
     return int(shape[-1])
 
