@@ -6,7 +6,8 @@
 0.1
 """
 
-from keras_calib import callbacks, losses, metrics, ops, viz
+from keras_calib import calibrators, callbacks, losses, metrics, ops, viz
+from keras_calib.calibrators import TemperatureScaling, calibrate
 from keras_calib.checks import check
 from keras_calib.losses import (
     BinaryFocalCE,
@@ -44,6 +45,9 @@ __all__ = [
     "GradientWeightedCE",
     "LabelSmoothingCE",
     "PolyLoss",
+    "TemperatureScaling",
+    "calibrate",
+    "calibrators",
     "callbacks",
     "check",
     "losses",

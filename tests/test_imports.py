@@ -15,6 +15,7 @@ ROOMS = {
     "ops": set(),
     "losses": {"ops", "config"},
     "metrics": {"ops", "config"},
+    "calibrators": {"ops", "config", "metrics"},
     "callbacks": {"ops", "config", "losses", "metrics", "viz"},
 }
 

@@ -1,0 +1,184 @@
+"""What every calibrator shares: reading logits or probabilities, and its state."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_calib.calibrators.samples import Samples, as_logits
+from keras_calib.config import Configurable, in_range
+
+# The smallest normal float32. Nothing that a float32 softmax can tell from 0 lies
+# below.
+FLOOR = float(np.finfo("float32").tiny)
+
+
+class Calibrator(Configurable, keras.layers.Layer):
+    """Base of the calibrators. A subclass gives `make_weights`, `adjust`, `transform`.
+
+    `fit` reads the logits or probabilities of a trained model and their labels,
+    outside the graph and in float64, and sets the layer's weights. `call` maps the
+    same to calibrated probabilities, inside any graph.
+
+    A last axis of size 1 is one sigmoid output: its logit z is that of the classes
+    0 and 1 with logits (0, z), and what comes out is the probability of class 1.
+
+    Args:
+        from_logits: whether `fit` and `call` take logits, or probabilities. From
+            probabilities p the layer goes by log p; those that come straight from
+            a Keras softmax or sigmoid are traced back to their logits in `call`.
+        floor: what probabilities below it are read as. An exact zero has no
+            logarithm, and what it is taken for moves the fit: by default the
+            smallest normal float32, which moves nothing else.
+        ignore_class: integer label whose samples count for nothing in `fit`.
+        name: name of the layer.
+        dtype: `"float64"` keeps weights and arithmetic in float64; anything else,
+            half precision too, is float32.
+    """
+
+    # Whether the most probable class stays the most probable.
+    keeps_argmax = False
+
+    def __init__(
+        self,
+        *,
+        from_logits: bool = True,
+        floor: float = FLOOR,
+        ignore_class: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        dtype = "float64" if dtype == "float64" else "float32"
+        # No autocast: a softmax in half precision is traced back to its logits.
+        super().__init__(name=name, dtype=dtype, autocast=False)
+        self.from_logits = bool(from_logits)
+        self.floor = in_range("floor", floor, np.finfo("float64").tiny, 0.5)
+        self.ignore_class = ignore_class
+        self.supports_masking = True
+
+    def make_weights(self, num_classes: int) -> dict[str, tuple[int, ...]]:
+        """Returns the shape of each weight by its name."""
+        raise NotImplementedError
+
+    def adjust(self, samples: Samples) -> dict[str, Any]:
+        """Returns the value of each weight by its name, fitted to the samples."""
+        raise NotImplementedError
+
+    def transform(self, z: Any, **weights: Any) -> Any:
+        """Returns the calibrated probabilities of logits, of shape (..., K)."""
+        raise NotImplementedError
+
+    def fit(self, logits: Any, labels: Any, sample_weight: Any = None) -> Calibrator:
+        """Fits the weights to held-out predictions.
+
+        Args:
+            logits: logits of shape `(..., K)`, or probabilities where
+                `from_logits=False`.
+            labels: integers of shape `(...)` or `(..., 1)`, or one-hot or soft
+                targets of shape `(..., K)`; for one sigmoid output 0 and 1, or a
+                probability.
+            sample_weight: weights of shape `(...)` or of its leading axes.
+
+        Returns:
+            The layer.
+
+        Raises:
+            ValueError: for shapes that do not fit, NaN and infinity, labels out of
+                range, and fewer than two samples or classes.
+        """
+        logits, labels = as_logits(
+            _array(logits), _array(labels), self.from_logits, self.floor
+        )
+        weight = None if sample_weight is None else _array(sample_weight)
+        return self.fit_samples(Samples.read(logits, labels, weight, self.ignore_class))
+
+    def fit_samples(self, samples: Samples) -> Calibrator:
+        """Fits the weights to samples that have been read already."""
+        values = self.adjust(samples)
+        if not self.built:
+            self.build((None, samples.num_classes))
+        for name, variable in self._parameters.items():
+            variable.assign(np.reshape(values[name], variable.shape))
+        return self
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Returns calibrated probabilities outside the graph, in float64.
+
+        Args:
+            logits: float64 logits of shape (N, K), K >= 2.
+        """
+        weights = {k: ops.cast(v, "float64") for k, v in self._parameters.items()}
+        z = ops.convert_to_tensor(logits, "float64")
+        return ops.convert_to_numpy(self.transform(z, **weights))
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the weights have been fitted or loaded."""
+        return self.built and not any(
+            np.isnan(_numpy(v)).any() for v in self._parameters.values()
+        )
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Makes the weights, NaN until they are fitted or loaded."""
+        if self.built:
+            return
+        num_classes = max(2, input_shape[-1])
+        self._parameters = {
+            name: self.add_weight(
+                shape=shape,
+                initializer=keras.initializers.Constant(float("nan")),
+                trainable=False,
+                autocast=False,
+                name=name,
+            )
+            for name, shape in self.make_weights(num_classes).items()
+        }
+        self._build_shapes_dict = {"input_shape": (None, num_classes)}
+        self.built = True
+
+    def call(self, inputs: Any) -> Any:
+        """Returns calibrated probabilities of the shape of the inputs."""
+        if not self.fitted:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r} has not been fitted. Call "
+                "fit(logits, labels) first"
+            )
+        z = self._logits(inputs)
+        weights = {k: ops.cast(v, self.dtype) for k, v in self._parameters.items()}
+        p = self.transform(z, **weights)
+        return p[..., 1:] if inputs.shape[-1] == 1 else p
+
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
+        """Returns the shape of the inputs."""
+        return input_shape
+
+    def _logits(self, inputs: Any) -> Any:
+        """Returns logits of shape (..., K), K >= 2, inside the graph."""
+        traced = None if self.from_logits else getattr(inputs, "_keras_logits", None)
+        x = ops.cast(inputs if traced is None else traced, self.dtype)
+        one = inputs.shape[-1] == 1
+        if self.from_logits or traced is not None:
+            return ops.concatenate([ops.zeros_like(x), x], -1) if one else x
+        p = ops.concatenate([1.0 - x, x], -1) if one else x
+        return ops.log(ops.maximum(p, self.floor))
+
+
+def _array(x: Any) -> np.ndarray:
+    return np.asarray(ops.convert_to_numpy(x) if ops.is_tensor(x) else x)
+
+
+def _numpy(variable: keras.Variable) -> np.ndarray:
+    """Returns the value of a variable, also while a TensorFlow graph is traced."""
+    scope = contextlib.nullcontext()
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        scope = tf.init_scope()
+    with scope:
+        return np.asarray(ops.convert_to_numpy(variable.value))

@@ -1,0 +1,214 @@
+"""Temperature scaling."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_calib.calibrators.base import FLOOR, Calibrator, _numpy
+from keras_calib.calibrators.samples import Samples, softmax
+from keras_calib.config import in_range, one_of
+
+# Numbers in the part of the samples on which the search begins.
+_PART = 2**21
+
+
+@keras.saving.register_keras_serializable(package="keras_calib")
+class TemperatureScaling(Calibrator):
+    """Divides the logits by one temperature T, which leaves the argmax as it is.
+
+    Formula:
+
+    ```
+    p = softmax(z / T),    T = argmin mean(-log p_y)
+    ```
+
+    The likelihood is convex in 1 / T. Its derivative in log T is a difference of
+    two means of logits, of the label and of the prediction,
+
+    ```
+    dNLL / dlog T = mean(z_y - sum_k p_k z_k) / T
+    ```
+
+    and its one root is found in a bracket, so that the scale of the logits does not
+    matter. Exponentials are taken in the precision of the logits given and summed
+    in float64: float64 logits give T to 12 digits, float32 ones to 7.
+
+    Where all labels are those of the largest logits, T runs to 0, and where the
+    logits are no better than chance, to infinity: a bound is taken and a warning
+    given. So is it where the best T lies beyond the bounds.
+
+    Args:
+        objective: what T minimises: `"nll"`, `"brier"` (the squared error of all
+            probabilities), or `"ece"` (top-label, 15 equal bins; neither smooth nor
+            proper, and given for comparison).
+        bounds: the least and the largest T.
+        from_logits: whether `fit` and `call` take logits, or probabilities.
+        floor: what probabilities below it are read as.
+        ignore_class: integer label whose samples count for nothing in `fit`.
+        name: name of the layer.
+        dtype: `"float64"` for weights and arithmetic in float64, else float32.
+
+    Call arguments:
+        inputs: logits (or probabilities) of shape `(..., K)`, or `(..., 1)` of one
+            sigmoid output.
+
+    Returns:
+        Probabilities of the same shape.
+
+    Raises:
+        ValueError: for bounds that are not 0 < low < high, an unknown objective,
+            and when called before it is fitted or loaded.
+
+    Example:
+
+    >>> import keras_calib
+    >>> calibrator = keras_calib.calibrators.TemperatureScaling(dtype="float64")
+    >>> logits = [[2.0, 0, 0], [3.0, 1, 0], [0, 2.5, 0], [4.0, 0, 1]]
+    >>> _ = calibrator.fit(logits, [0, 1, 1, 0])
+    >>> round(calibrator.temperature, 8)
+    1.24400023
+
+    Reference:
+
+    - Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2.
+    """
+
+    keeps_argmax = True
+
+    def __init__(
+        self,
+        objective: str = "nll",
+        bounds: tuple[float, float] = (0.01, 100.0),
+        *,
+        from_logits: bool = True,
+        floor: float = FLOOR,
+        ignore_class: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            from_logits=from_logits,
+            floor=floor,
+            ignore_class=ignore_class,
+            name=name,
+            dtype=dtype,
+        )
+        self.objective = one_of("objective", objective, ("nll", "brier", "ece"))
+        low, high = bounds
+        low = in_range("bounds[0]", low, 1e-6, 1e6)
+        self.bounds = (low, in_range("bounds[1]", high, np.nextafter(low, 1e9), 1e6))
+
+    @property
+    def temperature(self) -> float:
+        """The fitted T, above 1 where the model was overconfident."""
+        if not self.fitted:
+            raise ValueError(
+                f"{self.name!r} has no temperature before fit(logits, labels)"
+            )
+        return float(_numpy(self._parameters["temperature"]))
+
+    def make_weights(self, num_classes: int) -> dict[str, tuple[int, ...]]:
+        """Returns one scalar."""
+        return {"temperature": ()}
+
+    def adjust(self, samples: Samples) -> dict[str, Any]:
+        """Finds the temperature."""
+        low, high = np.log(self.bounds)
+        if self.objective == "nll":
+            log_t = _likeliest(samples, low, high)
+        else:
+            score = samples.brier if self.objective == "brier" else samples.ece
+            log_t = _least(lambda u: score(lambda z: softmax(z / np.exp(u))), low, high)
+        if log_t in (low, high):
+            end, why = (
+                ("low", "the largest logit (nearly) always names the label")
+                if log_t == low
+                else ("high", "the logits know no more of the labels than chance")
+            )
+            warnings.warn(
+                f"TemperatureScaling ran to its {end} bound, "
+                f"T={self.bounds[end == 'high']:g}: {why}, or the bounds are too "
+                "narrow. Fit on samples that the model was not trained on",
+                stacklevel=3,
+            )
+        return {"temperature": np.exp(log_t)}
+
+    def transform(self, z: Any, temperature: Any) -> Any:
+        """Returns softmax(z / T)."""
+        return ops.softmax(z / temperature, axis=-1)
+
+
+def _likeliest(samples: Samples, low: float, high: float) -> float:
+    """Returns log T of the largest likelihood, or the bound that it runs to."""
+    # Some of the samples tell where to look for the root of all.
+    every = samples.logits.size // _PART
+    if every > 1:
+        middle = _likeliest(samples[::every], low, high)
+        left, right = max(low, middle - 0.05), min(high, middle + 0.05)
+    else:
+        left, right = low, high
+    slope = lru_cache(None)(lambda u: _slope(samples, np.exp(-u)))
+    while slope(left) >= 0 and left > low:
+        left, right = max(low, left - 4 * (right - left)), left
+    while slope(right) <= 0 and right < high:
+        left, right = right, min(high, right + 4 * (right - left))
+    if slope(left) >= 0:
+        return low
+    if slope(right) <= 0:
+        return high
+    # Closer than this the slope of float32 logits is rounding.
+    digits = 1e-13 if samples.logits.dtype == np.float64 else 1e-7
+    return _root(slope, left, right, digits)
+
+
+def _root(
+    function: Callable[[float], float], low: float, high: float, tolerance: float
+) -> float:
+    # The first import of TensorFlow Probability takes a second.
+    import tensorflow as tf
+    from tensorflow_probability.python.math import root_search
+
+    steepness = (function(high) - function(low)) / (high - low)
+    found = root_search.find_root_chandrupatla(
+        lambda u: tf.constant(function(float(u)), tf.float64),
+        tf.constant(low, tf.float64),
+        tf.constant(high, tf.float64),
+        position_tolerance=tolerance,
+        value_tolerance=tolerance * steepness,
+    )
+    return float(found.estimated_root)
+
+
+def _least(function: Callable[[float], float], low: float, high: float) -> float:
+    """Returns the least point: the best of a grid, then of the gaps beside it."""
+    from scipy.optimize import minimize_scalar
+
+    grid = np.linspace(low, high, 47)
+    values = [function(u) for u in grid]
+    best = int(np.argmin(values))
+    gap = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
+    found = minimize_scalar(
+        function, bounds=gap, method="bounded", options={"xatol": 1e-9}
+    )
+    return float(found.x) if found.fun < values[best] else float(grid[best])
+
+
+def _slope(samples: Samples, beta: float) -> float:
+    """Returns dNLL / dlog T at T = 1 / beta."""
+
+    def block(rows):
+        z = samples.logits[rows]
+        z = z - z.max(-1, keepdims=True)
+        e = z * z.dtype.type(beta)
+        np.exp(e, out=e)
+        mean = np.divide(np.einsum("nk,nk->n", e, z), e.sum(-1), dtype="float64")
+        return samples.weight[rows] @ (samples.expected(z, rows) - mean)
+
+    return float(beta * sum(samples.map(block)))
