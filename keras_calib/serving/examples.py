@@ -1,0 +1,64 @@
+"""The inputs of a model as tf.Example, which classify and regress take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+_INTEGERS = ("int8", "int16", "int32", "uint8", "uint16", "bool")
+
+
+def features(specs: list) -> dict[str, Any] | None:
+    """Returns how a tf.Example is parsed into each input, by its name.
+
+    Args:
+        specs: a `tf.TensorSpec` for each input, with its batch axis.
+
+    Returns:
+        A `tf.io.FixedLenFeature` by name, float32, int64 or string; None where the
+        length of an input is not known.
+    """
+    import tensorflow as tf
+
+    if not all(spec.shape[1:].is_fully_defined() for spec in specs):
+        return None
+    return {
+        spec.name: tf.io.FixedLenFeature(spec.shape[1:], _feature_dtype(spec.dtype))
+        for spec in specs
+    }
+
+
+def encode(inputs: dict[str, np.ndarray]) -> list[bytes]:
+    """Returns a serialised tf.Example for each row of the inputs.
+
+    Example:
+
+    >>> from keras_calib.serving.examples import encode
+    >>> len(encode({"image": np.zeros((3, 2, 2), "float32")}))
+    3
+    """
+    import tensorflow as tf
+
+    def feature(row):
+        values = np.ravel(row)
+        if values.dtype.kind in "SO":
+            return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+        if values.dtype.kind in "iub":
+            return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+        return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+
+    def example(*rows):
+        named = dict(zip(inputs, map(feature, rows), strict=True))
+        return tf.train.Example(features=tf.train.Features(feature=named))
+
+    rows = zip(*inputs.values(), strict=True)
+    return [example(*row).SerializeToString() for row in rows]
+
+
+def _feature_dtype(dtype: Any) -> Any:
+    import tensorflow as tf
+
+    if dtype.name in _INTEGERS:
+        return tf.int64
+    return dtype if dtype in (tf.int64, tf.string) else tf.float32

@@ -1,0 +1,88 @@
+"""What keeps a SavedModel from being served, read off its graph."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+_PYTHON = re.compile("PyFunc")
+# Stateful, stateless and seeded alike; what names its seed or its key is random too.
+_RANDOM = re.compile(
+    "Random|Rng|Multinomial|TruncatedNormal|Stateful(Uniform|Standard)"
+)
+# A server's REST API has no name for the other types.
+_SERVED_TYPES = ("float32", "float64", "int32", "int64", "bool", "string")
+
+
+def problems(path: str | os.PathLike) -> list[str]:
+    """Returns in words what would keep the SavedModel at `path` from being served.
+
+    It looks for ops that run Python, ops that TensorFlow does not have, functions
+    that must be compiled by XLA (which a server refuses by default), ops that draw
+    random numbers (dropout left on), and outputs whose type a server cannot answer
+    with or which have lost the batch axis.
+
+    Args:
+        path: the folder of a SavedModel.
+
+    Returns:
+        The problems, none where there are none.
+
+    Example:
+
+    >>> import tempfile, tensorflow as tf
+    >>> from keras_calib.serving.inspection import problems
+    >>> module = tf.Module()
+    >>> module.f = tf.function(lambda x: tf.reduce_sum(x) + tf.random.normal(()))
+    >>> signature = module.f.get_concrete_function(tf.TensorSpec((None,), name="x"))
+    >>> with tempfile.TemporaryDirectory() as path:
+    ...     tf.saved_model.save(module, path, signature)
+    ...     for problem in problems(path):
+    ...         print(problem)
+    op RandomStandardNormal draws random numbers: dropout or noise is left on
+    output output_0 of serving_default has no batch axis: its shape is ()
+    """
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    with open(os.path.join(path, "saved_model.pb"), "rb") as file:
+        model = saved_model_pb2.SavedModel.FromString(file.read())
+    found: dict[str, None] = {}  # an ordered set: one line for a hundred nodes
+    for graph in model.meta_graphs:
+        found |= dict.fromkeys(_of_ops(graph.graph_def))
+        for name, signature in sorted(graph.signature_def.items()):
+            found |= dict.fromkeys(_of_outputs(name, signature))
+    return list(found)
+
+
+def _of_ops(graph: Any) -> Iterator[str]:
+    import tensorflow as tf
+
+    functions = {f.signature.name: f for f in graph.library.function}
+    for name, function in functions.items():
+        if function.attr["_XlaMustCompile"].b:
+            yield f"function {name} must be compiled by XLA (jit_compile=True)"
+    nodes = [graph.node, *(f.node_def for f in functions.values())]
+    for node in (node for body in nodes for node in body):
+        if _PYTHON.search(node.op):
+            yield f"op {node.op} runs Python: a server has none"
+        elif _RANDOM.search(node.op):
+            yield f"op {node.op} draws random numbers: dropout or noise is left on"
+        elif node.op not in functions and not hasattr(tf.raw_ops, node.op):
+            yield f"op {node.op} is none of TensorFlow's own: a server lacks it"
+
+
+def _of_outputs(name: str, signature: Any) -> Iterator[str]:
+    import tensorflow as tf
+
+    if name.startswith("__"):  # the initialisers that TensorFlow adds
+        return
+    for key, output in sorted(signature.outputs.items()):
+        which = f"output {key} of {name}"
+        dtype = tf.as_dtype(output.dtype).name
+        if dtype not in _SERVED_TYPES:
+            yield f"{which} is {dtype}: a server answers in {', '.join(_SERVED_TYPES)}"
+        shape = tf.TensorShape(output.tensor_shape)
+        if shape.rank is not None and (shape.rank == 0 or shape[0] is not None):
+            yield f"{which} has no batch axis: its shape is {shape}"

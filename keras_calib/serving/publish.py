@@ -1,0 +1,113 @@
+"""Publishing a version of a model under the eyes of a server that watches."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+
+def publish(
+    base: str | os.PathLike, version: int | None, write: Callable[[Path], None]
+) -> Path:
+    """Writes `base/<version>` so that nobody ever sees half of it.
+
+    A server polls `base` and loads every folder whose name is a number. So the
+    version is written beside them under another name, flushed to the disk, and
+    renamed: a rename happens at once, and fails where the number is taken.
+
+    Args:
+        base: the folder of the versions, made if it is not there.
+        version: the number, or None for the highest plus one.
+        write: fills the folder it is given. What it raises goes through, and
+            nothing is left behind.
+
+    Returns:
+        The folder of the version.
+
+    Raises:
+        FileExistsError: where `version` is there already.
+        OSError: where `base` cannot be written.
+
+    Example:
+
+    >>> import tempfile
+    >>> from keras_calib.serving.publish import publish
+    >>> with tempfile.TemporaryDirectory() as base:
+    ...     for text in ("one", "two"):
+    ...         folder = publish(base, None, lambda f: (f / text).touch())
+    ...     folder.name, [entry.name for entry in folder.iterdir()]
+    ('2', ['two'])
+    """
+    base = Path(base)
+    if version is not None and (base / str(version)).exists():
+        raise _taken(base, version)
+    new = not base.exists()
+    base.mkdir(parents=True, exist_ok=True)
+    try:
+        staging = Path(tempfile.mkdtemp(prefix=".unpublished-", dir=base))
+        try:
+            write(staging)
+            _settle(staging)
+            folder = _rename(staging, base, version)
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+    except BaseException:
+        if new and not any(base.iterdir()):
+            base.rmdir()
+        raise
+    _flush(base)
+    return folder
+
+
+def _rename(staging: Path, base: Path, version: int | None) -> Path:
+    while True:
+        folder = base / str(version or _next_version(base))
+        try:
+            os.rename(staging, folder)
+            return folder
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            if version is not None:
+                raise _taken(base, version) from None
+            # Somebody else was quicker: take the next number.
+
+
+def _next_version(base: Path) -> int:
+    names = (entry.name for entry in base.iterdir())
+    return 1 + max((int(n) for n in names if re.fullmatch("[0-9]+", n)), default=0)
+
+
+def _taken(base: Path, version: int) -> FileExistsError:
+    return FileExistsError(
+        errno.EEXIST,
+        "This version is published already; versions never change. Leave `version` "
+        "out for the next free number, or remove the folder",
+        str(base / str(version)),
+    )
+
+
+def _settle(folder: Path) -> None:
+    """Lets every user read it, as servers run as another, and flushes it."""
+    for parent, _, files in os.walk(folder, topdown=False):
+        for name in files:
+            os.chmod(os.path.join(parent, name), 0o644)
+            _flush(os.path.join(parent, name))
+        os.chmod(parent, 0o755)
+        _flush(parent)
+
+
+def _flush(path: str | os.PathLike) -> None:
+    if os.path.isdir(path) and os.name != "posix":
+        return  # Windows opens no folders
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

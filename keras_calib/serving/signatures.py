@@ -1,0 +1,187 @@
+"""What a served model answers, signature by signature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_calib.ops.floats import tiny
+from keras_calib.serving.examples import features
+
+
+class Signatures:
+    """The signatures of a classifier, as functions that TensorFlow can trace.
+
+    Args:
+        model: a functional or Sequential model with one output, of shape
+            `(batch, ..., K)`, or `(batch, 1)` for two classes.
+        class_names: K distinct names; by default "0", "1", ...
+        from_logits: whether `model` puts out logits.
+
+    Attributes:
+        specs: a `tf.TensorSpec` for each input, by the name of its `keras.Input`;
+            half-precision ones are asked for in float32.
+        class_names: the names.
+
+    Raises:
+        ValueError: for a model whose inputs or output do not fit, and for names that
+            are not K distinct ones.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        class_names: Sequence[str] | None = None,
+        from_logits: bool = False,
+    ) -> None:
+        import tensorflow as tf
+
+        self.model = model
+        self.from_logits = from_logits
+        output = _only_output(model)
+        self.class_names = _names(class_names, max(output.shape[-1], 2))
+        self.specs = [
+            tf.TensorSpec(x.shape, _served_dtype(x.dtype), x.name) for x in model.inputs
+        ]
+        # Classify and regress answer with one row of classes for each example.
+        self._features = features(self.specs) if len(output.shape) == 2 else None
+
+    def functions(self) -> dict[str, tuple[Callable, list]]:
+        """Returns each signature's function and the specs of its arguments."""
+        import tensorflow as tf
+
+        found = {
+            "serving_default": (self.serving_default, self.specs),
+            "logits": (self.logits, self.specs),
+        }
+        if self._features is not None:
+            examples = [tf.TensorSpec((None,), tf.string, "inputs")]
+            found["classify"] = self.classify, examples
+            found["regress"] = self.regress, examples
+        return found
+
+    def output(self, *inputs: Any) -> Any:
+        """Returns what the model itself puts out, at inference."""
+        model = self.model
+        inputs = [
+            ops.cast(x, i.dtype) for x, i in zip(inputs, model.inputs, strict=True)
+        ]
+        form = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+        output = model(keras.tree.pack_sequence_as(form, inputs), training=False)
+        return keras.tree.flatten(output)[0]
+
+    def serving_default(self, *inputs: Any) -> dict[str, Any]:
+        """Returns probabilities (batch, ..., K), and of each confidence and entropy
+        (float32) and label (int64), of shape (batch, ...)."""
+        p = self._probabilities(*inputs)
+        # Not argmax: other runtimes do not read the op that it becomes.
+        top, label = ops.top_k(p, 1)
+        return {
+            "probabilities": p,
+            "confidence": ops.squeeze(top, -1),
+            "label": ops.cast(ops.squeeze(label, -1), "int64"),
+            "entropy": -ops.sum(p * _log(p), axis=-1),
+        }
+
+    def logits(self, *inputs: Any) -> dict[str, Any]:
+        """Returns logits whose softmax is the probabilities: what the softmax of the
+        model was given where it ends in one, else log p."""
+        output = self.output(*inputs)
+        z = output if self.from_logits else getattr(output, "_keras_logits", None)
+        if z is None:
+            return {"logits": _log(self._probabilities(*inputs))}
+        return {"logits": _two_columns(ops.cast(z, "float32"), ops.zeros_like)}
+
+    def classify(self, examples: Any) -> dict[str, Any]:
+        """Returns the names of all classes, the likeliest first, with their scores."""
+        import tensorflow as tf
+
+        p = self._probabilities(*self._parse(examples))
+        scores, index = ops.top_k(p, p.shape[-1])
+        return {"classes": tf.gather(self.class_names, index), "scores": scores}
+
+    def regress(self, examples: Any) -> dict[str, Any]:
+        """Returns the confidence."""
+        p = self._probabilities(*self._parse(examples))
+        return {"outputs": ops.max(p, axis=-1)}
+
+    def _probabilities(self, *inputs: Any) -> Any:
+        output = ops.cast(self.output(*inputs), "float32")
+        if self.from_logits:
+            return ops.softmax(_two_columns(output, ops.zeros_like), axis=-1)
+        return _two_columns(output, lambda p: 1.0 - p)
+
+    def _parse(self, examples: Any) -> list:
+        import tensorflow as tf
+
+        parsed = tf.io.parse_example(examples, self._features)
+        return [tf.cast(parsed[spec.name], spec.dtype) for spec in self.specs]
+
+
+def probabilities(output: np.ndarray, from_logits: bool) -> np.ndarray:
+    """Returns in float64 the probabilities that a model's output stands for.
+
+    The same as `Signatures` serves, in numpy, for comparing the one with the other.
+    """
+    output = np.asarray(output, "float64")
+    if not from_logits:
+        both = np.concatenate([1.0 - output, output], -1)
+        return both if output.shape[-1] == 1 else output
+    if output.shape[-1] == 1:
+        output = np.concatenate([np.zeros_like(output), output], -1)
+    e = np.exp(output - output.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def _two_columns(output: Any, other: Callable) -> Any:
+    """Adds the column of class 0 where there is one column, of class 1."""
+    if output.shape[-1] > 1:
+        return output
+    return ops.concatenate([other(output), output], axis=-1)
+
+
+def _log(p: Any) -> Any:
+    return ops.log(ops.maximum(p, tiny(p)))
+
+
+def _served_dtype(dtype: str) -> str:
+    return "float32" if dtype in ("float16", "bfloat16") else dtype
+
+
+def _only_output(model: keras.Model) -> Any:
+    inputs, outputs = (getattr(model, name, None) for name in ("inputs", "outputs"))
+    if not inputs or not outputs:
+        raise ValueError(
+            "`model` must know its inputs, as functional and Sequential models do. "
+            "Wrap it: x = keras.Input(shape); keras.Model(x, model(x)). "
+            f"Received: {model!r}"
+        )
+    if len(outputs) > 1:
+        raise ValueError(
+            f"`model` must have one output. Received: {len(outputs)} outputs"
+        )
+    shape = outputs[0].shape
+    if any(x.shape[0] is not None for x in inputs) or (
+        len(shape) < 2 or shape[0] is not None or shape[-1] is None
+    ):
+        raise ValueError(
+            "`model` must take (batch, ...) and put out (batch, ..., classes), with a "
+            "free batch axis. Received: inputs of shape "
+            f"{', '.join(str(x.shape) for x in inputs)}, output of shape {shape}"
+        )
+    return outputs[0]
+
+
+def _names(names: Sequence[str] | None, num_classes: int) -> list[str]:
+    if names is None:
+        return [str(k) for k in range(num_classes)]
+    if len(set(map(str, names))) != num_classes or len(names) != num_classes:
+        raise ValueError(
+            f"`class_names` must be {num_classes} distinct names. "
+            f"Received: {len(names)}: {list(names)!r}"
+        )
+    return [str(name) for name in names]
