@@ -13,6 +13,14 @@ from keras_calib.metrics.compensated import CompensatedSum
 from keras_calib.ops.binning import bin_index, bin_sums, equal_width_edges
 from keras_calib.ops.predictions import OneLabel, Predictions, weighted
 
+_PARTS = (
+    "reliability",
+    "resolution",
+    "uncertainty",
+    "within_variance",
+    "within_covariance",
+)
+
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class BrierScore(MeanMetric):
@@ -99,18 +107,23 @@ class BrierDecomposition(CalibrationMetric):
     mean labels y_g (vectors over the classes), and the mean label y of all samples:
 
     ```
-    score       = reliability - resolution + uncertainty + within_group
-    reliability = sum_g n_g / N ||p_g - y_g||^2       how far off: 0 is best
-    resolution  = sum_g n_g / N ||y_g - y||^2         how well told apart
-    uncertainty = mean ||label||^2 - ||y||^2          of the labels alone
-    within_group                                      what grouping leaves out
+    score = reliability - resolution + uncertainty
+            + within_variance - within_covariance
+    reliability       = sum_g n_g / N ||p_g - y_g||^2    how far off: 0 is best
+    resolution        = sum_g n_g / N ||y_g - y||^2      how well told apart
+    uncertainty       = mean ||label||^2 - ||y||^2       of the labels alone
+    within_variance   = mean ||p - p_g||^2               what the groups hide
+    within_covariance = 2 mean (p - p_g) (label - y_g)   of the probabilities' use
     ```
 
-    The result is these four by name, `"brier_reliability"` and so on; their sum is
-    `BrierScore`. By predicted class the first three are those of
-    `tfp.stats.brier_decomposition`, whose uncertainty is less by 1 and which leaves
-    out the fourth, so that its parts do not sum to its score. The parts of the top
-    label's confidence alone are `BinStatistics.brier_decomposition()`.
+    The result holds these five by name, `"brier_reliability"` and so on; their sum
+    is `BrierScore`. The parts of the top label's confidence alone are
+    `BinStatistics.brier_decomposition()`.
+
+    `tfp.stats.brier_decomposition` groups by predicted class, too. Its uncertainty
+    is less by 1, its reliability is reliability + within_variance, and its
+    resolution takes the share of the predicted class where the formula has that of
+    each class (TFP 0.25), so that its parts do not sum to its score.
 
     Args:
         by: `"predicted_class"`, or `"confidence"` for equal-width bins.
@@ -133,7 +146,8 @@ class BrierDecomposition(CalibrationMetric):
     >>> parts.update_state([0, 1, 1], [[0.8, 0.2], [0.7, 0.3], [0.1, 0.9]])
     >>> {name: round(float(part), 4) for name, part in parts.result().items()}
     {'brier_reliability': 0.09, 'brier_resolution': 0.1111,
-     'brier_uncertainty': 0.4444, 'brier_within_group': -0.0633}
+     'brier_uncertainty': 0.4444, 'brier_within_variance': 0.0033,
+     'brier_within_covariance': 0.0667}
 
     References:
 
@@ -163,7 +177,7 @@ class BrierDecomposition(CalibrationMetric):
         self.num_bins = whole_number("num_bins", num_bins)
         self._direction = None  # it depends on the part
         self._groups = None
-        self._totals = CompensatedSum(self, (2,))
+        self._totals = CompensatedSum(self, (3,))
 
     def accumulate(self, batch: Predictions) -> None:
         """Adds weight, probabilities and labels to the groups."""
@@ -181,30 +195,41 @@ class BrierDecomposition(CalibrationMetric):
         )
         weight = ops.expand_dims(ops.cast(weight, p.dtype), -1)
         self._groups.add(ops.concatenate([weight, p, y], axis=-1))
-        label = ops.sum(ops.square(batch.targets), axis=-1)
-        totals = bin_sums(weighted(batch.weight, batch.squared_error, label)[1:])
-        self._totals.add(ops.concatenate(totals))
+        squares = [
+            batch.squared_error,
+            ops.sum(ops.square(batch.probabilities), axis=-1),
+            ops.sum(ops.square(batch.targets), axis=-1),
+        ]
+        self._totals.add(
+            ops.concatenate(bin_sums(weighted(batch.weight, *squares)[1:]))
+        )
 
     def result(self) -> dict[str, Any]:
-        """Returns the four parts by name."""
-        names = ("reliability", "resolution", "uncertainty", "within_group")
+        """Returns the five parts by name."""
         if self._groups is None:
-            parts = [ops.zeros((), dtype=self.state_dtype)] * 4
+            parts = dict.fromkeys(_PARTS, ops.zeros(()))
         else:
-            parts = self._parts()
-        return {f"brier_{name}": part for name, part in zip(names, parts, strict=True)}
+            parts = dict(zip(_PARTS, self._parts(), strict=True))
+        return {
+            f"brier_{name}": ops.cast(part, self.state_dtype)
+            for name, part in parts.items()
+        }
 
-    def _parts(self) -> list[Any]:
+    def _parts(self) -> tuple[Any, ...]:
         sums = self._groups.double()
         weight, total = sums[:, :1], ops.sum(sums[:, 0])
         k = (sums.shape[1] - 1) // 2
         means = ops.divide_no_nan(sums[:, 1:], weight)
         p, y = means[:, :k], means[:, k:]
         base = ops.divide_no_nan(ops.sum(sums[:, 1 + k :], axis=0), total)
-        score, label = ops.unstack(ops.divide_no_nan(self._totals.double(), total), 2)
-        reliability = ops.divide_no_nan(ops.sum(weight * ops.square(p - y)), total)
-        resolution = ops.divide_no_nan(ops.sum(weight * ops.square(y - base)), total)
-        uncertainty = label - ops.sum(ops.square(base))
-        within = score - (reliability - resolution + uncertainty)
-        parts = (reliability, resolution, uncertainty, within)
-        return [ops.cast(part, self.state_dtype) for part in parts]
+
+        def mean_square(x):
+            return ops.divide_no_nan(ops.sum(weight * ops.square(x)), total)
+
+        totals = ops.divide_no_nan(self._totals.double(), total)
+        score, p_square, label_square = ops.unstack(totals, 3)
+        reliability, resolution = mean_square(p - y), mean_square(y - base)
+        uncertainty = label_square - ops.sum(ops.square(base))
+        variance = p_square - mean_square(p)
+        covariance = reliability - resolution + uncertainty + variance - score
+        return reliability, resolution, uncertainty, variance, covariance

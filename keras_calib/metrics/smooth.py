@@ -50,7 +50,7 @@ class SmoothECE(CalibrationMetric):
     >>> ece = keras_calib.metrics.SmoothECE()
     >>> ece.update_state([0, 1], [[0.8, 0.2], [0.7, 0.3]])
     >>> round(float(ece.result()), 4)
-    0.2496
+    0.2495
 
     Reference:
 

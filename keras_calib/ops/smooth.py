@@ -13,7 +13,8 @@ from keras_calib.ops.floats import dtype_name
 NUM_NODES = 1001
 
 # As in relplot 1.0.3, so that figures agree: bandwidths are multiples of 2^-10, no
-# error is told from one below .001, and the integral is a mean over few points.
+# error is told from one below .001, the kernel ends at a distance of 1/2, and the
+# integral is a mean over few points.
 _HALVINGS = 10
 _EPSILON = 0.001
 _POINTS = 200
@@ -46,25 +47,30 @@ def smooth_ece(nodes: Any) -> Any:
 
     It is smECE(sigma) = integral |E[(confidence - hit) K_sigma(t, confidence)]| dt
     at the sigma where both are equal, K being a Gaussian that is reflected at 0 and
-    1: the heat kernel, which multiplies cos(pi k x) by exp(-(pi k sigma)^2 / 2).
+    1. The reflection is an even continuation of period 2, so that a Fourier
+    transform makes the convolution a product.
 
     Args:
         nodes: sums of weight and of confidence - hit, of shape (G, 2).
     """
     dtype, num_nodes = dtype_name(nodes), nodes.shape[0]
-    # An even continuation of period 2; an end is its own mirror image.
+    # An end of the interval is its own mirror image.
     ends = np.ones((num_nodes, 1), dtype)
     ends[[0, -1]] = 2.0
     nodes = nodes * ends
     wave = ops.concatenate([nodes, ops.flip(nodes[1:-1], axis=0)], axis=0)
     spectrum = ops.rfft(ops.transpose(wave))[0]
-    frequency = (np.pi * np.arange(num_nodes)).astype(dtype)
     index = np.arange(num_nodes).astype(dtype)
+    distance = index / (num_nodes - 1)
+    reach = (distance <= 0.5).astype(dtype)
 
     def smoothed_error(sigma):
-        damped = spectrum * ops.exp(-0.5 * ops.square(frequency * sigma))
+        kernel = reach * ops.exp(-0.5 * ops.square(distance / sigma))
+        kernel = kernel / (np.sqrt(2 * np.pi) * sigma)
+        kernel = ops.concatenate([kernel, ops.flip(kernel[1:-1])])
+        damped = spectrum * ops.rfft(kernel)[0]
         smooth = ops.irfft((damped, ops.zeros_like(damped)))[:, :num_nodes]
-        density, residual = ops.unstack(smooth * (num_nodes - 1), 2)
+        density, residual = ops.unstack(smooth, 2)
         # The mean over `points` points from 0 to 1, interpolated.
         points = ops.clip(ops.round(10.0 / sigma), _POINTS, num_nodes)
         used = ops.cast(index < points, dtype)
