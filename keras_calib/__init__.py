@@ -9,6 +9,7 @@
 from keras_calib import calibrators, callbacks, losses, metrics, ops, viz
 from keras_calib.calibrators import TemperatureScaling, calibrate
 from keras_calib.checks import check
+from keras_calib.evaluation import Evaluation, evaluate
 from keras_calib.losses import (
     BinaryFocalCE,
     CategoricalMeanAbsoluteError,
@@ -23,19 +24,41 @@ from keras_calib.losses import (
     PolyLoss,
 )
 from keras_calib.metrics import (
+    AURC,
+    AccuracyAtCoverage,
+    BinaryECE,
+    BinStatistics,
+    BrierDecomposition,
     BrierScore,
     CalibrationGap,
+    CalibrationMetrics,
+    ClasswiseECE,
     ExpectedCalibrationError,
+    KSCalibrationError,
+    MaximumCalibrationError,
+    MultilabelECE,
+    NegativeLogLikelihood,
+    PredictiveEntropy,
+    SmoothECE,
+    TopKCalibrationError,
 )
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AURC",
+    "AccuracyAtCoverage",
+    "BinStatistics",
+    "BinaryECE",
     "BinaryFocalCE",
+    "BrierDecomposition",
     "BrierScore",
     "CalibrationGap",
+    "CalibrationMetrics",
     "CategoricalMeanAbsoluteError",
+    "ClasswiseECE",
     "ConfidencePenaltyCE",
+    "Evaluation",
     "ExpectedAccuracyLoss",
     "ExpectedCalibrationError",
     "FocalCE",
@@ -43,13 +66,21 @@ __all__ = [
     "GammaCE",
     "GeneralizedCE",
     "GradientWeightedCE",
+    "KSCalibrationError",
     "LabelSmoothingCE",
+    "MaximumCalibrationError",
+    "MultilabelECE",
+    "NegativeLogLikelihood",
     "PolyLoss",
+    "PredictiveEntropy",
+    "SmoothECE",
     "TemperatureScaling",
+    "TopKCalibrationError",
     "calibrate",
     "calibrators",
     "callbacks",
     "check",
+    "evaluate",
     "losses",
     "metrics",
     "ops",

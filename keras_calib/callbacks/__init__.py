@@ -6,12 +6,16 @@ from keras_calib.callbacks.gamma_scheduler import (
     HyperparameterScheduler,
 )
 from keras_calib.callbacks.ramps import Ramp, cosine, exponential, linear
+from keras_calib.callbacks.reliability_diagram_logger import (
+    ReliabilityDiagramLogger,
+)
 
 __all__ = [
     "AdaptiveGamma",
     "GammaScheduler",
     "HyperparameterScheduler",
     "Ramp",
+    "ReliabilityDiagramLogger",
     "cosine",
     "exponential",
     "linear",
