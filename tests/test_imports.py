@@ -16,6 +16,7 @@ ROOMS = {
     "losses": {"ops", "config"},
     "metrics": {"ops", "config"},
     "calibrators": {"ops", "config", "metrics"},
+    "serving": {"ops", "config"},
     "callbacks": {"ops", "config", "losses", "metrics", "viz"},
 }
 

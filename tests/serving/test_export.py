@@ -1,0 +1,391 @@
+"""What is published answers as the model does; what cannot be served is refused."""
+
+import os
+import pathlib
+import stat
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_calib.serving import export
+from keras_calib.serving.examples import encode
+from tests.backends import BACKEND
+from tests.serving.tools import IMAGES, NAMES, assert_answers, network
+
+pytestmark = pytest.mark.skipif(
+    BACKEND != "tensorflow", reason="a SavedModel is written by the TensorFlow backend"
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return network()
+
+
+@pytest.fixture(scope="module")
+def served(model, tmp_path_factory):
+    folder = export(model, tmp_path_factory.mktemp("served"), class_names=NAMES)
+    return tf.saved_model.load(folder).signatures
+
+
+def ask(folder, signature="serving_default", **inputs):
+    served = tf.saved_model.load(folder).signatures[signature]
+    answer = served(**{name: tf.constant(value) for name, value in inputs.items()})
+    return {key: value.numpy() for key, value in answer.items()}
+
+
+# What is served.
+
+
+@pytest.mark.parametrize("batch", [1, 2, 33])
+def test_the_default_signature_is_the_model(model, served, batch):
+    x = IMAGES[:batch]
+    answer = served["serving_default"](image=tf.constant(x))
+    assert_answers(answer, model.predict_on_batch(x))
+    assert {k: v.dtype.name for k, v in answer.items()} == {
+        "probabilities": "float32",
+        "confidence": "float32",
+        "label": "int64",
+        "entropy": "float32",
+    }
+
+
+def test_logits_are_those_of_the_models_softmax(model, served):
+    answer = served["logits"](image=tf.constant(IMAGES))
+    before = keras.Model(model.input, model.layers[-2].output)
+    np.testing.assert_allclose(
+        answer["logits"], before.predict_on_batch(IMAGES), atol=1e-6
+    )
+
+
+def test_classify_names_the_classes_the_likeliest_first(model, served):
+    p = model.predict_on_batch(IMAGES)
+    answer = served["classify"](inputs=tf.constant(encode({"image": IMAGES})))
+    order = np.argsort(-p, axis=-1)
+    assert (answer["classes"].numpy() == np.array(NAMES, "S")[order]).all()
+    np.testing.assert_allclose(answer["scores"], -np.sort(-p, -1), atol=1e-6)
+
+
+def test_regress_gives_the_confidence(model, served):
+    answer = served["regress"](inputs=tf.constant(encode({"image": IMAGES})))
+    p = model.predict_on_batch(IMAGES)
+    np.testing.assert_allclose(answer["outputs"], p.max(-1), atol=1e-6)
+
+
+def test_classes_are_numbered_without_names(tmp_path):
+    folder = export(network(3), tmp_path)
+    answer = ask(folder, "classify", inputs=encode({"image": IMAGES[:1]}))
+    assert set(answer["classes"][0]) == {b"0", b"1", b"2"}
+
+
+def test_a_model_of_logits(tmp_path):
+    x = keras.Input((4,), name="x")
+    model = keras.Model(x, keras.layers.Dense(3, kernel_initializer="ones")(x * 5.0))
+    folder = export(model, tmp_path, from_logits=True)
+    inputs = IMAGES.ravel()[:80].reshape(20, 4)
+    z = model.predict_on_batch(inputs)
+    assert_answers(ask(folder, x=inputs), keras.ops.softmax(z))
+    np.testing.assert_array_equal(ask(folder, "logits", x=inputs)["logits"], z)
+
+
+@pytest.mark.parametrize("from_logits", [False, True])
+def test_one_output_unit_is_served_as_two_classes(tmp_path, from_logits):
+    model = network(1)
+    if from_logits:
+        model = keras.Model(model.input, model.layers[-2].output)
+    folder = export(model, tmp_path, class_names=["no", "yes"], from_logits=from_logits)
+    p = model.predict_on_batch(IMAGES)
+    p = np.asarray(keras.ops.sigmoid(p)) if from_logits else p
+    both = np.concatenate([1 - p, p], -1)
+    assert_answers(ask(folder, image=IMAGES), both)
+    z = ask(folder, "logits", image=IMAGES)["logits"]
+    np.testing.assert_allclose(keras.ops.softmax(z), both, atol=1e-6)
+
+
+def test_probabilities_of_exactly_zero_keep_everything_finite(tmp_path):
+    x = keras.Input((3,), name="x")
+    model = keras.Model(x, keras.layers.Maximum()([x, keras.ops.zeros_like(x)]))
+    rows = np.eye(3, dtype="float32")
+    folder = export(model, tmp_path, inputs=rows)
+    assert (ask(folder, x=rows)["entropy"] == 0).all()
+    z = ask(folder, "logits", x=rows)["logits"]
+    assert np.isfinite(z).all()
+    np.testing.assert_array_equal(keras.ops.softmax(z), rows)
+
+
+def test_pixels_of_any_number(tmp_path):
+    image = keras.Input((None, None, 3), name="image")
+    model = keras.Model(image, keras.layers.Conv2D(4, 1, activation="softmax")(image))
+    folder = export(model, tmp_path)
+    assert set(tf.saved_model.load(folder).signatures) == {"serving_default", "logits"}
+    x = np.ones((2, 5, 7, 3), "float32")
+    answer = ask(folder, image=x)
+    assert answer["label"].shape == (2, 5, 7)
+    assert_answers(answer, model.predict_on_batch(x))
+
+
+def test_several_inputs_of_several_types(tmp_path):
+    """By name, wherever they stand in the structure that the model takes."""
+    word = keras.Input((), dtype="string", name="word")
+    token = keras.Input((3,), dtype="int32", name="token")
+    size = keras.Input((2,), name="size")
+    vocabulary = keras.layers.StringLookup(vocabulary=["a", "b"])
+    x = keras.layers.Concatenate()(
+        [
+            keras.layers.Embedding(3, 2)(vocabulary(word)),
+            keras.layers.Flatten()(keras.layers.Embedding(9, 2)(token)),
+            size,
+        ]
+    )
+    p = keras.layers.Dense(3, activation="softmax")(x)
+    model = keras.Model({"w": word, "rest": [token, size]}, {"p": p})
+    inputs = {
+        "word": np.array([b"a", b"b", b"zebra"]),
+        "token": np.array([[1, 2, 3], [4, 5, 6], [8, 0, 8]], "int32"),
+        "size": np.ones((3, 2), "float32"),
+    }
+    given = {"w": inputs["word"], "rest": [inputs["token"], inputs["size"]]}
+    given = keras.tree.map_structure(tf.constant, given)
+    folder = export(model, tmp_path, inputs=given)
+    p = np.asarray(model(given)["p"])
+    assert_answers(ask(folder, **inputs), p)
+    answer = ask(folder, "classify", inputs=encode(inputs))
+    np.testing.assert_allclose(answer["scores"], -np.sort(-p, -1), atol=1e-6)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "bfloat16"])
+@pytest.mark.parametrize("head", ["half", "float32"])
+def test_half_precision_is_served_in_float32(tmp_path, policy, head):
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = network(dtype=None if head == "half" else "float32")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    folder = export(model, tmp_path)
+    answer = ask(folder, image=IMAGES)
+    assert {v.dtype.name for v in answer.values()} == {"float32", "int64"}
+    p = tf.cast(model.predict_on_batch(IMAGES), "float64").numpy()
+    np.testing.assert_allclose(answer["probabilities"], p, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_model_trained_on_two_replicas(tmp_path):
+    devices = tf.config.list_logical_devices("CPU")
+    if len(devices) < 2:
+        pytest.skip("the process was started with one logical CPU")
+    strategy = tf.distribute.MirroredStrategy(devices[:2])
+    with strategy.scope():
+        model = network()
+        model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit(IMAGES[:32], np.arange(32) % 5, batch_size=16, verbose=0)
+    folder = export(model, tmp_path)
+    assert_answers(ask(folder, image=IMAGES), np.asarray(model(IMAGES)))
+
+
+# What is refused.
+
+
+class Through(keras.layers.Layer):
+    """A layer that runs any function."""
+
+    def __init__(self, function, **kwargs):
+        super().__init__(**kwargs)
+        self.function = function
+
+    def call(self, x):
+        return self.function(x)
+
+    def compute_output_spec(self, x):
+        return keras.KerasTensor(x.shape, x.dtype)
+
+
+def python(x):
+    return tf.ensure_shape(tf.py_function(lambda a: a, [x], x.dtype), x.shape)
+
+
+BROKEN = {
+    "runs Python": python,
+    "runs Python: a server": lambda x: tf.ensure_shape(
+        tf.numpy_function(lambda a: a, [x], x.dtype), x.shape
+    ),
+    "must be compiled by XLA": tf.function(lambda x: x * 1.0, jit_compile=True),
+}
+
+
+def then(function):
+    x = keras.Input((4,), name="x")
+    y = Through(function)(x)
+    return keras.Model(x, keras.layers.Dense(3, activation="softmax")(y))
+
+
+class DropoutLeftOn(keras.layers.Dropout):
+    def call(self, x, training=None):
+        return super().call(x, training=True)
+
+
+def with_dropout(layer, **kwargs):
+    x = keras.Input((4,), name="x")
+    y = keras.layers.Dense(3, activation="softmax")(layer(0.5)(x, **kwargs))
+    return keras.Model(x, y)
+
+
+@pytest.mark.parametrize("reason", BROKEN)
+def test_what_a_server_refuses_is_refused_here(tmp_path, reason):
+    with pytest.raises(ValueError, match=reason):
+        export(then(BROKEN[reason]), tmp_path / "new")
+    assert not list(tmp_path.iterdir()), "something is left behind"
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: with_dropout(DropoutLeftOn),
+        lambda: then(lambda x: x + tf.random.normal(tf.shape(x))),
+    ],
+)
+def test_random_models_are_refused(tmp_path, model):
+    with pytest.raises(ValueError, match="dropout or noise is left on"):
+        export(model(), tmp_path / "new")
+    assert not list(tmp_path.iterdir())
+
+
+def test_dropout_that_a_functional_model_leaves_on_is_switched_off(tmp_path):
+    model = with_dropout(keras.layers.Dropout, training=True)
+    x = IMAGES.ravel()[:20].reshape(5, 4)
+    folder = export(model, tmp_path)
+    assert_answers(ask(folder, x=x), np.asarray(model(x, training=False)))
+
+
+def test_a_function_that_differs_from_the_model_is_refused(tmp_path):
+    calls = []
+
+    def drifting(x):  # each trace is another function
+        calls.append(x)
+        return x + float(len(calls))
+
+    with pytest.raises(ValueError, match="differs from the model by more than"):
+        export(then(drifting), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_logits_taken_for_probabilities_are_refused(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    with pytest.raises(ValueError, match="from_logits=True"):
+        export(model, tmp_path)
+
+
+def test_nan_is_refused(tmp_path):
+    model = then(lambda x: tf.math.log(-tf.abs(x)))
+    with pytest.raises(ValueError, match="typical `inputs`"):
+        export(model, tmp_path)
+
+
+def subclassed():
+    class Model(keras.Model):
+        def call(self, x):
+            return x
+
+    return Model()
+
+
+def functional(function, *shapes, batch_size=None):
+    inputs = [keras.Input(shape, batch_size=batch_size) for shape in shapes]
+    return keras.Model(inputs, function(*inputs))
+
+
+UNFIT = {
+    "must know its inputs": subclassed,
+    "one output": lambda: functional(lambda x: [x, x], (3,)),
+    "free batch axis": lambda: functional(lambda x: x, (3,), batch_size=2),
+    "output of shape \\(\\)": lambda: functional(lambda x: keras.ops.mean(x), (3,)),
+    "output of shape \\(None,\\)": lambda: functional(
+        lambda x: keras.ops.mean(x, -1), (3,)
+    ),
+    "output of shape \\(3,\\)": lambda: functional(lambda x: keras.ops.mean(x, 0), (3,)),
+    "output of shape \\(None, None\\)": lambda: functional(lambda x: x, (None,)),
+}
+
+
+@pytest.mark.parametrize("reason", UNFIT)
+def test_models_of_other_forms_are_refused(tmp_path, reason):
+    with pytest.raises(ValueError, match=reason):
+        export(UNFIT[reason](), tmp_path / "new")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "kwargs, reason",
+    [
+        ({"class_names": ["a"]}, "must be 5 distinct names"),
+        ({"class_names": ["a"] * 5}, "must be 5 distinct names"),
+        ({"version": 0}, "whole number"),
+        ({"version": "1"}, "whole number"),
+        ({"version": 1.5}, "whole number"),
+        ({"inputs": [IMAGES, IMAGES]}, "must be 1 arrays"),
+        ({"inputs": IMAGES[:, :5]}, "has shape"),
+    ],
+)
+def test_wrong_arguments(model, tmp_path, kwargs, reason):
+    with pytest.raises(ValueError, match=reason):
+        export(model, tmp_path, **kwargs)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_remote_folder_is_refused(model):
+    with pytest.raises(ValueError, match="on this machine"):
+        export(model, "gs://bucket/model")
+
+
+# The folder.
+
+
+def test_versions_count_up_or_are_given(model, tmp_path):
+    (tmp_path / "notes").mkdir()
+    assert export(model, tmp_path) == tmp_path / "1"
+    assert export(model, str(tmp_path), version=7) == tmp_path / "7"
+    with pytest.raises(FileExistsError, match="published already"):
+        export(model, tmp_path, version=7)
+    assert export(model, tmp_path).name == "8"
+    assert sorted(os.listdir(tmp_path)) == ["1", "7", "8", "notes"]
+
+
+def test_every_user_may_read_it(model, tmp_path):
+    before = os.umask(0o077)
+    try:
+        folder = export(model, tmp_path)
+    finally:
+        os.umask(before)
+    for path in [folder, *folder.rglob("*")]:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert mode == (0o755 if path.is_dir() else 0o644), path
+
+
+def test_a_path_that_cannot_be_written(model, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError):
+        export(model, tmp_path / "file")
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+def test_a_path_without_permission(model, tmp_path):
+    tmp_path.chmod(0o555)
+    with pytest.raises(PermissionError):
+        export(model, tmp_path)
+    tmp_path.chmod(0o755)
+    assert not list(tmp_path.iterdir())
+
+
+def test_on_another_backend_it_says_what_to_do(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(ValueError, match="KERAS_BACKEND"):
+        export(model, tmp_path)
+
+
+def test_the_model_is_not_changed(model, tmp_path):
+    before = [np.array(w) for w in model.get_weights()]
+    export(model, pathlib.Path(tmp_path))
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)

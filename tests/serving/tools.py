@@ -1,0 +1,50 @@
+"""Small models to serve, and what they should answer, in numpy."""
+
+import keras
+import numpy as np
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.normal(size=(33, 6, 6, 2)).astype("float32")
+NAMES = ["ant", "bee", "cat", "dog", "eel"]
+
+
+def network(num_classes=5, temperature=1.7, **kwargs):
+    """A convolutional net with all that behaves otherwise in training.
+
+    Its probabilities are at a temperature other than 1.
+    """
+    keras.utils.set_random_seed(1)
+    image = keras.Input((6, 6, 2), name="image")
+    x = keras.layers.Conv2D(4, 3, activation="relu")(image)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.Flatten()(x)
+    x = keras.layers.Dropout(0.5)(x)
+    x = keras.layers.Dense(num_classes, name="raw")(x)
+    x = keras.layers.Rescaling(1 / temperature)(x)
+    last = "sigmoid" if num_classes == 1 else "softmax"
+    return keras.Model(image, keras.layers.Activation(last, **kwargs)(x))
+
+
+def expected(p):
+    """What `serving_default` should give for probabilities of shape (..., K)."""
+    p = np.asarray(p, "float64")
+    return {
+        "probabilities": p,
+        "confidence": p.max(-1),
+        "label": p.argmax(-1),
+        "entropy": -(p * np.log(p)).sum(-1),
+    }
+
+
+def assert_answers(answer, p, tolerance=1e-6):
+    """Holds an answer of `serving_default` to probabilities."""
+    wanted = expected(p)
+    assert set(answer) == set(wanted)
+    for key, value in wanted.items():
+        np.testing.assert_allclose(
+            np.asarray(answer[key], "float64"),
+            value,
+            rtol=0,
+            atol=tolerance,
+            err_msg=key,
+        )
