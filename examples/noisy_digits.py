@@ -356,7 +356,7 @@ class Recipe:
 
 RECIPES = {
     "digits": Recipe(digits, seeds=5, epochs=50, batch_size=64),
-    "fashion-mnist": Recipe(fashion_mnist, seeds=1, epochs=20, batch_size=256),
+    "fashion-mnist": Recipe(fashion_mnist, seeds=1, epochs=15, batch_size=256),
 }
 
 
@@ -366,17 +366,26 @@ def arguments(argv):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", choices=RECIPES, default="digits")
-    parser.add_argument("--noise", type=float, default=0.2, help="share redrawn, [0,1)")
+    parser.add_argument(
+        "--noise", type=float, default=0.2, help="share of labels redrawn"
+    )
     parser.add_argument("--seeds", type=int, help="number of runs of each loss")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--quick", action="store_true", help="one seed, two epochs")
     parser.add_argument("--output", type=Path, default=Path("demo_output"))
     chosen = parser.parse_args(argv)
     recipe = RECIPES[chosen.data]
-    chosen.seeds = chosen.seeds or (1 if chosen.quick else recipe.seeds)
-    chosen.epochs = chosen.epochs or (2 if chosen.quick else recipe.epochs)
+    if chosen.seeds is None:
+        chosen.seeds = 1 if chosen.quick else recipe.seeds
+    if chosen.epochs is None:
+        chosen.epochs = 2 if chosen.quick else recipe.epochs
     if not 0 <= chosen.noise < 1:
         parser.error(f"--noise must be in [0, 1). Received: {chosen.noise}")
+    if chosen.seeds < 1 or chosen.epochs < 1:
+        parser.error(
+            "--seeds and --epochs must be at least 1. Received: "
+            f"{chosen.seeds} and {chosen.epochs}"
+        )
     return chosen, recipe
 
 

@@ -1,0 +1,66 @@
+"""What the README shows runs, and what it claims was measured."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_calib
+from examples import noisy_digits
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+ROOMS = (
+    keras_calib,
+    keras_calib.callbacks,
+    keras_calib.losses,
+    keras_calib.metrics,
+)
+# Rows such as | ... | `GammaCE(0.1)` | 0.744 | ... |
+MINIMA = re.findall(r"\| `(\w+\(.*?\))` +\| ([\d.]+) +\|", README)
+
+
+def test_the_code_runs_from_top_to_bottom(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    namespace = {}
+    for block in BLOCKS:
+        exec(block, namespace)
+    # The last block anneals gamma, the first has set it.
+    assert float(namespace["loss"].gamma) == 0.5
+    assert (tmp_path / "reliability.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("name", ["digits", "fashion-mnist"])
+def test_the_tables_are_those_of_a_run(name):
+    results = (ROOT / "docs" / "demo" / f"{name}.md").read_text(encoding="utf-8")
+    assert results in README
+    rows = [line.split("|")[1].strip() for line in results.splitlines()[2:]]
+    assert rows == list(noisy_digits.methods(0.2))
+
+
+@pytest.mark.parametrize(("loss", "minimum"), MINIMA)
+def test_the_minimum_of_each_loss_is_where_the_table_says(loss, minimum):
+    loss = eval(loss, vars(keras_calib))
+    config = {"from_logits": True, "reduction": None, "dtype": "float64"}
+    loss = type(loss).from_config({**loss.get_config(), **config})
+    # Two classes, the first with probability 0.7.
+    log_odds = np.linspace(-20.0, 20.0, 80001)
+    logits = ops.convert_to_tensor(np.stack([log_odds, 0 * log_odds], -1))
+    zeros = np.zeros(len(log_odds), int)
+    risk = 0.7 * loss(zeros, logits) + 0.3 * loss(zeros + 1, logits)
+    best = log_odds[int(ops.argmin(risk))]
+    assert 1 / (1 + np.exp(-best)) == pytest.approx(float(minimum), abs=6e-4)
+
+
+def test_files_and_names_in_the_text_exist():
+    for path in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / path).exists(), path
+    for name in re.findall(r"`([A-Z]\w+)[`(]", README):
+        assert any(hasattr(room, name) for room in ROOMS), name
+
+
+def test_the_table_of_losses_is_found():
+    assert len(MINIMA) >= 9
