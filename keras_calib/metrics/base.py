@@ -11,7 +11,7 @@ from keras import ops
 from keras_calib.config import Configurable
 from keras_calib.metrics.compensated import CompensatedSum
 from keras_calib.metrics.statistics import BinStatistics
-from keras_calib.ops.binning import bin_sums, equal_width_edges, fine_edges
+from keras_calib.ops.binning import NUM_FINE_BINS, bin_sums, fine_edges
 from keras_calib.ops.predictions import Events, Predictions, weighted
 
 
@@ -108,11 +108,8 @@ class BinnedMetric(CalibrationMetric):
 
     def __init__(self, num_bins: int | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if num_bins is None:
-            self._edges = fine_edges()
-        else:
-            self._edges = equal_width_edges(whole_number("num_bins", num_bins))
-        self._sums = CompensatedSum(self, (len(self._edges) - 1, 4))
+        self._bins = None if num_bins is None else whole_number("num_bins", num_bins)
+        self._sums = CompensatedSum(self, (self._bins or NUM_FINE_BINS, 4))
 
     def events(self, batch: Any) -> Events:
         """Returns probabilities and what came out; here those of the top label."""
@@ -120,11 +117,12 @@ class BinnedMetric(CalibrationMetric):
 
     def accumulate(self, batch: Any) -> None:
         """Adds weight, confidence, hits and squared error to the bins."""
-        self._sums.add(self.events(batch).sums(self._edges))
+        self._sums.add(self.events(batch).sums(self._bins))
 
     def statistics(self) -> BinStatistics:
         """Returns what has been seen, as float64 numpy arrays that add up."""
-        return BinStatistics(*self._sums.numpy().T, self._edges)
+        edges = fine_edges() if self._bins is None else None
+        return BinStatistics(*self._sums.numpy().T, edges)
 
 
 class RankedMetric(BinnedMetric):
@@ -176,7 +174,7 @@ class GroupedMetric(CalibrationMetric):
                 f"{self.name} has seen {self._sums.high.shape[0] // self.num_bins} "
                 f"columns of predictions. Received: {events.num_groups}"
             )
-        self._sums.add(events.sums(equal_width_edges(self.num_bins)))
+        self._sums.add(events.sums(self.num_bins))
 
     def statistics(self) -> list[BinStatistics]:
         """Returns what has been seen of each group, as `BinStatistics`."""

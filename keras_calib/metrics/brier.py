@@ -10,7 +10,7 @@ from keras import ops
 from keras_calib.config import one_of
 from keras_calib.metrics.base import CalibrationMetric, MeanMetric, whole_number
 from keras_calib.metrics.compensated import CompensatedSum
-from keras_calib.ops.binning import bin_index, bin_sums, equal_width_edges
+from keras_calib.ops.binning import bin_index, bin_sums
 from keras_calib.ops.predictions import OneLabel, Predictions, weighted
 
 _PARTS = (
@@ -188,8 +188,7 @@ class BrierDecomposition(CalibrationMetric):
         if self.by == "predicted_class":
             index = batch.predicted
         else:
-            edges = equal_width_edges(groups)
-            index = bin_index(batch.confidence, edges, batch.precision)
+            index = bin_index(batch.confidence, groups, batch.precision)
         weight, p, y = bin_sums(
             weighted(batch.weight, batch.probabilities, batch.targets), index, groups
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,61 +13,76 @@ from keras_calib.ops.floats import dtype_name
 # Samples that one sum takes in, see `bin_sums`.
 _CHUNK = 2**14
 
-# Fine bins in each of 18 octaves to both sides of 1/2.
-_PER_OCTAVE = 128
+# Fine bins: 18 octaves to both sides of 1/2, each of 128 equal steps.
+_OCTAVES, _STEPS = 18, 128
+NUM_FINE_BINS = 2 * _OCTAVES * _STEPS
+_HALF = np.append(0.0, 0.5 ** np.arange(_OCTAVES, 0, -1))
+_OCTAVE_EDGES = np.concatenate([_HALF, 1 - _HALF[-2::-1]])
 
 
-@cache
 def equal_width_edges(num_bins: int) -> np.ndarray:
     """Returns the M + 1 float64 nearest to i/M."""
-    return _constant(np.arange(num_bins + 1) / num_bins)
+    return np.arange(num_bins + 1) / num_bins
 
 
-@cache
 def fine_edges() -> np.ndarray:
     """Returns the edges of 4608 fine bins, narrow where confidences crowd.
 
-    The distance of an edge from the nearer of 0 and 1 is a float of 8 significant
-    bits: a bin is at most 1/128 as wide as it is distant, 1/512 in the middle, and
-    2^-25 at both ends, where a float32 has a bin of its own.
+    A bin is at most 1/128 as wide as it is distant from the nearer of 0 and 1: 1/512
+    in the middle and 2^-25 at both ends, where every float32 has a bin of its own.
     """
-    octaves = 0.5 ** np.arange(17, 0, -1)[:, None] / 2
-    steps = np.arange(_PER_OCTAVE) / _PER_OCTAVE
-    normal = (octaves * (1 + steps)).ravel()
-    subnormal = octaves[0] * steps
-    half = np.concatenate([subnormal, normal])
-    return _constant(np.concatenate([half, [0.5], 1 - half[::-1]]))
+    steps = np.arange(_STEPS) / _STEPS
+    low, width = _OCTAVE_EDGES[:-1], np.diff(_OCTAVE_EDGES)
+    return np.append((low[:, None] + width[:, None] * steps).ravel(), 1.0)
 
 
-def bin_index(x: Any, edges: np.ndarray, dtype: str | None = None) -> Any:
-    """Returns the bin of each x, as int32.
+def bin_index(x: Any, num_bins: int, dtype: str | None = None) -> Any:
+    """Returns the equal-width bin of each x in [0, 1], as int32.
 
-    Bin i is [edges[i], edges[i+1]) and the last one is closed. The edges are
-    rounded to the dtype in which probabilities were computed: a float32 0.7 lies
-    on the edge 7/10 as a float64 0.7 does. What lies outside falls into the
+    Bin i is [i/M, (i+1)/M) and the last one is closed. The edges are the floats
+    nearest to i/M in the dtype that probabilities were computed in: a float32 0.7
+    lies on the edge 7/10 as a float64 0.7 does. What lies outside falls into the
     nearest bin.
 
     Args:
         x: tensor of any shape.
-        edges: the M + 1 edges of the bins, in rising order.
-        dtype: the dtype that probabilities were computed in, that of x by default.
+        num_bins: the number of bins, M.
+        dtype: the dtype that x was computed in, its own by default.
 
     Returns:
         An int32 tensor of the shape of `x`.
     """
-    if len(edges) == 2:
+    if num_bins == 1:
         return ops.zeros_like(x, dtype="int32")
-    inner = edges[1:-1].astype(dtype or dtype_name(x)).astype(dtype_name(x))
-    return ops.cast(ops.searchsorted(inner, x, side="right"), "int32")
+    edges = equal_width_edges(num_bins)[1:-1]
+    edges = edges.astype(dtype or dtype_name(x)).astype(dtype_name(x))
+    return ops.cast(ops.searchsorted(edges, x, side="right"), "int32")
+
+
+def fine_index(x: Any) -> Any:
+    """Returns the fine bin of each x in [0, 1], as int32, see `fine_edges`.
+
+    Exact: the octave is found by comparison, and within it all edges are dyadic.
+    (XLA compares each x with every edge, and there are too many for that.)
+    """
+    dtype = dtype_name(x)
+    octave = ops.searchsorted(_OCTAVE_EDGES[1:-1].astype(dtype), x, side="right")
+    low = ops.take(_OCTAVE_EDGES[:-1].astype(dtype), octave)
+    steps = ops.take((_STEPS / np.diff(_OCTAVE_EDGES)).astype(dtype), octave)
+    step = ops.clip(ops.floor((x - low) * steps), 0, _STEPS - 1)
+    return _STEPS * ops.cast(octave, "int32") + ops.cast(step, "int32")
 
 
 def bin_sums(
-    columns: Sequence[Any], index: Any = None, num_bins: int = 1
+    columns: Sequence[Any],
+    index: Any = None,
+    num_bins: int = 1,
+    bound: Any = None,
 ) -> tuple[Any, ...]:
     """Sums the rows of each bin, to the last digit.
 
-    A plain float32 sum of 8192 numbers 0.9 is off by 7e-5. So each x is split with
-    a power s >= max |x| of 2^14 as
+    A plain float32 sum of 8192 numbers 0.9 is off by 7e-5. So each x is split at a
+    scale s >= 2^14 max |x| as
 
     ```
     x = high + low,    high = (x + s) - s
@@ -76,12 +90,14 @@ def bin_sums(
 
     of which both parts are exact, and so is the sum of up to 2^14 high parts
     (Rump, Ogita, Oishi, "Accurate Floating-Point Summation", SIAM Journal on
-    Scientific Computing 31 (2008), section 3). Longer columns are summed in chunks.
+    Scientific Computing 31 (2008), section 3). Bins of longer columns are summed in
+    chunks; without bins s >= N max |x|.
 
     Args:
         columns: tensors of shape (N, ...). Boolean ones are counted.
         index: int32 bins in [0, num_bins), of shape (N,); all 0 by default.
         num_bins: the number of bins, M.
+        bound: the largest absolute value, where it is known.
 
     Returns:
         For each column a tensor of shape (M, ...).
@@ -89,30 +105,30 @@ def bin_sums(
     n = columns[0].shape[0]
     n = ops.shape(columns[0])[0] if n is None else n
     if index is None:
-        index = ops.zeros((n,), dtype="int32")
-    chunks = (n + _CHUNK - 1) // _CHUNK
-    if not (isinstance(chunks, int) and chunks <= 1):
-        index = index + num_bins * (ops.arange(n, dtype="int32") // _CHUNK)
-    else:
-        chunks = 1
+        terms = ops.cast(n, "float32")
 
-    def total(x):
-        parts = ops.segment_sum(x, index, num_segments=chunks * num_bins)
-        if isinstance(chunks, int) and chunks == 1:
-            return parts
-        return ops.sum(ops.reshape(parts, (-1, num_bins, *parts.shape[1:])), axis=0)
+        def total(x):
+            return ops.sum(x, axis=0, keepdims=True)
+
+    else:
+        terms, chunks = _CHUNK, (n + _CHUNK - 1) // _CHUNK
+        one_chunk = isinstance(n, int) and n <= _CHUNK
+        if not one_chunk:
+            index = index + num_bins * (ops.arange(n, dtype="int32") // _CHUNK)
+
+        def total(x):
+            if one_chunk:
+                return ops.segment_sum(x, index, num_segments=num_bins)
+            sums = ops.segment_sum(x, index, num_segments=chunks * num_bins)
+            return ops.sum(ops.reshape(sums, (-1, num_bins, *x.shape[1:])), axis=0)
 
     sums = []
     for x in columns:
         if dtype_name(x) == "bool":
             sums.append(total(ops.cast(x, "float32")))
             continue
-        s = _CHUNK * ops.max(ops.abs(x), initial=0.0)
-        high = (x + s) - s
+        scale = ops.max(ops.abs(x), initial=0.0) if bound is None else bound
+        scale = ops.cast(terms * scale, x.dtype)
+        high = (x + scale) - scale
         sums.append(total(high) + total(x - high))
     return tuple(sums)
-
-
-def _constant(x: np.ndarray) -> np.ndarray:
-    x.setflags(write=False)
-    return x

@@ -5,11 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 from keras import ops
 from keras.src.backend import get_keras_mask  # an attribute, or on JAX a global
 
-from keras_calib.ops.binning import bin_index, bin_sums
+from keras_calib.ops.binning import NUM_FINE_BINS, bin_index, bin_sums, fine_index
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 from keras_calib.ops.entropy import entropy
 from keras_calib.ops.floats import dtype_name
@@ -64,17 +63,29 @@ class Events:
         error = ops.square(self.confidence - hit)
         return weighted(self.weight, self.confidence, self.hit, error)
 
-    def sums(self, edges: np.ndarray) -> Any:
-        """Returns the sums of the columns in each bin, of shape (groups * M, 4)."""
-        if id(edges) not in self._sums:  # the edges are cached constants
-            bins = len(edges) - 1
-            index = bin_index(self.confidence, edges, self.precision)
+    def sums(self, num_bins: int | None) -> Any:
+        """Returns the sums of the columns in each bin, of shape (groups * M, 4).
+
+        Args:
+            num_bins: the number of equal-width bins, `None` for fine bins.
+        """
+        if num_bins == 1 and self._sums and self.group is None:
+            # Of bins that are there the sum is at hand.
+            return ops.sum(next(iter(self._sums.values())), axis=0, keepdims=True)
+        if num_bins not in self._sums:
+            if num_bins is None:
+                count, index = NUM_FINE_BINS, fine_index(self.confidence)
+            else:
+                count = num_bins
+                index = bin_index(self.confidence, num_bins, self.precision)
             if self.group is not None:
-                index = self.group * bins + index
-            sums = bin_sums(self.columns, index, self.num_groups * bins)
+                index = self.group * count + index
+            # Probabilities, so that no product exceeds the largest weight.
+            bound = 1.0 if self.weight is None else ops.max(ops.abs(self.weight))
+            sums = bin_sums(self.columns, index, self.num_groups * count, bound)
             dtype = self.confidence.dtype
-            self._sums[id(edges)] = ops.stack([ops.cast(s, dtype) for s in sums], -1)
-        return self._sums[id(edges)]
+            self._sums[num_bins] = ops.stack([ops.cast(s, dtype) for s in sums], -1)
+        return self._sums[num_bins]
 
 
 class Predictions:
