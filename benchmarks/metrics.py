@@ -1,0 +1,113 @@
+"""Metrics: a stream of batches against torchmetrics, and many metrics against one."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from benchmarks.timing import Row, interleaved, ratios
+from keras_calib.metrics import CalibrationMetrics, ExpectedCalibrationError
+
+BATCH, NUM_CLASSES, SAMPLES = 8192, 10, 4_000_000
+
+
+def rows() -> Iterator[Row]:
+    """Yields the stream against its peer, its memory, and five metrics against one."""
+    yield from _stream()
+    yield from _memory()
+    for mode, jit_compile in (("graph", False), ("XLA", True)):
+        yield _five_to_one(mode, jit_compile)
+
+
+def _batches(count: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    p = rng.random((count, NUM_CLASSES), dtype="float32") ** 4
+    p /= p.sum(axis=1, keepdims=True)
+    return rng.integers(0, NUM_CLASSES, count, dtype="int32"), p
+
+
+def _update(metric, jit_compile: bool) -> Callable:
+    y, p = map(tf.constant, _batches(BATCH))
+    metric.update_state(y, p)  # makes what depends on the number of classes
+    metric.reset_state()
+    return tf.function(metric.update_state, jit_compile=jit_compile)
+
+
+def _stream() -> Iterator[Row]:
+    """ECE of 4 million x 10 in batches of 8192, update and result."""
+    try:
+        import torch
+        from torchmetrics.classification import MulticlassCalibrationError
+    except ImportError:
+        print("(ECE against torchmetrics: needs `pip install torch torchmetrics`)")
+        return
+    y, p = _batches(SAMPLES)
+    starts = range(0, SAMPLES - SAMPLES % BATCH, BATCH)
+    peer = MulticlassCalibrationError(NUM_CLASSES, n_bins=15)
+    y_torch, p_torch = torch.from_numpy(y), torch.from_numpy(p)
+    metrics = {
+        "graph": ExpectedCalibrationError(),
+        "XLA": ExpectedCalibrationError(),
+    }
+    updates = {k: _update(m, k == "XLA") for k, m in metrics.items()}
+    times = {"peer": [], **{k: [] for k in metrics}}
+    for _ in range(3):  # 488 batches each
+        start = time.perf_counter()
+        peer.reset()
+        for i in starts:
+            peer.update(p_torch[i : i + BATCH], y_torch[i : i + BATCH])
+        expected = float(peer.compute())
+        times["peer"].append(time.perf_counter() - start)
+        for name, metric in metrics.items():
+            start = time.perf_counter()
+            metric.reset_state()
+            for i in starts:
+                updates[name](y[i : i + BATCH], p[i : i + BATCH])
+            found = float(metric.result())
+            times[name].append(time.perf_counter() - start)
+            assert abs(found - expected) < 1e-5, (found, expected)
+    found = ratios(times, "peer")
+    samples = len(starts) * BATCH
+    for name in metrics:
+        ours, theirs = (min(times[k]) / samples * 1e9 for k in (name, "peer"))
+        note = f"{ours:.0f} against {theirs:.0f} ns a sample"
+        yield Row(f"ECE of 4e6 x 10, {name} / torchmetrics", found[name], 0.35, note)
+
+
+def _memory() -> Iterator[Row]:
+    """Resident memory after 1000 batches to that after 100: flat is 1."""
+    metric = ExpectedCalibrationError()
+    y, p = _batches(BATCH)
+    update = _update(metric, jit_compile=False)
+    sizes = []
+    for count in (100, 900):
+        for _ in range(count):
+            update(y, p)
+        gc.collect()
+        sizes.append(_resident())
+    grown = (sizes[1] - sizes[0]) / 2**20
+    yield Row(
+        "ECE: memory after 8.2e6 samples / 8.2e5",
+        sizes[1] / sizes[0],
+        1.01,
+        f"{grown:+.1f} MB",
+    )
+
+
+def _resident() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096
+
+
+def _five_to_one(mode: str, jit_compile: bool) -> Row:
+    y, p = map(tf.constant, _batches(BATCH))
+    one = _update(ExpectedCalibrationError(), jit_compile)
+    five = _update(CalibrationMetrics(), jit_compile)
+    calls = {"one": lambda: one(y, p), "five": lambda: five(y, p)}
+    found = ratios(interleaved(calls, 400), "one")
+    return Row(f"CalibrationMetrics of five / ECE, {mode}", found["five"], 1.5)
