@@ -6,11 +6,23 @@
 0.1
 """
 
-from keras_calib import calibrators, callbacks, losses, metrics, ops, viz
+from keras_calib import (
+    calibrators,
+    callbacks,
+    layers,
+    losses,
+    metrics,
+    ops,
+    serving,
+    viz,
+)
 from keras_calib.calibrators import TemperatureScaling, calibrate
 from keras_calib.checks import check
 from keras_calib.evaluation import Evaluation, evaluate
 from keras_calib.losses import (
+    AdditiveMarginSoftmax,
+    AlphaBalancedBCE,
+    AlphaBalancedCE,
     BinaryFocalCE,
     CategoricalMeanAbsoluteError,
     ConfidencePenaltyCE,
@@ -18,10 +30,22 @@ from keras_calib.losses import (
     FocalCE,
     GammaBCE,
     GammaCE,
+    GammaPreset,
     GeneralizedCE,
+    GradientHarmonizedBCE,
     GradientWeightedCE,
+    HardNegativeCE,
+    InfoNCE,
     LabelSmoothingCE,
+    MulticlassHinge,
+    MultiTaskModel,
+    NoiseContrastiveEstimation,
+    PairwiseAUCLoss,
     PolyLoss,
+    gamma_matched_noise,
+    gamma_presets,
+    noise_matched_gamma,
+    starting_weight,
 )
 from keras_calib.metrics import (
     AURC,
@@ -48,6 +72,9 @@ __version__ = "0.1.0"
 __all__ = [
     "AURC",
     "AccuracyAtCoverage",
+    "AdditiveMarginSoftmax",
+    "AlphaBalancedBCE",
+    "AlphaBalancedCE",
     "BinStatistics",
     "BinaryECE",
     "BinaryFocalCE",
@@ -64,13 +91,21 @@ __all__ = [
     "FocalCE",
     "GammaBCE",
     "GammaCE",
+    "GammaPreset",
     "GeneralizedCE",
+    "GradientHarmonizedBCE",
     "GradientWeightedCE",
+    "HardNegativeCE",
+    "InfoNCE",
     "KSCalibrationError",
     "LabelSmoothingCE",
     "MaximumCalibrationError",
+    "MultiTaskModel",
+    "MulticlassHinge",
     "MultilabelECE",
     "NegativeLogLikelihood",
+    "NoiseContrastiveEstimation",
+    "PairwiseAUCLoss",
     "PolyLoss",
     "PredictiveEntropy",
     "SmoothECE",
@@ -81,8 +116,14 @@ __all__ = [
     "callbacks",
     "check",
     "evaluate",
+    "gamma_matched_noise",
+    "gamma_presets",
+    "layers",
     "losses",
     "metrics",
+    "noise_matched_gamma",
     "ops",
+    "serving",
+    "starting_weight",
     "viz",
 ]

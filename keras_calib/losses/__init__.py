@@ -2,16 +2,36 @@
 
 from keras_calib.losses.base import BinaryLoss, ClassLoss, TrueClassLoss
 from keras_calib.losses.confidence_penalty import ConfidencePenaltyCE
+from keras_calib.losses.contrast import InfoNCE, NoiseContrastiveEstimation
 from keras_calib.losses.expected_accuracy import ExpectedAccuracyLoss
 from keras_calib.losses.focal import BinaryFocalCE, FocalCE
 from keras_calib.losses.gamma import GammaBCE, GammaCE
+from keras_calib.losses.gamma_presets import (
+    GammaPreset,
+    gamma_matched_noise,
+    gamma_presets,
+    noise_matched_gamma,
+    starting_weight,
+)
 from keras_calib.losses.gradient_weighted import GradientWeightedCE
 from keras_calib.losses.hyperparameter import Hyperparameter
+from keras_calib.losses.imbalance import (
+    AlphaBalancedBCE,
+    AlphaBalancedCE,
+    GradientHarmonizedBCE,
+    HardNegativeCE,
+)
 from keras_calib.losses.label_smoothing import LabelSmoothingCE
+from keras_calib.losses.margin import AdditiveMarginSoftmax, MulticlassHinge
+from keras_calib.losses.multi_task import MultiTaskModel
 from keras_calib.losses.poly import PolyLoss
+from keras_calib.losses.ranking import PairwiseAUCLoss
 from keras_calib.losses.robust import CategoricalMeanAbsoluteError, GeneralizedCE
 
 __all__ = [
+    "AdditiveMarginSoftmax",
+    "AlphaBalancedBCE",
+    "AlphaBalancedCE",
     "BinaryFocalCE",
     "BinaryLoss",
     "CategoricalMeanAbsoluteError",
@@ -21,10 +41,22 @@ __all__ = [
     "FocalCE",
     "GammaBCE",
     "GammaCE",
+    "GammaPreset",
     "GeneralizedCE",
+    "GradientHarmonizedBCE",
     "GradientWeightedCE",
+    "HardNegativeCE",
     "Hyperparameter",
+    "InfoNCE",
     "LabelSmoothingCE",
+    "MultiTaskModel",
+    "MulticlassHinge",
+    "NoiseContrastiveEstimation",
+    "PairwiseAUCLoss",
     "PolyLoss",
     "TrueClassLoss",
+    "gamma_matched_noise",
+    "gamma_presets",
+    "noise_matched_gamma",
+    "starting_weight",
 ]

@@ -12,6 +12,7 @@ from keras.src.backend import set_keras_mask  # an attribute, or on JAX a global
 from keras_calib.config import Configurable, one_of
 from keras_calib.losses.hyperparameter import Hyperparameter
 from keras_calib.ops.binary import binary_loss
+from keras_calib.ops.floats import last_mean
 from keras_calib.ops.labels import class_labels, is_valid, num_classes
 from keras_calib.ops.true_class import true_class_loss
 
@@ -205,11 +206,9 @@ class BinaryLoss(CalibrationLoss):
         """Returns -dl/dlog_p."""
         raise NotImplementedError
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Returns the loss of each sample, reduced over its labels."""
-        if len(y_true.shape) == len(y_pred.shape) - 1 and y_pred.shape[-1] == 1:
-            y_true = ops.expand_dims(y_true, -1)
-        losses = binary_loss(
+    def label_losses(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns the loss of each label."""
+        return binary_loss(
             y_true,
             y_pred,
             self.value,
@@ -218,5 +217,12 @@ class BinaryLoss(CalibrationLoss):
             positive_weight=self.positive_weight,
             negative_weight=self.negative_weight,
         )
-        reduce = ops.mean if self.label_reduction == "mean" else ops.sum
-        return reduce(losses, axis=-1)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns the loss of each sample, reduced over its labels."""
+        if len(y_true.shape) == len(y_pred.shape) - 1 and y_pred.shape[-1] == 1:
+            y_true = ops.expand_dims(y_true, -1)
+        losses = self.label_losses(y_true, y_pred)
+        if self.label_reduction == "mean":
+            return last_mean(losses)
+        return ops.sum(losses, axis=-1)

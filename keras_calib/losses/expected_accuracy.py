@@ -13,7 +13,7 @@ from keras_calib.losses.hyperparameter import Hyperparameter
 from keras_calib.ops.class_loss import class_loss
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 from keras_calib.ops.expected_accuracy import log_argmax_probability
-from keras_calib.ops.floats import at_least_float32, dtype_name
+from keras_calib.ops.floats import at_least_float32, at_most, dtype_name
 from keras_calib.ops.robust import smooth_error_value, smooth_error_weight
 from keras_calib.ops.true_class import true_class_loss
 
@@ -143,7 +143,7 @@ class ExpectedAccuracyLoss(ClassLoss):
             return self._gumbel(labels, z)
         mu = z / self.sigma.tensor(dtype_name(z))
         log_p = log_argmax_probability(labels, mu, self.nodes)
-        return -log_p if self.log else 0.0 - ops.expm1(ops.minimum(log_p, 0.0))
+        return -log_p if self.log else 0.0 - ops.expm1(at_most(log_p, 0.0))
 
     def _gumbel(self, y_true, y_pred, ignore_class=None):
         if self.from_logits:

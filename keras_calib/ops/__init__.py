@@ -8,7 +8,9 @@ from keras_calib.ops.entropy import entropy
 from keras_calib.ops.expected_accuracy import log_argmax_probability
 from keras_calib.ops.focal import focal_value, focal_weight
 from keras_calib.ops.gamma import gamma_value, gamma_weight
+from keras_calib.ops.imbalance import hardest_negatives, harmonizing_weights
 from keras_calib.ops.labels import class_labels, is_valid
+from keras_calib.ops.margin import margin_value, margin_weight, multiclass_hinge
 from keras_calib.ops.normal import log_ndtr
 from keras_calib.ops.poly import poly_value, poly_weight
 from keras_calib.ops.robust import (
@@ -38,11 +40,16 @@ __all__ = [
     "gamma_weight",
     "gce_value",
     "gce_weight",
+    "hardest_negatives",
+    "harmonizing_weights",
     "is_valid",
     "log_argmax_probability",
     "log_ndtr",
     "mae_value",
     "mae_weight",
+    "margin_value",
+    "margin_weight",
+    "multiclass_hinge",
     "poly_value",
     "poly_weight",
     "smooth_error_value",

@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_calib.ops.floats import at_least_float32, tiny
+from keras_calib.ops.floats import at_least, at_least_float32, tiny
 from keras_calib.ops.true_class import with_gradient
 
 
@@ -25,7 +25,7 @@ def entropy(y_pred: Any, from_logits: bool = False) -> Any:
         y_pred, from_logits = y_pred._keras_logits, True
     y_pred = at_least_float32(y_pred)
     if not from_logits:
-        p = ops.maximum(y_pred, tiny(y_pred))
+        p = at_least(y_pred, tiny(y_pred))
         return -ops.sum(p * ops.log(p), axis=-1)
 
     def forward(z):

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from keras_calib.ops.floats import at_least
 from keras_calib.ops.normal import log_ndtr
 from keras_calib.ops.true_class import with_gradient
 
@@ -79,7 +80,7 @@ def _log_orthant(delta, n):
         curvature = 1.0 + ops.sum(slope * excess, axis=-1, keepdims=True)
         return ops.sum(slope, axis=-1, keepdims=True) - e, curvature
 
-    mode = ops.maximum(-0.5 * ops.min(delta, axis=-1, keepdims=True), 0.0)
+    mode = at_least(-0.5 * ops.min(delta, axis=-1, keepdims=True), 0.0)
     for _ in range(_NEWTON_STEPS):
         slope, curvature = slope_and_curvature(mode)
         mode = mode + slope / curvature

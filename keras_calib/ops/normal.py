@@ -7,7 +7,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_calib.ops.floats import dtype_name
+from keras_calib.ops.floats import at_least, at_most, dtype_name
 
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 
@@ -28,7 +28,7 @@ def log_ndtr(x: Any) -> tuple[Any, Any, Any]:
         `(log Phi(x), lambda(x), lambda(x) + x)`, each of the shape of `x` and with no
         cancellation.
     """
-    a = ops.maximum(-x, 5.0)
+    a = at_least(-x, 5.0)
     # The fraction is cut after n levels. What follows, e = (n + 1) / (a + e') with e'
     # about e, is the root of e^2 + a e = n + 1.
     levels = 12 if dtype_name(x) == "float64" else 6
@@ -37,9 +37,9 @@ def log_ndtr(x: Any) -> tuple[Any, Any, Any]:
         excess = i / (a + excess)
     far_log = -0.5 * a * a - _LOG_SQRT_2PI - ops.log(a + excess)
 
-    near = ops.maximum(x, -5.0)
+    near = at_least(x, -5.0)
     tail = 0.5 * ops.erfc(ops.abs(near) * math.sqrt(0.5))
-    near_log = ops.where(x < 0.0, ops.log(tail), ops.log1p(-ops.minimum(tail, 0.5)))
+    near_log = ops.where(x < 0.0, ops.log(tail), ops.log1p(-at_most(tail, 0.5)))
     slope = ops.exp(-0.5 * near * near - _LOG_SQRT_2PI - near_log)
 
     is_far = x < -5.0

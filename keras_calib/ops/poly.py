@@ -14,17 +14,20 @@ from typing import Any
 
 from keras import ops
 
-from keras_calib.ops.floats import dtype_name
+from keras_calib.ops.floats import at_most, dtype_name
 
 
 def poly_value(log_p: Any, p: Any, q: Any, epsilons: Sequence[float]) -> Any:
-    """Computes sum_{j<=N} (1/j + epsilon_j) q^j + sum_{j>N} q^j / j.
+    """Computes -log p + sum_j epsilon_j q^j.
 
-    With epsilon_j >= -1/j no term is negative and nothing cancels, even where
-    epsilon_j = -1/j drops the leading terms.
+    Where epsilon_j is near -1/j it takes away the leading terms of -log p, and the
+    digits with them: the loss is then sum_{j<=N} (1/j + epsilon_j) q^j
+    + sum_{j>N} q^j / j, in which no term is negative.
     """
-    loss = _log_tail(log_p, q, len(epsilons))
-    return loss + _polynomial(q, [1 / j + e for j, e in enumerate(epsilons, 1)], 1)
+    if all(1 + j * e >= 0.5 for j, e in enumerate(epsilons, 1)):
+        return _polynomial(q, epsilons, 1) - log_p
+    rest = _log_tail(log_p, q, len(epsilons))
+    return rest + _polynomial(q, [1 / j + e for j, e in enumerate(epsilons, 1)], 1)
 
 
 def poly_weight(log_p: Any, p: Any, q: Any, epsilons: Sequence[float]) -> Any:
@@ -36,14 +39,14 @@ def poly_weight(log_p: Any, p: Any, q: Any, epsilons: Sequence[float]) -> Any:
 def _log_tail(log_p, q, n):
     """Returns -log p - sum_{j<=n} q^j / j = sum_{j>n} q^j / j, without cancellation.
 
-    For q <= 1/2 by the series: what follows its last term is below a rounding.
+    For q <= 0.6 by the series: what follows its last term is below a rounding.
     """
-    terms = 48 if dtype_name(q) == "float64" else 22
+    terms = 64 if dtype_name(q) == "float64" else 32
     series = _polynomial(
-        ops.minimum(q, 0.5), [1 / j for j in range(n + 1, n + terms)], n + 1
+        at_most(q, 0.6), [1 / j for j in range(n + 1, n + terms)], n + 1
     )
     rest = -log_p - _polynomial(q, [1 / j for j in range(1, n + 1)], 1)
-    return ops.where(q <= 0.5, series, rest)
+    return ops.where(q <= 0.6, series, rest)
 
 
 def _polynomial(x, coefficients, power):

@@ -16,13 +16,15 @@ from typing import Any
 
 from keras import ops
 
+from keras_calib.ops.floats import at_least
+
 
 def gce_value(
     log_p: Any, p: Any, q: Any, exponent: float, truncation: float | None = None
 ) -> Any:
     """Computes (1 - max(p, truncation)^exponent) / exponent, -log p at exponent 0."""
     if truncation:
-        log_p = ops.maximum(log_p, math.log(truncation))
+        log_p = at_least(log_p, math.log(truncation))
     return -ops.expm1(exponent * log_p) / exponent if exponent else -log_p
 
 

@@ -37,6 +37,13 @@ TRUE_CLASS = {
     "mae_stop_gradient": lambda **kw: losses.GradientWeightedCE(twice, **kw),
     "poly": lambda **kw: losses.PolyLoss(1.0, **kw),
     "poly_dropped": lambda **kw: losses.PolyLoss([-1.0, -0.5, 1.0], **kw),
+    "alpha_balanced": lambda **kw: losses.AlphaBalancedCE(
+        [0.5, 1.0, 2.0, 1.0, 0.25], **kw
+    ),
+    "additive_margin": lambda from_logits, **kw: losses.AdditiveMarginSoftmax(
+        0.35, 2.0, **kw
+    ),
+    "info_nce": lambda from_logits, **kw: losses.InfoNCE(2.0, **kw),
 }
 
 # name -> constructor of a loss over K classes that is no function of p_y alone.
@@ -50,12 +57,28 @@ OTHERS = {
     "smooth_accuracy_margin": lambda **kw: losses.ExpectedAccuracyLoss(
         "gumbel", 2.0, 3.0, **kw
     ),
+    "hinge_max": lambda from_logits, **kw: losses.MulticlassHinge("max", **kw),
+    "hinge_sum": lambda from_logits, **kw: losses.MulticlassHinge("sum", **kw),
+    "hinge_softplus": lambda from_logits, **kw: losses.MulticlassHinge(
+        "softplus", 0.5, **kw
+    ),
+    "nce": lambda from_logits, **kw: losses.NoiseContrastiveEstimation(0.1, **kw),
 }
 
 ALL = TRUE_CLASS | OTHERS
 
-# Losses that refuse probabilities.
-OF_LOGITS_ONLY = {"exact", "exact_log_margin", "smooth_accuracy_margin"}
+# Losses that refuse probabilities, or take scores that are neither.
+OF_LOGITS_ONLY = {
+    "exact",
+    "exact_log_margin",
+    "smooth_accuracy_margin",
+    "additive_margin",
+    "info_nce",
+    "hinge_max",
+    "hinge_sum",
+    "hinge_softplus",
+    "nce",
+}
 
 # name -> constructor of a loss over independent labels.
 BINARY = {
@@ -64,4 +87,5 @@ BINARY = {
     "gamma_floor": lambda **kw: losses.GammaBCE(0.5, floor=0.3, **kw),
     "focal": lambda **kw: losses.BinaryFocalCE(2.0, **kw),
     "focal_alpha": lambda **kw: losses.BinaryFocalCE(2.0, alpha=0.25, **kw),
+    "alpha_balanced": lambda **kw: losses.AlphaBalancedBCE(0.25, **kw),
 }

@@ -1,0 +1,129 @@
+"""The head of a model trained with a margin softmax."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_calib.config import in_range
+
+
+@keras.saving.register_keras_serializable(package="keras_calib")
+class CosineLogits(keras.layers.Layer):
+    """Cosines between features and a learned direction for each class.
+
+    Formula, with no bias:
+
+    ```
+    y_j = scale * (x . w_j) / (|x| |w_j|)
+    ```
+
+    Args:
+        units: number of classes, at least 2.
+        scale: `None` for the cosines themselves, to use with
+            `AdditiveMarginSoftmax(margin, scale)`; or a number, for logits to use
+            with `AdditiveMarginSoftmax(margin, scale=None)` and `softmax`.
+        learn_scale: whether the scale is a weight that training moves.
+        min_scale: the least scale that training may reach. With too small a scale
+            no model can be sure: among K classes a probability p needs a scale of
+            (K - 1) / K * log((K - 1) p / (1 - p)).
+        kernel_initializer: initializer of the directions.
+        **kwargs: `name`, `dtype` and `trainable`, as in `keras.layers.Layer`. In
+            mixed precision give `dtype="float32"`.
+
+    Input shape:
+        `(..., features)`.
+
+    Output shape:
+        `(..., units)`.
+
+    Raises:
+        ValueError: for arguments out of range.
+
+    Example:
+
+    >>> import keras_calib
+    >>> layer = keras_calib.layers.CosineLogits(3, scale=30.0, learn_scale=True)
+    >>> tuple(layer(keras.ops.ones((2, 4))).shape)
+    (2, 3)
+
+    Reference:
+
+    - Wang et al., "NormFace: L2 Hypersphere Embedding for Face Verification", 2017,
+      [arXiv:1704.06369](https://arxiv.org/abs/1704.06369), sections 3.2 and 3.3.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        scale: float | None = None,
+        learn_scale: bool = False,
+        min_scale: float = 1.0,
+        kernel_initializer: Any = "glorot_uniform",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.units = int(in_range("units", units, 2, float("inf")))
+        self.min_scale = in_range("min_scale", min_scale, 1e-6, float("inf"))
+        if scale is not None:
+            scale = in_range("scale", scale, self.min_scale, float("inf"))
+        elif learn_scale:
+            raise ValueError(
+                "`learn_scale` needs a scale to start from. Received: scale=None"
+            )
+        self.scale = scale
+        self.learn_scale = bool(learn_scale)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Makes the directions and the scale."""
+        self.kernel = self.add_weight(
+            shape=(input_shape[-1], self.units),
+            initializer=self.kernel_initializer,
+            name="kernel",
+        )
+        if self.learn_scale:
+            self.learned_scale = self.add_weight(
+                shape=(),
+                initializer=keras.initializers.Constant(self.scale),
+                constraint=lambda s: ops.maximum(s, self.min_scale),
+                name="scale",
+            )
+
+    def call(self, inputs: Any) -> Any:
+        """Returns cosines or logits."""
+        cosines = ops.matmul(_unit(inputs, -1), _unit(self.kernel, 0))
+        if self.scale is None:
+            return cosines
+        scale = self.learned_scale if self.learn_scale else self.scale
+        scale = ops.cast(scale, cosines.dtype)
+        logits = scale * cosines
+        # For AdditiveMarginSoftmax, as Keras's softmax leaves its logits. A JAX array
+        # takes no attribute, and the loss says so.
+        with contextlib.suppress(AttributeError):
+            logits._keras_calib_scale = scale
+        return logits
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        """Returns `(..., units)`."""
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments."""
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "scale": self.scale,
+            "learn_scale": self.learn_scale,
+            "min_scale": self.min_scale,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
+
+
+def _unit(x: Any, axis: int) -> Any:
+    # The maximum under the root keeps a zero vector's gradient finite.
+    square = ops.sum(ops.square(x), axis=axis, keepdims=True)
+    return x * ops.rsqrt(ops.maximum(square, 1e-12))

@@ -1,0 +1,187 @@
+"""Losses that tell the true pair from others."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_calib.config import in_range
+from keras_calib.losses.base import ClassLoss, TrueClassLoss
+from keras_calib.ops.binary import binary_loss
+from keras_calib.ops.class_loss import class_loss
+from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
+from keras_calib.ops.floats import at_least_float32, dtype_name
+
+
+@keras.saving.register_keras_serializable(package="keras_calib")
+class InfoNCE(TrueClassLoss):
+    """InfoNCE: cross-entropy of the true pair among the candidates (NT-Xent).
+
+    Formula, for scores s of the candidates and the index y of the true one:
+
+    ```
+    loss = log sum_j exp(s_j / temperature) - s_y / temperature
+    ```
+
+    A candidate of score -inf is left out, exactly (with integer labels). In-batch
+    contrast of two views of each sample, whose features are stacked as
+    `[first views, second views]`, is three lines:
+
+    ```python
+    features = ops.normalize(features, axis=-1)
+    scores = ops.matmul(features, ops.transpose(features))
+    scores = ops.where(ops.eye(2 * n, dtype="bool"), -float("inf"), scores)
+    loss = InfoNCE(0.1)(ops.roll(ops.arange(2 * n), n), scores)
+    ```
+
+    (SimCLR's code masks with -1e9, and adds the two directions where this takes the
+    mean.) The probabilities are those of this choice among these candidates, and
+    depend on how many there are.
+
+    Args:
+        temperature: above 0; at least 1e-6.
+        ignore_class: integer label whose samples count for nothing.
+        reduction: as in `keras.losses.Loss`.
+        name: name of the loss.
+        dtype: dtype of the loss's computations.
+
+    Call arguments:
+        y_true: index of the true candidate, of shape `(...)` or `(..., 1)`, or
+            targets t of shape `(..., K)`, which give sum_i t_i loss(i).
+        y_pred: scores, cosines mostly, of shape `(..., K)`.
+
+    Raises:
+        ValueError: for arguments out of range and shapes that do not fit.
+
+    Example:
+
+    >>> import keras_calib
+    >>> loss = keras_calib.InfoNCE(temperature=0.1)
+    >>> round(float(loss([0], [[0.8, 0.1, -0.2, 0.3]])), 6)
+    0.007666
+
+    References:
+
+    - van den Oord, Li, Vinyals, "Representation Learning with Contrastive
+      Predictive Coding", [arXiv:1807.03748](https://arxiv.org/abs/1807.03748),
+      section 2.3.
+    - Chen et al., "A Simple Framework for Contrastive Learning of Visual
+      Representations", ICML 2020, [arXiv:2002.05709](https://arxiv.org/abs/2002.05709),
+      section 2.1.
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        *,
+        ignore_class: int | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "info_nce",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            from_logits=True,
+            ignore_class=ignore_class,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
+        )
+        self.temperature = in_range("temperature", temperature, 1e-6, float("inf"))
+
+    value = staticmethod(cross_entropy_value)
+    weight = staticmethod(cross_entropy_weight)
+
+    def sample_losses(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns the loss of each sample."""
+        return super().sample_losses(
+            y_true, at_least_float32(y_pred) / self.temperature
+        )
+
+
+@keras.saving.register_keras_serializable(package="keras_calib")
+class NoiseContrastiveEstimation(ClassLoss):
+    """NCE: logistic regression of the true candidate against k from the noise.
+
+    Formula, for scores s (unnormalised log-probabilities), k = K - 1 noise samples
+    and p_n the probability that the noise gives to a candidate:
+
+    ```
+    loss = softplus(-(s_y - log(k * p_n))) + sum_{j != y} softplus(s_j - log(k * p_n))
+    ```
+
+    At its minimum exp(s) is the probability, normalised by itself. It is not
+    `InfoNCE`, which compares the candidates with each other.
+
+    Args:
+        noise_probability: p_n in (0, 1]. Where it differs between the candidates,
+            subtract its logarithm from the scores, and leave this at 1.
+        temperature: divides the scores; at least 1e-6.
+        ignore_class: integer label whose samples count for nothing.
+        reduction: as in `keras.losses.Loss`.
+        name: name of the loss.
+        dtype: dtype of the loss's computations.
+
+    Call arguments:
+        y_true: index of the true candidate, of shape `(...)` or `(..., 1)`, or
+            targets t of shape `(..., K)`, which give sum_i t_i loss(i).
+        y_pred: scores of shape `(..., K)`.
+
+    Raises:
+        ValueError: for arguments out of range and shapes that do not fit.
+
+    Example:
+
+    >>> import keras_calib
+    >>> loss = keras_calib.NoiseContrastiveEstimation(0.01, temperature=0.1)
+    >>> round(float(loss([0], [[0.8, 0.1, -0.2, 0.3]])), 6)
+    12.732372
+
+    Reference:
+
+    - Gutmann, Hyvärinen, "Noise-contrastive Estimation: A New Estimation Principle
+      for Unnormalized Statistical Models", AISTATS 2010, section 2.
+    """
+
+    def __init__(
+        self,
+        noise_probability: float = 1.0,
+        temperature: float = 1.0,
+        *,
+        ignore_class: int | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "noise_contrastive_estimation",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            from_logits=True,
+            ignore_class=ignore_class,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
+        )
+        self.noise_probability = in_range(
+            "noise_probability", noise_probability, 1e-30, 1.0
+        )
+        self.temperature = in_range("temperature", temperature, 1e-6, float("inf"))
+
+    def sample_losses(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns the loss of each sample."""
+        return class_loss(
+            y_true, y_pred, self._of_labels, ignore_class=self.ignore_class
+        )
+
+    def _of_labels(self, labels, s):
+        k = s.shape[-1]
+        logits = s / self.temperature - math.log((k - 1) * self.noise_probability)
+        is_true = ops.one_hot(labels, k, dtype=dtype_name(s))
+        losses = binary_loss(
+            is_true,
+            logits,
+            cross_entropy_value,
+            cross_entropy_weight,
+            from_logits=True,
+        )
+        return ops.sum(losses, axis=-1)

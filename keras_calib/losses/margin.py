@@ -1,0 +1,213 @@
+"""Losses that ask the true class to lead by a margin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_calib.config import in_range, one_of
+from keras_calib.losses.base import ClassLoss, TrueClassLoss
+from keras_calib.ops.class_loss import class_loss
+from keras_calib.ops.floats import at_least_float32, at_most
+from keras_calib.ops.margin import (
+    LARGEST_MARGIN,
+    margin_value,
+    margin_weight,
+    multiclass_hinge,
+)
+from keras_calib.ops.true_class import true_class_loss
+
+
+@keras.saving.register_keras_serializable(package="keras_calib")
+class AdditiveMarginSoftmax(TrueClassLoss):
+    """Cross-entropy of scaled cosines, less a margin for the true class.
+
+    Formula, for cosines c, the true class y, scale s and margin m:
+
+    ```
+    loss = -log softmax(s * (c - m * onehot(y)))_y
+         = softplus(log sum_{j != y} exp(s * c_j) - s * (c_y - m))
+    ```
+
+    Known as AM-softmax and CosFace. The margin is for training alone: predict with
+    softmax(s * c). A model that is to be right with a margin to spare says less
+    than it knows: it is underconfident.
+
+    The layer `keras_calib.layers.CosineLogits` gives the cosines, or, with a scale
+    of its own that may be learned, the logits s * c. For those leave the `scale` of
+    the loss at `None`: it reads the scale that the layer leaves on its output, which
+    must be that of the model and of the dtype of the loss.
+
+    Args:
+        margin: m, at least 0; m * s is at most 80.
+        scale: s, above 0, for cosines; `None` for the logits of `CosineLogits`.
+        ignore_class: integer label whose samples count for nothing.
+        reduction: as in `keras.losses.Loss`.
+        name: name of the loss.
+        dtype: dtype of the loss's computations.
+
+    Call arguments:
+        y_true: integer labels of shape `(...)` or `(..., 1)`, or targets t of shape
+            `(..., K)`, which give sum_i t_i loss(i).
+        y_pred: cosines of shape `(..., K)`, or logits of `CosineLogits`.
+
+    Raises:
+        ValueError: for arguments out of range, for a scale that is given twice or
+            not at all, and for shapes that do not fit.
+
+    Example:
+
+    >>> import keras_calib
+    >>> loss = keras_calib.AdditiveMarginSoftmax(margin=0.35, scale=30.0)
+    >>> round(float(loss([0], [[0.6, 0.3, -0.1]])), 6)
+    1.701418
+
+    Reference:
+
+    - Wang et al., "Additive Margin Softmax for Face Verification", IEEE Signal
+      Processing Letters 2018, [arXiv:1801.05599](https://arxiv.org/abs/1801.05599),
+      section 3.
+    """
+
+    def __init__(
+        self,
+        margin: float = 0.35,
+        scale: float | None = 30.0,
+        *,
+        ignore_class: int | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "additive_margin_softmax",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            from_logits=True,
+            ignore_class=ignore_class,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
+        )
+        self.margin = in_range("margin", margin, 0.0, float("inf"))
+        self.scale = (
+            None if scale is None else in_range("scale", scale, 1e-6, float("inf"))
+        )
+        in_range("margin * scale", self.margin * (self.scale or 1), 0, LARGEST_MARGIN)
+
+    def value(self, log_p, p, q):
+        return margin_value(log_p, p, q, self.margin * (self.scale or 1.0))
+
+    def weight(self, log_p, p, q):
+        return margin_weight(log_p, p, q, self.margin * (self.scale or 1.0))
+
+    def sample_losses(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns the loss of each sample."""
+        learned = getattr(y_pred, "_keras_calib_scale", None)
+        if (learned is None) == (self.scale is None):
+            raise ValueError(
+                "The scale is either that of the loss, for cosines, or that of a "
+                "CosineLogits layer at the end of the model, in the dtype of the "
+                f"loss ({self.dtype}). Received: scale={self.scale} and predictions "
+                f"that carry {'none' if learned is None else 'one'}"
+            )
+        if learned is None:
+            return super().sample_losses(y_true, at_least_float32(y_pred) * self.scale)
+        return self._of_scaled(y_true, y_pred, self.margin * learned)
+
+    def _of_scaled(self, y_true, y_pred, a):
+        a = at_most(at_least_float32(a), LARGEST_MARGIN)
+        held = ops.stop_gradient(a)
+
+        def loss(value):
+            return true_class_loss(
+                y_true,
+                y_pred,
+                value,
+                lambda log_p, p, q: margin_weight(log_p, p, q, held),
+                from_logits=True,
+                ignore_class=self.ignore_class,
+            )
+
+        losses = loss(lambda log_p, p, q: margin_value(log_p, p, q, held))
+        # The kernel has no gradient in a, the learned scale's own: dl/da = q W.
+        slope = loss(lambda log_p, p, q: q * margin_weight(log_p, p, q, held))
+        return losses + (a - held) * ops.stop_gradient(slope)
+
+
+@keras.saving.register_keras_serializable(package="keras_calib")
+class MulticlassHinge(ClassLoss):
+    """Hinge loss over K classes, from the sum of hinges to cross-entropy.
+
+    Formula, for scores z, the true class y and margin m:
+
+    ```
+    sum        sum_{j != y} max(0, z_j - z_y + m)
+    max        max(0, max_{j != y} z_j - z_y + m)
+    logsumexp  max(0, log sum_{j != y} exp z_j - z_y + m)
+    softplus   log(1 + exp(log sum_{j != y} exp z_j - z_y + m))
+    ```
+
+    `"sum"` is Weston and Watkins's, with a gradient that grows with the number of
+    classes; `"max"` Crammer and Singer's, which moves two scores at a time;
+    `"logsumexp"` spreads the same gradient over all the others, and its smoothing
+    adds a margin of up to log(K - 1). `"softplus"` with m = 0 is cross-entropy, the
+    only one whose scores are log-probabilities. For binary hinges use Keras's
+    `Hinge` and `SquaredHinge`.
+
+    Args:
+        form: `"sum"`, `"max"`, `"logsumexp"` or `"softplus"`.
+        margin: m, at least 0.
+        ignore_class: integer label whose samples count for nothing.
+        reduction: as in `keras.losses.Loss`.
+        name: name of the loss.
+        dtype: dtype of the loss's computations.
+
+    Call arguments:
+        y_true: integer labels of shape `(...)` or `(..., 1)`, or targets t of shape
+            `(..., K)`, which give sum_i t_i loss(i), in K times the memory.
+        y_pred: scores of shape `(..., K)`.
+
+    Raises:
+        ValueError: for arguments out of range and shapes that do not fit.
+
+    Example:
+
+    >>> import keras_calib
+    >>> loss = keras_calib.MulticlassHinge("sum")
+    >>> float(loss([0], [[1.0, 2.0, 0.5]]))
+    2.5
+
+    References:
+
+    - Weston, Watkins, "Multi-class Support Vector Machines", 1998.
+    - Crammer, Singer, "On the Algorithmic Implementation of Multiclass
+      Kernel-based Vector Machines", JMLR 2001.
+    """
+
+    def __init__(
+        self,
+        form: str = "max",
+        margin: float = 1.0,
+        *,
+        ignore_class: int | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "multiclass_hinge",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            from_logits=True,
+            ignore_class=ignore_class,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
+        )
+        self.form = one_of("form", form, ("sum", "max", "logsumexp", "softplus"))
+        self.margin = in_range("margin", margin, 0.0, float("inf"))
+
+    def sample_losses(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns the loss of each sample."""
+
+        def loss(labels, z):
+            return multiclass_hinge(labels, z, self.form, self.margin)
+
+        return class_loss(y_true, y_pred, loss, ignore_class=self.ignore_class)

@@ -1,0 +1,153 @@
+"""Losses and their weights over the probability of the true class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from keras_calib.losses.base import TrueClassLoss
+
+# Okabe and Ito's colours, told apart by every kind of colour vision.
+_COLORS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_STYLES = ("-", "--", "-.", ":")
+
+
+class LossCurvesDisplay:
+    """Losses l(p) and their weights w(p) = -dl/dp, side by side.
+
+    The weight is what trains: cross-entropy's is 1 / p and that of the smooth
+    accuracy 1. In dotted grey both, as bounds of the robust losses between.
+
+    Args:
+        losses: losses by name, each with the `value` and `weight` of a
+            `TrueClassLoss`.
+        p: the probabilities to draw at; by default 400 from 0.001 to 0.999.
+
+    Attributes:
+        p: the probabilities.
+        values: l(p) by name. That of a stop-gradient loss is no antiderivative of
+            its weight.
+        weights: w(p) by name.
+        axes_: the two axes, after `plot`.
+        figure_: the figure, after `plot`.
+
+    Raises:
+        ValueError: for no losses, for one without value and weight, and for
+            probabilities outside (0, 1).
+
+    Example:
+
+    >>> import keras_calib
+    >>> display = keras_calib.viz.loss_curves(
+    ...     [keras_calib.GammaCE(0.1), keras_calib.GeneralizedCE(0.7)]
+    ... )
+    >>> display.axes_[1].get_xlabel()
+    'Probability of the true class, p'
+    """
+
+    def __init__(
+        self, losses: Mapping[str, TrueClassLoss], p: Any | None = None
+    ) -> None:
+        if not losses:
+            raise ValueError("There is nothing to draw. Received: no losses")
+        for name, loss in losses.items():
+            if not isinstance(loss, TrueClassLoss):
+                raise ValueError(
+                    "Curves are drawn of a TrueClassLoss, a function of the true "
+                    f"class's probability alone. Received: {name}={loss!r}"
+                )
+        p = np.linspace(0.001, 0.999, 400) if p is None else np.asarray(p, "float64")
+        if not ((p > 0) & (p < 1)).all():
+            raise ValueError(
+                f"`p` must be in (0, 1). Received: {p.min():g} to {p.max():g}"
+            )
+        self.p = p
+        known = [ops.convert_to_tensor(x) for x in (np.log(p), p, 1 - p)]
+        self.values = {
+            name: ops.convert_to_numpy(loss.value(*known))
+            for name, loss in losses.items()
+        }
+        self.weights = {
+            name: ops.convert_to_numpy(loss.weight(*known)) / p
+            for name, loss in losses.items()
+        }
+
+    def plot(self, axes: Any = None) -> LossCurvesDisplay:
+        """Draws, and returns itself.
+
+        Args:
+            axes: two matplotlib axes, for losses and weights; a new figure by
+                default.
+        """
+        if axes is None:
+            from matplotlib import pyplot
+
+            _, axes = pyplot.subplots(ncols=2, figsize=(9, 4), layout="constrained")
+        of_loss, of_weight = axes
+        for bound in (1 / self.p, np.ones_like(self.p)):
+            of_weight.plot(self.p, bound, ":", color="#999999", linewidth=1, zorder=1)
+        for i, name in enumerate(self.values):
+            style = {
+                "color": _COLORS[i % len(_COLORS)],
+                "linestyle": _STYLES[i // len(_COLORS) % len(_STYLES)],
+                "label": name,
+            }
+            of_loss.plot(self.p, self.values[name], **style)
+            of_weight.plot(self.p, self.weights[name], **style)
+        top = max(np.max(v) for v in self.values.values())
+        of_loss.set(ylabel="Loss, l(p)", xlim=(0, 1), ylim=(0, min(1.05 * top, 5)))
+        low = min(float(np.min(w[w > 0], initial=1.0)) for w in self.weights.values())
+        of_weight.set(
+            ylabel="Weight, w(p) = −dl/dp",
+            yscale="log",
+            xlim=(0, 1),
+            ylim=(max(0.5 * low, 1e-3), 200),
+        )
+        for axis in axes:
+            axis.set_xlabel("Probability of the true class, p")
+            axis.grid(alpha=0.3)
+        of_loss.legend(frameon=False)
+        self.axes_ = np.asarray(axes)
+        self.figure_ = of_loss.figure
+        return self
+
+
+def loss_curves(
+    losses: TrueClassLoss | Sequence[TrueClassLoss] | Mapping[str, TrueClassLoss],
+    p: Any | None = None,
+    axes: Any = None,
+) -> LossCurvesDisplay:
+    """Draws the value and the weight of losses over the true class's probability.
+
+    Args:
+        losses: a loss, several, or several by name. Without names they are called
+            by their own.
+        p: the probabilities to draw at; by default 400 from 0.001 to 0.999.
+        axes: two matplotlib axes; a new figure by default.
+
+    Returns:
+        A `LossCurvesDisplay`, drawn.
+
+    Raises:
+        ValueError: as `LossCurvesDisplay`, and for two losses of one name.
+
+    Example:
+
+    >>> import keras_calib
+    >>> losses = {f"gamma {g}": keras_calib.GammaCE(g) for g in (0.0, 0.1, 1.0)}
+    >>> figure = keras_calib.viz.loss_curves(losses).figure_
+    """
+    if isinstance(losses, TrueClassLoss):
+        losses = [losses]
+    if not isinstance(losses, Mapping):
+        named = {loss.name: loss for loss in losses}
+        if len(named) < len(losses):
+            raise ValueError(
+                "Losses must have names of their own. Received: "
+                f"{[loss.name for loss in losses]}; pass a dictionary"
+            )
+        losses = named
+    return LossCurvesDisplay(losses, p).plot(axes)

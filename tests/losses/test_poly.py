@@ -1,0 +1,76 @@
+"""PolyLoss, exact where its terms cancel."""
+
+import numpy as np
+import pytest
+
+from keras_calib import PolyLoss
+from tests.losses import exact
+from tests.losses.tools import per_sample, value_and_gradient
+
+MP = exact.mp
+V4 = np.array([[1.0, 2.0, 0.5, -1.0]])
+TOLERANCE = {"float32": (2e-6, 5e-6, 1.2e-38), "float64": (1e-12, 1e-11, 2.3e-308)}
+
+
+def test_reference():
+    loss = PolyLoss(1.0, from_logits=True, dtype="float64")
+    value, gradient = value_and_gradient(loss, [0], V4, "float64")
+    assert value == pytest.approx(2.270974080037655, abs=1e-15)
+    expected = [-0.94973085, 0.74610574, 0.16647869, 0.03714642]
+    np.testing.assert_allclose(gradient[0], expected, atol=6e-9)
+
+
+def test_no_factor_on_the_logarithm():
+    """p = .5, epsilon = 2: 1.6931, where article 2's formula has 3.0794."""
+    loss = PolyLoss(2.0, dtype="float64")
+    assert per_sample(loss, [0], [[0.5, 0.5]])[0] == pytest.approx(1.6931, abs=5e-5)
+
+
+@pytest.mark.parametrize("epsilons", [[], [2.0], [-1.0], [-1.0, -0.5, -1 / 3], [0, 1]])
+@pytest.mark.parametrize("num_classes", exact.NUM_CLASSES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_exact(dtype, num_classes, epsilons):
+    """Dropped terms (epsilon_j = -1/j) leave sum_{j>N} q^j / j, to the last digit."""
+    case = exact.case(num_classes)
+    of_value, of_gradient, tiny = TOLERANCE[dtype]
+    loss = PolyLoss(epsilons, from_logits=True, reduction=None, dtype=dtype)
+    value, gradient = value_and_gradient(loss, case.labels, case.logits, dtype)
+    expected, weights = [], []
+    with MP.workdps(1000):
+        # An epsilon of -1/3 means the fraction, not its nearest float.
+        coefficients = [
+            -MP.mpf(1) / j if e == -1 / j else MP.mpf(e)
+            for j, e in enumerate(epsilons, 1)
+        ]
+        for p, q in zip(case.p, case.q, strict=True):
+            terms = [c * q**j for j, c in enumerate(coefficients, 1)]
+            # Beyond 1000 digits, at a margin of 1e4, all of it is 0 in any float.
+            loss = exact.minus_log(p, q) + MP.fsum(terms)
+            expected.append(loss if q > 1e-200 else MP.mpf(0))
+            slopes = [j * c * q ** (j - 1) for j, c in enumerate(coefficients, 1)]
+            weights.append(1 + p * MP.fsum(slopes))
+    np.testing.assert_allclose(
+        value, [float(v) for v in expected], rtol=of_value, atol=num_classes * tiny
+    )
+    exactly = exact.gradient(case, weights)
+    largest = np.abs(exactly).max(axis=-1, keepdims=True)
+    assert np.all(np.abs(gradient - exactly) <= of_gradient * largest + 1e-12)
+
+
+def test_a_dropped_term_leaves_the_rest():
+    """At q = 1e-3 and epsilon = -1: q^2/2 + q^3/3 + ..., where -log p - q has 1e-4."""
+    loss = PolyLoss(-1.0, dtype="float32", from_logits=True)
+    margin = np.log(999.0)
+    q = 1e-3
+    expected = sum(q**j / j for j in range(2, 9))
+    got = per_sample(loss, [0], [[margin, 0.0]])[0]
+    assert got == pytest.approx(expected, rel=2e-6)
+
+
+def test_bad_arguments():
+    with pytest.raises(
+        ValueError, match=r"`epsilons\[0\]` .*\[-1, inf\]. Received: -2"
+    ):
+        PolyLoss(-2)
+    with pytest.raises(ValueError, match=r"`epsilons\[1\]` .*\[-0.5, inf\]"):
+        PolyLoss([0.0, -0.6])

@@ -1,0 +1,131 @@
+"""Generalized cross-entropy and the mean absolute error."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_calib import CategoricalMeanAbsoluteError, GammaCE, GeneralizedCE
+from tests.losses import exact
+from tests.losses.tools import per_sample, value_and_gradient
+
+MP = exact.mp
+V4 = np.array([[1.0, 2.0, 0.5, -1.0]])
+KWARGS = {"from_logits": True, "dtype": "float64"}
+TOLERANCE = {"float32": (2e-6, 5e-6, 1.2e-38), "float64": (1e-12, 1e-11, 2.3e-308)}
+
+
+def test_gce_reference():
+    value, gradient = value_and_gradient(
+        GeneralizedCE(0.7, **KWARGS), [0], V4, "float64"
+    )
+    assert value == pytest.approx(0.926971476252490, abs=1e-15)
+    expected = [-0.27239613, 0.21399359, 0.04774842, 0.01065411]
+    np.testing.assert_allclose(gradient[0], expected, atol=6e-9)
+
+
+def test_mae_reference():
+    loss = CategoricalMeanAbsoluteError(**KWARGS)
+    assert per_sample(loss, [0], V4)[0] == pytest.approx(1.551584363903598, abs=1e-15)
+
+
+@pytest.mark.parametrize("num_classes", exact.NUM_CLASSES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gce_is_exact(dtype, num_classes):
+    case = exact.case(num_classes)
+    of_value, of_gradient, tiny = TOLERANCE[dtype]
+    for q in (0.0, 0.1, 0.7, 1.0):
+        loss = GeneralizedCE(q, from_logits=True, reduction=None, dtype=dtype)
+        value, gradient = value_and_gradient(loss, case.labels, case.logits, dtype)
+        minus_log = [exact.minus_log(p, r) for p, r in zip(case.p, case.q, strict=True)]
+        expected = [-MP.expm1(-q * v) / q if q else v for v in minus_log]
+        np.testing.assert_allclose(
+            value, [float(v) for v in expected], rtol=of_value, atol=tiny * num_classes
+        )
+        exactly = exact.gradient(case, [MP.exp(-q * v) for v in minus_log])
+        largest = np.abs(exactly).max(axis=-1, keepdims=True)
+        assert np.all(np.abs(gradient - exactly) <= of_gradient * largest + 1e-12)
+
+
+def test_limits():
+    z, y = np.random.default_rng(0).normal(0, 3, (30, 5)), np.arange(30) % 5
+    mae = per_sample(CategoricalMeanAbsoluteError(**KWARGS), y, z)
+    np.testing.assert_allclose(
+        per_sample(GeneralizedCE(1.0, **KWARGS), y, z), mae / 2, rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        per_sample(GeneralizedCE(1e-14, **KWARGS), y, z),
+        per_sample(GammaCE(0.0, **KWARGS), y, z),
+        rtol=1e-12,
+    )
+
+
+def test_class_sums():
+    """(K - K^(1-q)) / q <= sum over labels <= (K - 1) / q, and 2 (K - 1) for MAE."""
+    z = np.random.default_rng(0).normal(0, 3, (200, 3))
+    z[0] = 0.0
+    z[1] = [900.0, 0.0, 0.0]
+    y = np.arange(3)
+    rows = np.repeat(z, 3, axis=0)
+    labels = np.tile(y, 200)
+    sums = per_sample(GeneralizedCE(0.7, **KWARGS), labels, rows).reshape(-1, 3).sum(1)
+    assert sums.min() == pytest.approx(2.299444, abs=5e-7)
+    assert sums.max() == pytest.approx(2.857143, abs=5e-7)
+    sums = per_sample(CategoricalMeanAbsoluteError(**KWARGS), labels, rows)
+    np.testing.assert_allclose(sums.reshape(-1, 3).sum(1), 4.0, rtol=1e-14)
+
+
+def test_truncation():
+    p = np.array([[0.2, 0.8], [0.5, 0.5], [0.6, 0.4]])
+    loss = GeneralizedCE(0.7, truncation=0.5, dtype="float64", reduction=None)
+    value, gradient = value_and_gradient(loss, [0, 0, 0], p, "float64")
+    flat = (1 - 0.5**0.7) / 0.7
+    np.testing.assert_allclose(value, [flat, flat, (1 - 0.6**0.7) / 0.7], rtol=1e-14)
+    np.testing.assert_allclose(gradient[:, 0], [0, 0, -(0.6**-0.3)], rtol=1e-14)
+
+
+# tests/losses/test_focal.py has the same ten predictions.
+SMALL = np.array(
+    [
+        [0.72, 0.18, 0.06, 0.04],
+        [0.12, 0.63, 0.17, 0.08],
+        [0.33, 0.27, 0.22, 0.18],
+        [0.05, 0.06, 0.86, 0.03],
+        [0.48, 0.35, 0.09, 0.08],
+        [0.02, 0.03, 0.01, 0.94],
+        [0.26, 0.41, 0.18, 0.15],
+        [0.13, 0.57, 0.21, 0.09],
+        [0.88, 0.04, 0.05, 0.03],
+        [0.22, 0.24, 0.36, 0.18],
+    ]
+)
+SMALL_LABELS = np.array([0, 1, 1, 2, 1, 3, 1, 2, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("q", "expected"),
+    [
+        (0.1, 0.7039958392393826),
+        (0.5, 0.5687861412914814),
+        (0.7, 0.5161218493418523),
+        (0.9, 0.4710841378989681),
+    ],
+)
+def test_oracle(q, expected):
+    loss = GeneralizedCE(q, dtype="float64")
+    assert float(loss(SMALL_LABELS, SMALL)) == pytest.approx(expected, abs=2e-15)
+
+
+def test_keras_broadcasts_a_column_of_labels():
+    """Why not Keras's own: (B, 1) labels give 1.068 there where 0.569 is right."""
+    stock = keras.losses.CategoricalGeneralizedCrossEntropy(0.5)
+    column = SMALL_LABELS[:, None]
+    assert float(stock(column, SMALL)) == pytest.approx(1.068, abs=1e-3)
+    ours = GeneralizedCE(0.5)
+    assert float(ours(column, SMALL)) == pytest.approx(0.5687861, abs=1e-6)
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match=r"`q` must be .*\[0, 1\]. Received: 1.1"):
+        GeneralizedCE(1.1)
+    with pytest.raises(ValueError, match=r"`truncation` .*Received: -0.5"):
+        GeneralizedCE(0.7, truncation=-0.5)
