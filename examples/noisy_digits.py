@@ -262,7 +262,8 @@ def table(runs):
             values = [run.scores[key] for run in seeds]
             cell = form.format(np.mean(values))
             if len(values) > 1:
-                cell += f" ± {np.std(values, ddof=1):.3f}"
+                # No-break spaces hold the two together in a narrow column.
+                cell += f"\u00a0±\u00a0{np.std(values, ddof=1):.3f}"
             row.append(cell)
         rows.append(row)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -62,6 +62,7 @@ def test_the_table_holds_mean_and_spread_over_seeds():
         ]
     }
     *_, row = noisy_digits.table(runs).splitlines()
+    row = row.replace("\u00a0", " ")
     assert row.startswith("| a    | 0.850 ± 0.071 | 0.500 ± 0.000 |")
     assert row.endswith("| +0.500 ± 0.000 |")
 
