@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_calib.ops.floats import at_least_float32, tiny
+from keras_calib.ops.floats import at_least, at_least_float32, at_most, tiny
 from keras_calib.ops.true_class import ScalarFunction, with_gradient
 
 
@@ -63,10 +63,10 @@ def _logits(positive, negative, z, value, weight):
         small, large = e / (1.0 + e), 1.0 / (1.0 + e)
         p = ops.where(z >= 0.0, large, small)
         q = ops.where(z >= 0.0, small, large)
-        log_p = ops.minimum(z, 0.0) - ops.log1p(e)
-        log_q = ops.minimum(-z, 0.0) - ops.log1p(e)
-        of_positive = (log_p, ops.maximum(p, tiny(z)), q)
-        of_negative = (log_q, ops.maximum(q, tiny(z)), p)
+        log_p = at_most(z, 0.0) - ops.log1p(e)
+        log_q = at_most(-z, 0.0) - ops.log1p(e)
+        of_positive = (log_p, at_least(p, tiny(z)), q)
+        of_negative = (log_q, at_least(q, tiny(z)), p)
         loss = positive * value(*of_positive) + negative * value(*of_negative)
 
         def backward(upstream):
@@ -80,11 +80,11 @@ def _logits(positive, negative, z, value, weight):
 
 def _probabilities(positive, negative, p, value, weight):
     def forward(p):
-        q = ops.maximum(1.0 - p, tiny(p))
-        p = ops.maximum(p, tiny(p))
-        of_positive = (ops.log(p), p, ops.maximum(1.0 - p, 0.0))
+        q = at_least(1.0 - p, tiny(p))
+        p = at_least(p, tiny(p))
+        of_positive = (ops.log(p), p, at_least(1.0 - p, 0.0))
         # 1 - p is exact for p >= 1/2, and log1p for what is below.
-        log_q = ops.where(p < 0.5, ops.log1p(-ops.minimum(p, 0.5)), ops.log(q))
+        log_q = ops.where(p < 0.5, ops.log1p(-at_most(p, 0.5)), ops.log(q))
         of_negative = (log_q, q, p)
         loss = positive * value(*of_positive) + negative * value(*of_negative)
 

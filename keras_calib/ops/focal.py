@@ -9,7 +9,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_calib.ops.floats import tiny
+from keras_calib.ops.floats import at_least, tiny
 
 
 def focal_value(log_p: Any, p: Any, q: Any, gamma: float) -> Any:
@@ -22,6 +22,6 @@ def focal_weight(log_p: Any, p: Any, q: Any, gamma: float) -> Any:
     if not gamma:
         return ops.ones_like(q)
     # -log p / q -> 1 as q -> 0, so that q^(gamma-1) never stands alone.
-    q_safe = ops.maximum(q, tiny(q))
+    q_safe = at_least(q, tiny(q))
     ratio = ops.where(q > 0.0, -log_p / q_safe, 1.0)
     return q**gamma * (1.0 + gamma * p * ratio)

@@ -14,7 +14,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_calib.ops.floats import tiny
+from keras_calib.ops.floats import at_least, tiny
 
 
 def gamma_value(log_p: Any, p: Any, q: Any, gamma: Any, floor: float = 0.0) -> Any:
@@ -30,13 +30,13 @@ def gamma_value(log_p: Any, p: Any, q: Any, gamma: Any, floor: float = 0.0) -> A
     slope = 1.0 - gamma
     odds = q / (gamma + slope * p)
     # log1p(x) / x is 1 long before x underflows.
-    x = ops.maximum(slope * odds, tiny(p) ** 0.75)
+    x = at_least(slope * odds, tiny(p) ** 0.75)
     # At gamma = 0 the loss goes on below the smallest p.
     loss = ops.where(gamma > 0.0, odds * (ops.log1p(x) / x), -log_p)
     if not floor:
         return loss
-    scale = ops.maximum(1.0 - floor + floor * gamma, tiny(p))
-    p_b = ops.maximum(floor * gamma / scale, tiny(p))
+    scale = at_least(1.0 - floor + floor * gamma, tiny(p))
+    p_b = at_least(floor * gamma / scale, tiny(p))
     log_p_b = ops.log(p_b)
     knee = gamma_value(log_p_b, p_b, (1.0 - floor) / scale, gamma)
     below = ops.logical_and(log_p < log_p_b, gamma > 0.0)
@@ -46,4 +46,4 @@ def gamma_value(log_p: Any, p: Any, q: Any, gamma: Any, floor: float = 0.0) -> A
 def gamma_weight(log_p: Any, p: Any, q: Any, gamma: Any, floor: float = 0.0) -> Any:
     """Computes max(floor, p / (gamma + (1 - gamma) p)), in [0, 1]."""
     weight = p / (gamma + (1.0 - gamma) * p)
-    return ops.maximum(weight, floor) if floor else weight
+    return at_least(weight, floor) if floor else weight

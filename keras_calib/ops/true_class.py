@@ -19,7 +19,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_calib.ops.floats import at_least_float32, tiny
+from keras_calib.ops.floats import at_least, at_least_float32, last_mean, tiny
 from keras_calib.ops.labels import class_labels, is_valid
 from keras_calib.ops.rows import pick, row_indices
 
@@ -123,7 +123,7 @@ def _logits(y, z, value, weight, smoothing):
         # and `rest` keeps all its digits; below the top all terms have one sign.
         log_total = ops.log1p(rest + (e_y - 1.0))
         log_p = z_y - log_total
-        p = ops.maximum(e_y / total, tiny(z))
+        p = at_least(e_y / total, tiny(z))
         q = rest / total
         loss = value(log_p, p, q)
         if smoothing:
@@ -154,7 +154,7 @@ def _soft_logits(t, z, value, weight, smoothing):
         total = rest + e
         log_total = ops.log1p(ops.min(rest, axis=-1))
         log_p = z - _column(log_total)
-        p = ops.maximum(e / total, tiny(z))
+        p = at_least(e / total, tiny(z))
         q = rest / total
         loss = ops.sum(t * value(log_p, p, q), axis=-1)
         if smoothing:
@@ -184,8 +184,8 @@ def _soft_probabilities(t, p, value, weight, smoothing):
 
 def _elementwise(p, value, weight):
     def forward(p):
-        p = ops.maximum(p, tiny(p))
-        q = ops.maximum(1.0 - p, 0.0)
+        p = at_least(p, tiny(p))
+        q = at_least(1.0 - p, 0.0)
         log_p = ops.log(p)
 
         def backward(upstream):
@@ -198,14 +198,14 @@ def _elementwise(p, value, weight):
 
 def _smooth(loss, log_total, z, smoothing):
     # mean(-log p) = log sum exp z - mean z; with max z = 0 neither term is < 0.
-    uniform = log_total - ops.mean(z, axis=-1)
+    uniform = log_total - last_mean(z)
     return (1.0 - smoothing) * loss + smoothing * uniform
 
 
 def _smooth_probabilities(loss, p, smoothing):
     if not smoothing:
         return loss
-    uniform = -ops.mean(ops.log(ops.maximum(p, tiny(p))), axis=-1)
+    uniform = -last_mean(ops.log(at_least(p, tiny(p))))
     return (1.0 - smoothing) * loss + smoothing * uniform
 
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_calib import GammaBCE, GammaCE
+from tests.backends import tensorflow_only
 from tests.losses import exact
 from tests.losses.tools import per_sample, value_and_gradient
 
@@ -198,6 +199,7 @@ def test_a_probability_of_zero_is_finite(gamma):
         assert float(value) == pytest.approx(-np.log(np.finfo("float32").tiny))
 
 
+@tensorflow_only
 def test_a_keras_softmax_keeps_the_gradient_of_hard_samples():
     """Its probability underflows; its logits, which Keras keeps on it, do not."""
     z = tf.constant([[-200.0, 200.0]])
@@ -208,6 +210,7 @@ def test_a_keras_softmax_keeps_the_gradient_of_hard_samples():
     np.testing.assert_array_equal(tape.gradient(value, z), [[-1.0, 1.0]])
 
 
+@tensorflow_only
 @pytest.mark.parametrize("soft", [False, True])
 def test_second_derivatives(soft):
     """H = w (diag p - p p^T) - gamma p_y / u^2 (e - p)(e - p)^T."""

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_calib import LabelSmoothingCE
+from tests.backends import tensorflow_only
 from tests.losses import exact
 from tests.losses.tools import per_sample, value_and_gradient
 
@@ -88,6 +89,7 @@ def test_values_are_exact(dtype, rtol, num_classes, convention):
     np.testing.assert_allclose(got, expected, rtol=rtol)
 
 
+@tensorflow_only
 def test_no_one_hot_is_made_for_integer_labels():
     loss = make(0.1, dtype="float32")
 

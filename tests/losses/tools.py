@@ -1,20 +1,51 @@
-"""Calling a loss."""
+"""Calling a loss, and its gradient, on any backend."""
 
-import tensorflow as tf
+import keras
+import numpy as np
+from keras import ops
 
 
 def per_sample(loss, y_true, y_pred):
     """Returns the values before Keras reduces them, as float64 numpy."""
-    dtype = loss.dtype
-    value = loss.call(tf.convert_to_tensor(y_true), tf.constant(y_pred, dtype))
-    return value.numpy().astype("float64")
+    value = loss.call(
+        ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred, loss.dtype)
+    )
+    return ops.convert_to_numpy(value).astype("float64")
 
 
 def value_and_gradient(loss, y_true, y_pred, dtype):
     """Returns the loss and its gradient in the predictions, as float64 numpy."""
-    y_true, y_pred = tf.convert_to_tensor(y_true), tf.constant(y_pred, dtype)
+    y_true = ops.convert_to_tensor(y_true)
+    y_pred = ops.convert_to_tensor(np.asarray(y_pred), dtype)
+    pair = _GRADIENTS[keras.backend.backend()](loss, y_true, y_pred)
+    return tuple(ops.convert_to_numpy(x).astype("float64") for x in pair)
+
+
+def _tensorflow(loss, y_true, y_pred):
+    import tensorflow as tf
+
     with tf.GradientTape() as tape:
         tape.watch(y_pred)
         value = loss(y_true, y_pred)
-    gradient = tape.gradient(value, y_pred)
-    return value.numpy().astype("float64"), gradient.numpy().astype("float64")
+    return value, tape.gradient(value, y_pred)
+
+
+def _jax(loss, y_true, y_pred):
+    import jax
+
+    def total(z):
+        value = loss(y_true, z)
+        return value.sum(), value
+
+    (_, value), gradient = jax.value_and_grad(total, has_aux=True)(y_pred)
+    return value, gradient
+
+
+def _torch(loss, y_true, y_pred):
+    y_pred = y_pred.detach().requires_grad_()
+    value = loss(y_true, y_pred)
+    value.sum().backward()
+    return value.detach(), y_pred.grad
+
+
+_GRADIENTS = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
