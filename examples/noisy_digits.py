@@ -40,6 +40,7 @@ from keras_calib import (
     FocalCE,
     GammaCE,
     LabelSmoothingCE,
+    noise_matched_gamma,
 )
 from keras_calib.callbacks import GammaScheduler, linear
 from keras_calib.metrics import BinStatistics
@@ -54,8 +55,7 @@ RIGHT, WRONG = "right labels", "wrong labels"
 
 def methods(noise):
     """Returns by name what makes a loss and its callbacks, new ones for each run."""
-    # Redrawing a share `noise` of the labels is undone by this gamma.
-    matched = noise / (NUM_CLASSES - (NUM_CLASSES - 1) * noise)
+    matched = noise_matched_gamma(noise, NUM_CLASSES)
 
     def gamma_ce(gamma):
         return lambda: (GammaCE(gamma, from_logits=True), [])

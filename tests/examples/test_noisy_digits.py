@@ -6,8 +6,10 @@ import pytest
 from matplotlib import image
 
 from examples import noisy_digits
+from tests.backends import tensorflow_only
 
 
+@tensorflow_only
 def test_a_quick_run_prints_the_table_and_draws_the_pictures(tmp_path, capsys):
     noisy_digits.main(["--quick", "--output", str(tmp_path)])
 
