@@ -66,9 +66,14 @@ class Signatures:
 
     def output(self, *inputs: Any) -> Any:
         """Returns what the model itself puts out, at inference."""
+        import tensorflow as tf
+
         model = self.model
+        # A server does not hold requests to the shapes of a signature, and there are
+        # kernels that end the process over a wrong rank.
         inputs = [
-            ops.cast(x, i.dtype) for x, i in zip(inputs, model.inputs, strict=True)
+            tf.cast(tf.ensure_shape(x, i.shape), i.dtype)
+            for x, i in zip(inputs, model.inputs, strict=True)
         ]
         form = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
         output = model(keras.tree.pack_sequence_as(form, inputs), training=False)

@@ -250,7 +250,9 @@ class Core:
             raise ServingError(NOT_FOUND, "Could not find any versions of the model")
         response = get_model_status_pb2.GetModelStatusResponse()
         for number in self.versions:
-            response.model_version_status.add(version=number, state="AVAILABLE")
+            response.model_version_status.add(
+                version=number, state="AVAILABLE"
+            ).status.SetInParent()
         for number, error in self.failed.items():
             status = response.model_version_status.add(version=number, state="END")
             status.status.error_code = error.code.value[0]
@@ -369,7 +371,11 @@ class Handler(BaseHTTPRequestHandler):
         else:
             request = get_model_status_pb2.GetModelStatusRequest(model_spec=spec)
             message = self.core.status(request)
-        return json_format.MessageToDict(message, preserving_proto_field_name=True)
+        return json_format.MessageToDict(
+            message,
+            preserving_proto_field_name=True,
+            always_print_fields_with_no_presence=True,
+        )
 
     def post(self, spec, verb, body):
         version = self.core.version(spec)

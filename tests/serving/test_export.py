@@ -1,8 +1,11 @@
 """What is published answers as the model does; what cannot be served is refused."""
 
+import json
 import os
 import pathlib
 import stat
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -14,6 +17,7 @@ from keras_calib.serving.examples import encode
 from tests.backends import BACKEND
 from tests.serving.tools import IMAGES, NAMES, assert_answers, network
 
+ROOT = pathlib.Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(
     BACKEND != "tensorflow", reason="a SavedModel is written by the TensorFlow backend"
 )
@@ -171,17 +175,20 @@ def test_half_precision_is_served_in_float32(tmp_path, policy, head):
 
 
 @pytest.mark.slow
-def test_a_model_trained_on_two_replicas(tmp_path):
-    devices = tf.config.list_logical_devices("CPU")
-    if len(devices) < 2:
-        pytest.skip("the process was started with one logical CPU")
-    strategy = tf.distribute.MirroredStrategy(devices[:2])
-    with strategy.scope():
-        model = network()
-        model.compile("sgd", "sparse_categorical_crossentropy")
-    model.fit(IMAGES[:32], np.arange(32) % 5, batch_size=16, verbose=0)
-    folder = export(model, tmp_path)
-    assert_answers(ask(folder, image=IMAGES), np.asarray(model(IMAGES)))
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_a_model_trained_on_replicas_and_calibrated(tmp_path, policy):
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.serving.mirrored", policy, tmp_path],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["replicas"] == 2
+    assert result["dtypes"] == ["float32", "int64"]
+    assert result["temperature"] != 1
+    assert result["difference"] < 1e-6
 
 
 # What is refused.
@@ -303,7 +310,9 @@ UNFIT = {
     "output of shape \\(None,\\)": lambda: functional(
         lambda x: keras.ops.mean(x, -1), (3,)
     ),
-    "output of shape \\(3,\\)": lambda: functional(lambda x: keras.ops.mean(x, 0), (3,)),
+    "output of shape \\(3,\\)": lambda: functional(
+        lambda x: keras.ops.mean(x, 0), (3,)
+    ),
     "output of shape \\(None, None\\)": lambda: functional(lambda x: x, (None,)),
 }
 
@@ -349,6 +358,13 @@ def test_versions_count_up_or_are_given(model, tmp_path):
         export(model, tmp_path, version=7)
     assert export(model, tmp_path).name == "8"
     assert sorted(os.listdir(tmp_path)) == ["1", "7", "8", "notes"]
+
+
+def test_requests_of_a_wrong_shape_are_refused_before_a_kernel_sees_them(served):
+    """A convolution of the wrong rank would end the process of the server."""
+    for x in (IMAGES[0], IMAGES[:, :5], IMAGES[..., :1]):
+        with pytest.raises((TypeError, tf.errors.InvalidArgumentError)):
+            served["serving_default"](image=tf.constant(x))
 
 
 def test_every_user_may_read_it(model, tmp_path):

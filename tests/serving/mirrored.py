@@ -1,0 +1,52 @@
+"""Trains on two logical CPUs, calibrates, exports, and prints how it went, as JSON.
+
+    python -m tests.serving.mirrored POLICY FOLDER
+
+Run by test_export.py in a process of its own, as logical devices are made once.
+"""
+
+import json
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import keras_calib
+from keras_calib.serving import export, verify
+from tests.serving.tools import IMAGES, network
+
+
+def main(policy: str, folder: str) -> None:
+    """Prints the largest difference between the served model and the model."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(
+        cpu, [tf.config.LogicalDeviceConfiguration()] * 2
+    )
+    keras.config.set_dtype_policy(policy)
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    x, y = IMAGES[:32], np.arange(32) % 5
+    with strategy.scope():
+        model = network()
+        loss = keras_calib.GammaCE(0.1)
+        model.compile("sgd", loss, metrics=[loss.gamma])
+    model.fit(x, y, batch_size=16, epochs=2, verbose=0)
+    labels = np.asarray(model(x)).argmax(-1)
+    labels[::3] = y[::3]
+    calibrated = keras_calib.calibrate(model, x, labels, verbose=0)
+    path = export(calibrated, folder)
+    verify(path)
+    served = tf.saved_model.load(path).signatures["serving_default"]
+    answer = served(image=tf.constant(IMAGES))
+    p = calibrated.predict_on_batch(IMAGES)
+    result = {
+        "replicas": strategy.num_replicas_in_sync,
+        "dtypes": sorted({v.dtype.name for v in answer.values()}),
+        "temperature": calibrated.layers[-1].temperature,
+        "difference": float(np.abs(answer["probabilities"] - p).max()),
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,120 @@
+"""A SavedModel is compared with its model, and what is wrong with it is found."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from keras_calib.serving import export, verify
+from keras_calib.serving.record import Record
+from keras_calib.serving.verify import check_answers
+from tests.backends import BACKEND
+from tests.serving.tools import IMAGES, NAMES, expected, network
+
+pytestmark = pytest.mark.skipif(
+    BACKEND != "tensorflow", reason="a SavedModel is written by the TensorFlow backend"
+)
+
+OUTPUTS = {
+    *("probabilities", "confidence", "label", "entropy", "logits"),
+    *("classes", "scores", "outputs"),
+}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return network()
+
+
+@pytest.fixture(scope="module")
+def folder(model, tmp_path_factory):
+    base = tmp_path_factory.mktemp("verified")
+    return export(model, base, class_names=NAMES, inputs=IMAGES)
+
+
+def test_it_agrees_with_what_the_model_put_out(folder):
+    differences = verify(folder)
+    assert set(differences) == OUTPUTS
+    assert max(differences.values()) < 1e-6
+
+
+@pytest.mark.slow
+def test_it_agrees_with_the_model_asked_again(folder, model):
+    assert max(verify(folder, model).values()) < 1e-6
+    assert max(verify(str(folder), model, IMAGES[:2]).values()) < 1e-6
+
+
+@pytest.mark.slow
+def test_another_model_is_told_apart(folder):
+    with pytest.raises(ValueError, match="differs from the model by more than 1e-05"):
+        verify(folder, network(temperature=1.71))
+    assert verify(folder, network(temperature=1.71), tolerance=0.1)["label"] == 0
+
+
+@pytest.mark.slow
+def test_a_graph_that_is_not_the_recorded_models_is_found(folder, tmp_path):
+    other = export(network(temperature=1.71), tmp_path / "other", inputs=IMAGES)
+    mixed = shutil.copytree(folder, tmp_path / "mixed")
+    shutil.copytree(other / "assets.extra", mixed / "assets.extra", dirs_exist_ok=True)
+    with pytest.raises(ValueError, match="differs from the model"):
+        verify(mixed)
+
+
+@pytest.mark.slow
+def test_what_does_not_load_says_why(folder, tmp_path):
+    broken = shutil.copytree(folder, tmp_path / "broken")
+    shutil.rmtree(broken / "variables")
+    with pytest.raises(RuntimeError, match="does not run without Keras"):
+        verify(broken)
+
+
+def test_nothing_to_compare_with(tmp_path):
+    network().export(tmp_path / "plain", verbose=False)
+    with pytest.raises(ValueError, match="nothing to compare with"):
+        verify(tmp_path / "plain")
+
+
+def test_inputs_need_a_model(folder):
+    with pytest.raises(ValueError, match="need a `model`"):
+        verify(folder, inputs=IMAGES)
+
+
+def test_the_record_comes_back_as_it_was_written(folder, model):
+    record = Record.read(folder)
+    assert record.class_names == NAMES
+    assert record.from_logits is False
+    np.testing.assert_array_equal(record.inputs["image"], IMAGES[:8])
+    p = model.predict_on_batch(IMAGES[:8])
+    np.testing.assert_allclose(record.output, p, atol=1e-7)
+
+
+def answers(p):
+    """Right ones, as the signatures give them."""
+    order = np.argsort(-p, axis=-1)
+    return [
+        expected(p),
+        {"logits": np.log(p)},
+        {"classes": np.array(NAMES, "S")[order], "scores": -np.sort(-p, -1)},
+        {"outputs": p.max(-1)},
+    ]
+
+
+@pytest.mark.parametrize("key", sorted(OUTPUTS))
+@pytest.mark.parametrize("wrong", ["off", "nan"])
+def test_each_output_is_compared(key, wrong):
+    p = np.random.default_rng(0).dirichlet(np.ones(5), 8)
+    record = Record({}, p, False, NAMES, [], 1e-5)
+    given = answers(p)
+    assert max(check_answers(given, record, 1e-12).values()) < 1e-12
+    (answer,) = (a for a in given if key in a)
+    if key == "label":
+        answer[key] = (answer[key] + 1) % 5
+    elif key == "classes":
+        answer[key] = answer[key][:, ::-1]
+    elif wrong == "off":
+        answer[key] = answer[key].copy()
+        answer[key][(0,) * answer[key].ndim] += 1e-3
+    else:
+        answer[key] = np.full_like(answer[key], np.nan)
+    with pytest.raises(ValueError, match=f"{key} by"):
+        check_answers(given, record, 1e-5)
