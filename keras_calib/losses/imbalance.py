@@ -202,7 +202,7 @@ class GradientHarmonizedBCE(BinaryLoss):
     >>> loss = keras_calib.GradientHarmonizedBCE(bins=10)
     >>> p = [[0.02], [0.03], [0.01], [0.88]]
     >>> round(float(loss([[0], [0], [0], [0]], p)), 6)
-    1.070308
+    1.070251
 
     Reference:
 
