@@ -164,7 +164,9 @@ class Calibrator(Configurable, keras.layers.Layer):
         x = ops.cast(inputs if traced is None else traced, self.dtype)
         one = inputs.shape[-1] == 1
         if self.from_logits or traced is not None:
-            return ops.concatenate([ops.zeros_like(x), x], -1) if one else x
+            x = ops.concatenate([ops.zeros_like(x), x], -1) if one else x
+            # log p, as without the trace: some maps see a shift of all logits.
+            return x if traced is None else ops.log_softmax(x, axis=-1)
         p = ops.concatenate([1.0 - x, x], -1) if one else x
         return ops.log(ops.maximum(p, self.floor))
 

@@ -12,11 +12,22 @@ from keras import ops
 from keras.src.backend import get_keras_mask  # an attribute, or on JAX a global
 
 from keras_calib.calibrators.base import FLOOR, Calibrator
+from keras_calib.calibrators.beta import BetaCalibration
+from keras_calib.calibrators.histogram import HistogramBinning
+from keras_calib.calibrators.isotonic import IsotonicCalibration
+from keras_calib.calibrators.linear import (
+    DirichletCalibration,
+    MatrixScaling,
+    VectorScaling,
+)
+from keras_calib.calibrators.noise import NoiseCorrection
+from keras_calib.calibrators.platt import PlattScaling
 from keras_calib.calibrators.samples import (
     RowFunction,
     Samples,
     as_logits,
     flat,
+    log_softmax,
     sample_weights,
     softmax,
 )
@@ -26,12 +37,18 @@ from keras_calib.ops.floats import dtype_name
 
 METHODS: dict[str, Callable[..., Calibrator]] = {
     "temperature": TemperatureScaling,
+    "vector": VectorScaling,
+    "matrix": MatrixScaling,
+    "dirichlet": DirichletCalibration,
+    "platt": PlattScaling,
+    "beta": BetaCalibration,
+    "isotonic": IsotonicCalibration,
+    "histogram": HistogramBinning,
+    "noise": NoiseCorrection,
 }
 
-# What method="auto" tries, and what it tries up to so many classes.
-AUTO = {"temperature"}
-AUTO_SMALL: set[str] = set()
-MANY_CLASSES = 100
+# Matrices of more classes than this are left out of method="auto".
+MANY_CLASSES = 30
 
 
 @dataclass(frozen=True)
@@ -94,7 +111,8 @@ def calibrate(
         method: `"temperature"`, `"vector"`, `"matrix"`, `"dirichlet"`, `"platt"`,
             `"beta"`, `"isotonic"`, `"histogram"`, `"noise"`, or a calibrator of
             your own making. `"auto"` takes the one of least cross-validated
-            negative log-likelihood.
+            negative log-likelihood; matrices are tried up to 30 classes, and where
+            nothing beats the model as it is, its temperature is 1.
         sample_weight: weights of shape `(...)` or of its leading axes.
         from_logits: whether the model gives logits. By default what its softmax or
             sigmoid tells, and else whether its outputs are no probabilities.
@@ -148,6 +166,8 @@ def calibrate(
     scores, labels = as_logits(
         scores, labels, head.traced or not probabilities, own.floor if own else FLOOR
     )
+    if head.traced:
+        scores = log_softmax(scores)
     samples = Samples.read(scores, labels, weight, ignore_class)
     held_out = {}
     if method == "auto":
@@ -243,7 +263,7 @@ def _cross_validate(
     candidates = {
         name: make
         for name, make in METHODS.items()
-        if name in AUTO or (name in AUTO_SMALL and samples.num_classes <= MANY_CLASSES)
+        if samples.num_classes <= MANY_CLASSES or name not in ("matrix", "dirichlet")
     }
     bar = keras.utils.Progbar(folds * len(candidates), verbose=verbose, unit_name="fit")
     found = dict.fromkeys(candidates, 0.0)

@@ -122,7 +122,7 @@ class TemperatureScaling(Calibrator):
         """Finds the temperature."""
         low, high = np.log(self.bounds)
         if self.objective == "nll":
-            log_t = _likeliest(samples, low, high)
+            log_t = log_temperature(samples, low, high)
         else:
             score = samples.brier if self.objective == "brier" else samples.ece
             log_t = _least(lambda u: score(lambda z: softmax(z / np.exp(u))), low, high)
@@ -145,12 +145,12 @@ class TemperatureScaling(Calibrator):
         return ops.softmax(z / temperature, axis=-1)
 
 
-def _likeliest(samples: Samples, low: float, high: float) -> float:
+def log_temperature(samples: Samples, low: float, high: float) -> float:
     """Returns log T of the largest likelihood, or the bound that it runs to."""
     # Some of the samples tell where to look for the root of all.
     every = samples.logits.size // _PART
     if every > 1:
-        middle = _likeliest(samples[::every], low, high)
+        middle = log_temperature(samples[::every], low, high)
         left, right = max(low, middle - 0.05), min(high, middle + 0.05)
     else:
         left, right = low, high
@@ -165,12 +165,13 @@ def _likeliest(samples: Samples, low: float, high: float) -> float:
         return high
     # Closer than this the slope of float32 logits is rounding.
     digits = 1e-13 if samples.logits.dtype == np.float64 else 1e-7
-    return _root(slope, left, right, digits)
+    return find_root(slope, left, right, digits)
 
 
-def _root(
+def find_root(
     function: Callable[[float], float], low: float, high: float, tolerance: float
 ) -> float:
+    """Returns the root between two points of opposite sign, `tolerance` apart."""
     # The first import of TensorFlow Probability takes a second.
     import tensorflow as tf
     from tensorflow_probability.python.math import root_search

@@ -1,0 +1,112 @@
+"""Histogram binning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_calib.calibrators.base import FLOOR
+from keras_calib.calibrators.one_vs_rest import (
+    OneVsRest,
+    bounded,
+    count_below,
+    look_up,
+)
+from keras_calib.config import one_of
+
+
+@keras.saving.register_keras_serializable(package="keras_calib")
+class HistogramBinning(OneVsRest):
+    """The rate of each class's labels in bins of its probability.
+
+    Formula, for the bin m of p:
+
+    ```
+    p' = sum_{n in m} w_n y_n / sum_{n in m} w_n
+    ```
+
+    A bin without samples gives the middle of the bin. N samples show no rate below
+    1 / (N + 2): rates are kept that far away from 0 and 1. More than two classes
+    are divided by their sum, and the argmax may change.
+
+    Args:
+        num_bins: the number of bins.
+        strategy: `"uniform"`, bins of one width, or `"quantile"`, of one number of
+            samples.
+        from_logits: whether `fit` and `call` take logits, or probabilities.
+        floor: what probabilities below it are read as.
+        ignore_class: integer label whose samples count for nothing in `fit`.
+        name: name of the layer.
+        dtype: `"float64"` for weights and arithmetic in float64, else float32.
+
+    Raises:
+        ValueError: for `num_bins` < 2, an unknown strategy, and when called before
+            it is fitted or loaded.
+
+    Example:
+
+    >>> import keras_calib
+    >>> p = np.array([[0.1], [0.2], [0.6], [0.7], [0.8], [0.9]])
+    >>> calibrator = keras_calib.calibrators.HistogramBinning(2, from_logits=False)
+    >>> calibrator = calibrator.fit(p, [0, 1, 0, 1, 1, 1])
+    >>> [round(float(c), 3) for c in calibrator(p)[:, 0]]
+    [0.5, 0.5, 0.75, 0.75, 0.75, 0.75]
+
+    Reference:
+
+    - Zadrozny, Elkan, "Obtaining calibrated probability estimates from decision
+      trees and naive Bayesian classifiers", ICML 2001.
+    """
+
+    def __init__(
+        self,
+        num_bins: int = 15,
+        strategy: str = "uniform",
+        *,
+        from_logits: bool = True,
+        floor: float = FLOOR,
+        ignore_class: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            from_logits=from_logits,
+            floor=floor,
+            ignore_class=ignore_class,
+            name=name,
+            dtype=dtype,
+        )
+        if not isinstance(num_bins, int) or num_bins < 2:
+            raise ValueError(
+                f"`num_bins` must be a whole number >= 2. Received: {num_bins!r}"
+            )
+        self.num_bins = num_bins
+        self.strategy = one_of("strategy", strategy, ("uniform", "quantile"))
+
+    def make_weights(self, num_classes: int) -> dict[str, tuple[int, ...]]:
+        """Returns the inner edges and the rates."""
+        maps = self.num_maps(num_classes)
+        return {"edges": (maps, self.num_bins - 1), "rates": (maps, self.num_bins)}
+
+    def fit_class(
+        self, log_p: np.ndarray, log_q: np.ndarray, target: np.ndarray, weight: Any
+    ) -> tuple[np.ndarray, ...]:
+        """Counts."""
+        p = np.exp(log_p)
+        edges = np.arange(1, self.num_bins) / self.num_bins
+        if self.strategy == "quantile":
+            edges = np.quantile(p, edges)
+        index = np.searchsorted(edges, p, side="right")
+        mass = np.bincount(index, weight, self.num_bins)
+        hits = np.bincount(index, weight * target, self.num_bins)
+        outer = np.r_[0.0, edges, 1.0]
+        middle = (outer[1:] + outer[:-1]) / 2
+        rates = np.divide(hits, mass, out=middle, where=mass > 0)
+        return edges, bounded(rates, weight)
+
+    def map(self, log_p: Any, log_q: Any, edges: Any, rates: Any) -> Any:
+        """Returns the rate of the bin."""
+        return look_up(rates, count_below(edges, ops.exp(log_p)))

@@ -1,0 +1,295 @@
+"""Linear maps of the logits: one scale a class, or a whole matrix."""
+
+from __future__ import annotations
+
+import warnings
+from functools import cache
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_calib.calibrators.base import FLOOR, Calibrator
+from keras_calib.calibrators.samples import Samples, log_softmax
+from keras_calib.calibrators.temperature import log_temperature
+from keras_calib.config import in_range
+
+
+class LinearCalibrator(Calibrator):
+    """Base of the maps softmax(W x + b) of features x of the logits.
+
+    The penalised likelihood is convex; L-BFGS minimises it in float64, from the
+    best temperature on, until the objective stands still to 12 digits.
+    """
+
+    # Whether W is a matrix, or a diagonal.
+    matrix = True
+    off_diagonal_penalty = 0.0
+    bias_penalty = 0.0
+
+    def features(self, z: Any) -> Any:
+        """Returns what is mapped, of the logits, inside the graph."""
+        return z
+
+    def numpy_features(self, z: np.ndarray) -> np.ndarray:
+        """Returns the same outside the graph."""
+        return z
+
+    def make_weights(self, num_classes: int) -> dict[str, tuple[int, ...]]:
+        """Returns the shapes of W, (K, K) or (K,), and of b."""
+        scale = (num_classes,) * (2 if self.matrix else 1)
+        return {"scale": scale, "bias": (num_classes,)}
+
+    def adjust(self, samples: Samples) -> dict[str, Any]:
+        """Minimises the penalised likelihood."""
+        k = samples.num_classes
+        beta = np.full(k, np.exp(-log_temperature(samples, *np.log([1e-2, 1e2]))))
+        start = np.diag(beta) if self.matrix else beta
+        found = _minimiser(self.matrix)(
+            self.numpy_features(samples.logits.astype("float64")),
+            samples.targets,
+            samples.weight,
+            np.concatenate([start.ravel(), np.zeros(k)]),
+            self.off_diagonal_penalty,
+            self.bias_penalty,
+        )
+        if not found.converged:
+            warnings.warn(
+                f"{type(self).__name__} has not converged in "
+                f"{int(found.num_iterations)} steps: the samples are too few for its "
+                "parameters, or the penalties too small",
+                stacklevel=4,
+            )
+        scale, bias = np.split(found.position.numpy(), [-k])
+        return {"scale": scale, "bias": bias}
+
+    def transform(self, z: Any, scale: Any, bias: Any) -> Any:
+        """Returns softmax(W x + b)."""
+        x = self.features(z)
+        mapped = ops.matmul(x, ops.transpose(scale)) if self.matrix else x * scale
+        return ops.softmax(mapped + bias, axis=-1)
+
+
+@cache
+def _minimiser(matrix: bool) -> Any:
+    """Returns the minimiser, one graph for samples of any shape."""
+    import tensorflow as tf
+    from tensorflow_probability.python.math import value_and_gradient
+    from tensorflow_probability.python.optimizer import lbfgs
+
+    shapes = [None, None], [None, None], [None], [None], [], []
+
+    @tf.function(input_signature=[tf.TensorSpec(s, tf.float64) for s in shapes])
+    def minimise(x, targets, weight, start, off_diagonal_penalty, bias_penalty):
+        k = tf.shape(x)[1]
+
+        def objective(parameters):
+            scale, bias = parameters[:-k], parameters[-k:]
+            penalty = bias_penalty * tf.reduce_mean(bias**2)
+            if matrix:
+                scale = tf.reshape(scale, [k, k])
+                z = tf.matmul(x, scale, transpose_b=True) + bias
+                others = scale - tf.linalg.diag(tf.linalg.diag_part(scale))
+                pairs = tf.cast(k * (k - 1), tf.float64)
+                penalty += off_diagonal_penalty * tf.reduce_sum(others**2) / pairs
+            else:
+                z = x * scale + bias
+            nll = tf.nn.softmax_cross_entropy_with_logits(targets, z)
+            return tf.tensordot(weight, nll, 1) + penalty
+
+        return lbfgs.minimize(
+            lambda parameters: value_and_gradient(objective, parameters),
+            initial_position=start,
+            num_correction_pairs=20,
+            tolerance=1e-9,
+            f_relative_tolerance=1e-12,
+            max_iterations=1000,
+        )
+
+    return minimise
+
+
+@keras.saving.register_keras_serializable(package="keras_calib")
+class VectorScaling(LinearCalibrator):
+    """One scale and one bias a class.
+
+    Formula, for class k of K:
+
+    ```
+    p = softmax(s * z + b)
+    minimises mean(-log p_y) + bias_penalty * mean(b_k ** 2)
+    ```
+
+    Without a penalty the bias of a class that no label names runs off to minus
+    infinity. The argmax may change.
+
+    Args:
+        bias_penalty: weight of the squared biases.
+        from_logits: whether `fit` and `call` take logits, or probabilities.
+        floor: what probabilities below it are read as.
+        ignore_class: integer label whose samples count for nothing in `fit`.
+        name: name of the layer.
+        dtype: `"float64"` for weights and arithmetic in float64, else float32.
+
+    Raises:
+        ValueError: for a negative penalty, and when called before it is fitted.
+
+    Example:
+
+    >>> import keras_calib
+    >>> rng = np.random.default_rng(0)
+    >>> logits = rng.normal(size=(5000, 3))
+    >>> y = (logits + [1.0, 0, 0] + rng.gumbel(size=logits.shape)).argmax(-1)
+    >>> calibrator = keras_calib.calibrators.VectorScaling(bias_penalty=0.0)
+    >>> scale, bias = calibrator.fit(logits, y).get_weights()
+    >>> bool(0.8 < bias[0] - bias[1] < 1.2)
+    True
+
+    Reference:
+
+    - Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2.
+    """
+
+    matrix = False
+
+    def __init__(
+        self,
+        bias_penalty: float = 0.01,
+        *,
+        from_logits: bool = True,
+        floor: float = FLOOR,
+        ignore_class: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            from_logits=from_logits,
+            floor=floor,
+            ignore_class=ignore_class,
+            name=name,
+            dtype=dtype,
+        )
+        self.bias_penalty = in_range("bias_penalty", bias_penalty, 0.0, float("inf"))
+
+
+@keras.saving.register_keras_serializable(package="keras_calib")
+class MatrixScaling(LinearCalibrator):
+    """A whole matrix and a bias, held by the ODIR penalty.
+
+    Formula, for K classes:
+
+    ```
+    p = softmax(W z + b)
+    minimises mean(-log p_y) + off_diagonal_penalty * mean_{i != j}(W_ij ** 2)
+                             + bias_penalty * mean(b_k ** 2)
+    ```
+
+    K^2 + K parameters ask for many samples: with a few hundred of them the
+    temperature does better, whatever the penalty. The argmax may change.
+
+    Args:
+        off_diagonal_penalty: weight of the squared off-diagonal entries.
+        bias_penalty: weight of the squared biases.
+        from_logits: whether `fit` and `call` take logits, or probabilities.
+        floor: what probabilities below it are read as.
+        ignore_class: integer label whose samples count for nothing in `fit`.
+        name: name of the layer.
+        dtype: `"float64"` for weights and arithmetic in float64, else float32.
+
+    Raises:
+        ValueError: for a negative penalty, and when called before it is fitted.
+
+    Example:
+
+    >>> import keras_calib
+    >>> rng = np.random.default_rng(0)
+    >>> logits = rng.normal(size=(2000, 3))
+    >>> y = (2 * logits + rng.gumbel(size=logits.shape)).argmax(-1)
+    >>> calibrator = keras_calib.calibrators.MatrixScaling().fit(logits, y)
+    >>> scale, bias = calibrator.get_weights()
+    >>> bool(np.abs(scale - 2 * np.eye(3)).max() < 0.5)
+    True
+
+    References:
+
+    - Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2.
+    - Kull et al., "Beyond temperature scaling", NeurIPS 2019, section 3 (ODIR).
+    """
+
+    def __init__(
+        self,
+        off_diagonal_penalty: float = 1.0,
+        bias_penalty: float = 1.0,
+        *,
+        from_logits: bool = True,
+        floor: float = FLOOR,
+        ignore_class: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            from_logits=from_logits,
+            floor=floor,
+            ignore_class=ignore_class,
+            name=name,
+            dtype=dtype,
+        )
+        infinity = float("inf")
+        self.off_diagonal_penalty = in_range(
+            "off_diagonal_penalty", off_diagonal_penalty, 0.0, infinity
+        )
+        self.bias_penalty = in_range("bias_penalty", bias_penalty, 0.0, infinity)
+
+
+@keras.saving.register_keras_serializable(package="keras_calib")
+class DirichletCalibration(MatrixScaling):
+    """A whole matrix and a bias on log-probabilities, held by the ODIR penalty.
+
+    Formula, for K classes:
+
+    ```
+    p = softmax(W log_softmax(z) + b)
+    minimises mean(-log p_y) + off_diagonal_penalty * mean_{i != j}(W_ij ** 2)
+                             + bias_penalty * mean(b_k ** 2)
+    ```
+
+    It is what Bayes' rule gives where the probabilities of each class are
+    Dirichlet distributed, and unlike `MatrixScaling` does not see a shift of all
+    logits. K^2 + K parameters ask for many samples. The argmax may change.
+
+    Args:
+        off_diagonal_penalty: weight of the squared off-diagonal entries.
+        bias_penalty: weight of the squared biases.
+        from_logits: whether `fit` and `call` take logits, or probabilities.
+        floor: what probabilities below it are read as.
+        ignore_class: integer label whose samples count for nothing in `fit`.
+        name: name of the layer.
+        dtype: `"float64"` for weights and arithmetic in float64, else float32.
+
+    Raises:
+        ValueError: for a negative penalty, and when called before it is fitted.
+
+    Example:
+
+    >>> import keras_calib
+    >>> rng = np.random.default_rng(0)
+    >>> logits = rng.normal(size=(2000, 3))
+    >>> y = (2 * logits + rng.gumbel(size=logits.shape)).argmax(-1)
+    >>> calibrator = keras_calib.calibrators.DirichletCalibration().fit(logits, y)
+    >>> calibrator(logits[:1].astype("float32")).shape
+    TensorShape([1, 3])
+
+    Reference:
+
+    - Kull et al., "Beyond temperature scaling: Obtaining well-calibrated
+      multi-class probabilities with Dirichlet calibration", NeurIPS 2019.
+    """
+
+    def features(self, z: Any) -> Any:
+        """Returns log-probabilities, inside the graph."""
+        return ops.log_softmax(z, axis=-1)
+
+    def numpy_features(self, z: np.ndarray) -> np.ndarray:
+        """Returns the same outside the graph."""
+        return log_softmax(z)
