@@ -136,3 +136,35 @@ def test_openvino(published, probabilities):
         }
         outputs[name] = value
     assert_answers(outputs, probabilities, tolerance=2e-6)
+
+
+def test_litert(published, probabilities):
+    """TFLite, as its own package now."""
+    interpreter = pytest.importorskip(
+        "ai_edge_litert.interpreter", reason="needs ai-edge-litert"
+    )
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        str(published), signature_keys=["serving_default"]
+    )
+    model = interpreter.Interpreter(model_content=converter.convert())
+    outputs = model.get_signature_runner("serving_default")(image=IMAGES)
+    assert_answers(outputs, probabilities)
+
+
+def test_onnx_runtime(published, probabilities, tmp_path):
+    pytest.importorskip("tf2onnx", reason="needs tf2onnx")
+    runtime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+    file = tmp_path / "model.onnx"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "tf2onnx.convert", "--saved-model", published),
+            *("--signature_def", "serving_default", "--output", file),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    session = runtime.InferenceSession(file)
+    names = [output.name for output in session.get_outputs()]
+    values = session.run(None, {"image": IMAGES})
+    assert_answers(dict(zip(names, values, strict=True)), probabilities)

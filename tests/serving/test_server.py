@@ -38,9 +38,9 @@ SECONDS = 30
 class Server:
     """A test server of one folder in a process of its own, and its clients."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, name="demo"):
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.serving.server", folder, "demo"],
+            [sys.executable, "-m", "tests.serving.server", folder, name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
