@@ -1,0 +1,110 @@
+"""Tasks weighed by learned variances."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_calib import GammaCE, MultiTaskModel
+from keras_calib.callbacks import GammaScheduler, linear
+from keras_calib.losses.multi_task import _Weighed
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(64, 4)).astype("float32")
+Y = {
+    "shape": (X[:, :3]).argmax(1),
+    "side": (X[:, 0] > 0).astype("int32"),
+    "size": X[:, :1] + 0.1 * RNG.normal(size=(64, 1)),
+}
+TASKS = {"shape": "classification", "side": "classification", "size": "regression"}
+
+
+def model():
+    keras.utils.set_random_seed(0)
+    x = keras.Input((4,))
+    outputs = {
+        name: keras.layers.Dense(units)(x)
+        for name, units in (("shape", 3), ("side", 2), ("size", 1))
+    }
+    return MultiTaskModel(keras.Model(x, outputs), TASKS)
+
+
+def losses():
+    return {
+        "shape": GammaCE(0.1, from_logits=True),
+        "side": GammaCE(0.3, from_logits=True),
+        "size": "mse",
+    }
+
+
+class Constant(keras.losses.Loss):
+    """A loss of a given value."""
+
+    def __init__(self, value):
+        super().__init__(dtype="float64")
+        self.value = value
+
+    def call(self, y_true, y_pred):
+        return 0.0 * y_pred[..., 0] + self.value
+
+
+def test_reference():
+    """L = .8 and .3 with s = .2 and -.5: .7549846 + .2446164 = .9996010."""
+    parts = []
+    for value, s in ((0.8, 0.2), (0.3, -0.5)):
+        variable = keras.Variable(s, dtype="float64")
+        loss = _Weighed(Constant(value), variable, 1.0)
+        parts.append(float(loss(np.zeros((3, 1)), np.zeros((3, 1)))))
+    assert [round(p, 7) for p in parts] == [0.7549846, 0.2446164]
+    assert sum(parts) == pytest.approx(0.999600983672, abs=5e-13)
+
+
+def test_the_variances_settle_where_the_formula_says():
+    """s = log(2 loss), and log(loss) of a regression."""
+    multi = model()
+    multi.model.trainable = False
+    multi.compile(keras.optimizers.SGD(1.0), losses())
+    multi.fit(X, Y, batch_size=64, epochs=30, verbose=0)
+    outputs = multi(X)
+    for name, loss in losses().items():
+        value = float(np.mean(keras.losses.get(loss)(Y[name], outputs[name])))
+        expected = np.log(value if TASKS[name] == "regression" else 2 * value)
+        assert float(multi.log_variances[name]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_each_task_has_its_gamma_and_the_model_is_saved(tmp_path):
+    multi = model()
+    given = losses()
+    multi.compile("adam", given, metrics={"shape": ["accuracy"]})
+    multi.fit(X, Y, verbose=0)
+    assert float(given["shape"].gamma) == 0.1
+    assert float(given["side"].gamma) == 0.3
+    multi.fit(X, Y, epochs=2, verbose=0, callbacks=[GammaScheduler(linear(0.0, 0.5))])
+    assert float(given["shape"].gamma) == float(given["side"].gamma) == 0.5
+    multi.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    assert float(loaded.loss["side"].gamma) == 0.5
+    for name, variable in multi.log_variances.items():
+        assert float(loaded.log_variances[name]) == float(variable)
+    expected = multi.evaluate(X, Y, verbose=0, return_dict=True)
+    assert loaded.evaluate(X, Y, verbose=0, return_dict=True) == expected
+    loaded.fit(X, Y, verbose=0)
+
+
+def test_ignored_samples_stay_ignored():
+    loss = _Weighed(
+        GammaCE(0.1, from_logits=True, ignore_class=-1), keras.Variable(0.4), 1.0
+    )
+    z = RNG.normal(size=(4, 3)).astype("float32")
+    some = float(loss(np.array([0, -1, 2, -1]), z))
+    assert some == pytest.approx(float(loss(np.array([0, 2]), z[[0, 2]])), rel=1e-6)
+
+
+def test_bad_arguments():
+    x = keras.Input((4,))
+    inner = keras.Model(x, {"a": keras.layers.Dense(2)(x)})
+    with pytest.raises(ValueError, match="must name the outputs.*'b'.*outputs=.'a'."):
+        MultiTaskModel(inner, {"b": "classification"})
+    with pytest.raises(ValueError, match="'classification', 'regression'. Received"):
+        MultiTaskModel(inner, {"a": "ranking"})
+    with pytest.raises(ValueError, match="must be a dictionary of the tasks"):
+        MultiTaskModel(inner, {"a": "classification"}).compile("sgd", "mse")
