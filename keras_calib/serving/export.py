@@ -100,7 +100,7 @@ def export(
             "`path` must be a folder on this machine, where a rename is one step. "
             f"Received: {path!r}"
         )
-    if version is not None and (not isinstance(version, int) or version < 1):
+    if version is not None and (type(version) is not int or version < 1):
         raise ValueError(f"`version` must be a whole number >= 1. Received: {version}")
     signatures = Signatures(model, class_names, from_logits)
     record = Record.of(signatures, named_inputs(inputs, signatures, rows=8))

@@ -46,7 +46,7 @@ def publish(
     base = Path(base)
     if version is not None and (base / str(version)).exists():
         raise _taken(base, version)
-    new = not base.exists()
+    made = [folder for folder in (base, *base.parents) if not folder.exists()]
     base.mkdir(parents=True, exist_ok=True)
     try:
         staging = Path(tempfile.mkdtemp(prefix=".unpublished-", dir=base))
@@ -58,8 +58,9 @@ def publish(
             shutil.rmtree(staging, ignore_errors=True)
             raise
     except BaseException:
-        if new and not any(base.iterdir()):
-            base.rmdir()
+        for folder in made:
+            if not any(folder.iterdir()):
+                folder.rmdir()
         raise
     _flush(base)
     return folder

@@ -169,6 +169,11 @@ def _only_output(model: keras.Model) -> Any:
         raise ValueError(
             f"`model` must have one output. Received: {len(outputs)} outputs"
         )
+    if strange := [x.name for x in inputs if not x.name.isidentifier()]:
+        raise ValueError(
+            "Inputs must have names of letters, digits and underscores, as in "
+            f'keras.Input(shape, name="image"). Received: {strange}'
+        )
     shape = outputs[0].shape
     if any(x.shape[0] is not None for x in inputs) or (
         len(shape) < 2 or shape[0] is not None or shape[-1] is None

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import keras_calib
 from keras_calib.serving import export, verify
-from tests.serving.tools import IMAGES, network
+from tests.serving.tools import IMAGES, labels, network
 
 
 def main(policy: str, folder: str) -> None:
@@ -31,9 +31,7 @@ def main(policy: str, folder: str) -> None:
         loss = keras_calib.GammaCE(0.1)
         model.compile("sgd", loss, metrics=[loss.gamma])
     model.fit(x, y, batch_size=16, epochs=2, verbose=0)
-    labels = np.asarray(model(x)).argmax(-1)
-    labels[::3] = y[::3]
-    calibrated = keras_calib.calibrate(model, x, labels, verbose=0)
+    calibrated = keras_calib.calibrate(model, IMAGES, labels(model), verbose=0)
     path = export(calibrated, folder)
     verify(path)
     served = tf.saved_model.load(path).signatures["serving_default"]

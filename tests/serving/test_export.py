@@ -12,15 +12,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import keras_calib
 from keras_calib.serving import export
 from keras_calib.serving.examples import encode
-from tests.backends import BACKEND
-from tests.serving.tools import IMAGES, NAMES, assert_answers, network
+from tests.backends import tensorflow_only
+from tests.serving.tools import IMAGES, NAMES, assert_answers, labels, network
 
 ROOT = pathlib.Path(__file__).parents[2]
-pytestmark = pytest.mark.skipif(
-    BACKEND != "tensorflow", reason="a SavedModel is written by the TensorFlow backend"
-)
+pytestmark = tensorflow_only
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +129,27 @@ def test_pixels_of_any_number(tmp_path):
     assert_answers(answer, model.predict_on_batch(x))
 
 
+@pytest.mark.slow
+def test_a_model_compiled_for_xla_is_served_without(tmp_path):
+    model = network()
+    model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=True)
+    model.fit(IMAGES, np.zeros(len(IMAGES)), batch_size=33, verbose=0)
+    folder = export(model, tmp_path)
+    assert_answers(ask(folder, image=IMAGES), np.asarray(model(IMAGES)))
+
+
+def test_a_calibrated_model_that_was_saved_and_loaded(tmp_path):
+    model = network()
+    calibrated = keras_calib.calibrate(model, IMAGES, labels(model), verbose=0)
+    calibrated.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    folder = export(loaded, tmp_path / "served")
+    p = np.asarray(calibrated(IMAGES))
+    assert_answers(ask(folder, image=IMAGES), p)
+    z = ask(folder, "logits", image=IMAGES)["logits"]
+    np.testing.assert_allclose(keras.ops.softmax(z), p, atol=1e-6)
+
+
 def test_several_inputs_of_several_types(tmp_path):
     """By name, wherever they stand in the structure that the model takes."""
     word = keras.Input((), dtype="string", name="word")
@@ -144,13 +164,13 @@ def test_several_inputs_of_several_types(tmp_path):
         ]
     )
     p = keras.layers.Dense(3, activation="softmax")(x)
-    model = keras.Model({"w": word, "rest": [token, size]}, {"p": p})
+    model = keras.Model({"word": word, "rest": [token, size]}, {"p": p})
     inputs = {
         "word": np.array([b"a", b"b", b"zebra"]),
         "token": np.array([[1, 2, 3], [4, 5, 6], [8, 0, 8]], "int32"),
         "size": np.ones((3, 2), "float32"),
     }
-    given = {"w": inputs["word"], "rest": [inputs["token"], inputs["size"]]}
+    given = {"word": inputs["word"], "rest": [inputs["token"], inputs["size"]]}
     given = keras.tree.map_structure(tf.constant, given)
     folder = export(model, tmp_path, inputs=given)
     p = np.asarray(model(given)["p"])
@@ -159,8 +179,15 @@ def test_several_inputs_of_several_types(tmp_path):
     np.testing.assert_allclose(answer["scores"], -np.sort(-p, -1), atol=1e-6)
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "bfloat16"])
-@pytest.mark.parametrize("head", ["half", "float32"])
+@pytest.mark.parametrize(
+    "policy, head",
+    [
+        ("mixed_bfloat16", "half"),
+        pytest.param("mixed_bfloat16", "float32", marks=pytest.mark.slow),
+        pytest.param("mixed_float16", "half", marks=pytest.mark.slow),
+        pytest.param("bfloat16", "half", marks=pytest.mark.slow),
+    ],
+)
 def test_half_precision_is_served_in_float32(tmp_path, policy, head):
     keras.config.set_dtype_policy(policy)
     try:
@@ -302,7 +329,13 @@ def functional(function, *shapes, batch_size=None):
     return keras.Model(inputs, function(*inputs))
 
 
+def named(name):
+    x = keras.Input((3,), name=name)
+    return keras.Model(x, x)
+
+
 UNFIT = {
+    "letters, digits and underscores": lambda: named("my-input"),
     "must know its inputs": subclassed,
     "one output": lambda: functional(lambda x: [x, x], (3,)),
     "free batch axis": lambda: functional(lambda x: x, (3,), batch_size=2),
@@ -332,6 +365,7 @@ def test_models_of_other_forms_are_refused(tmp_path, reason):
         ({"version": 0}, "whole number"),
         ({"version": "1"}, "whole number"),
         ({"version": 1.5}, "whole number"),
+        ({"version": True}, "whole number"),
         ({"inputs": [IMAGES, IMAGES]}, "must be 1 arrays"),
         ({"inputs": IMAGES[:, :5]}, "has shape"),
     ],

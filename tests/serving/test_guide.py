@@ -8,9 +8,10 @@ import keras
 import pytest
 
 from keras_calib.serving import export
+from tests.backends import tensorflow_only
 from tests.serving.test_server import Server
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, tensorflow_only]
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "serving.md"
 
 

@@ -48,7 +48,7 @@ def test_a_failure_leaves_nothing(tmp_path, error):
         raise error("no")
 
     publish(tmp_path / "old", None, write)
-    for base in ("old", "new"):
+    for base in ("old", "new", "new/er/est"):
         with pytest.raises(error):
             publish(tmp_path / base, None, failing)
     assert os.listdir(tmp_path) == ["old"]

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.backends import tensorflow_only
 from tests.serving.tools import IMAGES, assert_answers
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, tensorflow_only]
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from keras_calib.serving import export
 from keras_calib.serving.examples import encode
+from tests.backends import tensorflow_only
 from tests.serving.tools import IMAGES, NAMES, assert_answers, network
 
 grpc = pytest.importorskip("grpc", reason="needs grpcio")
@@ -30,7 +31,7 @@ from tensorflow_serving.apis import (  # noqa: E402
     regression_pb2,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, tensorflow_only]
 ROOT = Path(__file__).parents[2]
 SECONDS = 30
 

@@ -8,12 +8,10 @@ import pytest
 from keras_calib.serving import export, verify
 from keras_calib.serving.record import Record
 from keras_calib.serving.verify import check_answers
-from tests.backends import BACKEND
+from tests.backends import tensorflow_only
 from tests.serving.tools import IMAGES, NAMES, expected, network
 
-pytestmark = pytest.mark.skipif(
-    BACKEND != "tensorflow", reason="a SavedModel is written by the TensorFlow backend"
-)
+pytestmark = tensorflow_only
 
 OUTPUTS = {
     *("probabilities", "confidence", "label", "entropy", "logits"),

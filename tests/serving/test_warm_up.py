@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from keras_calib.serving import export
 from keras_calib.serving.warm_up import prediction_log
+from tests.backends import tensorflow_only
 from tests.serving.tools import IMAGES, network
 
 log_pb2 = pytest.importorskip(
@@ -33,6 +34,7 @@ def test_the_message_is_the_official_one(size):
     ).ByteSize() == len(prediction_log("logits", inputs))
 
 
+@tensorflow_only
 def test_every_signature_is_warmed_up_by_one_row_and_by_several(tmp_path):
     folder = export(network(), tmp_path, inputs=IMAGES)
     file = folder / "assets.extra" / "tf_serving_warmup_requests"

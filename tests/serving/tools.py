@@ -48,3 +48,10 @@ def assert_answers(answer, p, tolerance=1e-6):
             atol=tolerance,
             err_msg=key,
         )
+
+
+def labels(model):
+    """Labels of `IMAGES` of which the model gets two in three right."""
+    found = np.asarray(model(IMAGES)).argmax(-1)
+    found[::3] = (found[::3] + 1) % 5
+    return found
