@@ -18,6 +18,24 @@ OTHERS: dict[str, Callable[[], keras.losses.Loss]] = {
     "GammaCE(0.5, floor=0.3)": lambda: losses.GammaCE(0.5, floor=0.3, from_logits=True),
     "LabelSmoothingCE(0.1)": lambda: losses.LabelSmoothingCE(0.1, from_logits=True),
     "FocalCE(2)": lambda: losses.FocalCE(2.0, from_logits=True),
+    "GeneralizedCE(0.7)": lambda: losses.GeneralizedCE(0.7, from_logits=True),
+    "CategoricalMeanAbsoluteError": lambda: losses.CategoricalMeanAbsoluteError(
+        from_logits=True
+    ),
+    "PolyLoss(1)": lambda: losses.PolyLoss(1.0, from_logits=True),
+    "PolyLoss([-1, -0.5])": lambda: losses.PolyLoss([-1.0, -0.5], from_logits=True),
+    "GradientWeightedCE('gce')": lambda: losses.GradientWeightedCE(
+        "gce", from_logits=True
+    ),
+    "AlphaBalancedCE(0.5)": lambda: losses.AlphaBalancedCE(0.5, from_logits=True),
+    "AdditiveMarginSoftmax(0.35, 30)": lambda: losses.AdditiveMarginSoftmax(0.35, 30.0),
+    "InfoNCE(0.1)": lambda: losses.InfoNCE(0.1),
+    "ExpectedAccuracyLoss('gumbel')": lambda: losses.ExpectedAccuracyLoss(
+        "gumbel", from_logits=True
+    ),
+    "ConfidencePenaltyCE(0.1)": lambda: losses.ConfidencePenaltyCE(
+        0.1, from_logits=True
+    ),
 }
 
 

@@ -29,18 +29,20 @@ def entropy(y_pred: Any, from_logits: bool = False) -> Any:
         return -ops.sum(p * ops.log(p), axis=-1)
 
     def forward(z):
-        # log sum exp z - sum_i p_i z_i with max z = 0: neither term is negative.
+        # log sum exp z - sum_i p_i z_i with max z = 0: neither term is negative. The
+        # maximum's own exponential, 1, is kept out of the sum and put into log1p.
         z = z - ops.max(z, axis=-1, keepdims=True)
         e = ops.exp(z)
-        total = ops.sum(e, axis=-1, keepdims=True)
-        top = ops.one_hot(ops.argmax(z, axis=-1), z.shape[-1], dtype="bool")
-        rest = ops.sum(ops.where(top, 0.0, e), axis=-1, keepdims=True)
-        log_p = z - ops.log1p(rest)
-        p = e / total
-        h = ops.log1p(rest) - ops.sum(p * z, axis=-1, keepdims=True)
+        at_top = ops.sum(ops.cast(z >= 0.0, z.dtype), axis=-1, keepdims=True)
+        rest = ops.sum(ops.where(z < 0.0, e, 0.0), axis=-1, keepdims=True)
+        rest = rest + (at_top - 1.0)
+        total, log_total = 1.0 + rest, ops.log1p(rest)
+        h = log_total - ops.sum(e * z, axis=-1, keepdims=True) / total
 
         def backward(upstream):
-            return -p * (log_p + h) * ops.expand_dims(upstream, -1)
+            # -p_i (log p_i + h)
+            scale = ops.expand_dims(upstream, -1) / total
+            return e * (scale * (log_total - h) - scale * z)
 
         return ops.squeeze(h, -1), backward
 
