@@ -128,7 +128,7 @@ def bin_sums(
             sums.append(total(ops.cast(x, "float32")))
             continue
         scale = ops.max(ops.abs(x), initial=0.0) if bound is None else bound
-        scale = ops.cast(terms * scale, x.dtype)
+        scale = ops.cast(terms, x.dtype) * ops.cast(scale, x.dtype)
         high = (x + scale) - scale
         sums.append(total(high) + total(x - high))
     return tuple(sums)

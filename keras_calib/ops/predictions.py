@@ -81,7 +81,11 @@ class Events:
             if self.group is not None:
                 index = self.group * count + index
             # Probabilities, so that no product exceeds the largest weight.
-            bound = 1.0 if self.weight is None else ops.max(ops.abs(self.weight))
+            bound = (
+                1.0
+                if self.weight is None
+                else ops.max(ops.abs(self.weight), initial=0.0)
+            )
             sums = bin_sums(self.columns, index, self.num_groups * count, bound)
             dtype = self.confidence.dtype
             self._sums[num_bins] = ops.stack([ops.cast(s, dtype) for s in sums], -1)
@@ -281,6 +285,8 @@ class BinaryPredictions:
             self.targets = ops.where(valid, self.targets, 0.0)
             weight = 1.0 if self.weight is None else ops.expand_dims(self.weight, -1)
             self.weight = weight * ops.cast(valid, dtype)
+            if self.num_labels == 1:
+                self.weight = ops.reshape(self.weight, (-1,))
 
     def columns(self, y_true: Any, y_pred: Any, from_logits: bool) -> tuple[Any, Any]:
         """Returns labels and predictions with an axis of labels."""
@@ -311,26 +317,24 @@ class OneLabel(BinaryPredictions):
         return y_true, y_pred
 
     @cached_property
-    def _flat(self) -> tuple[Any, Any, Any]:
-        weight = None if self.weight is None else ops.reshape(self.weight, (-1,))
-        p, y = (ops.reshape(x, (-1,)) for x in (self.probabilities, self.targets))
-        return p, y, weight
+    def _flat(self) -> tuple[Any, Any]:
+        return ops.reshape(self.probabilities, (-1,)), ops.reshape(self.targets, (-1,))
 
     @cached_property
     def squared_error(self) -> Any:
         """(p - y)^2, of shape (N,)."""
-        p, y, _ = self._flat
+        p, y = self._flat
         return ops.square(p - y)
 
     @cached_property
     def predicted_class(self) -> Events:
         """Is the more probable of the two outcomes the label?"""
-        p, y, weight = self._flat
+        p, y = self._flat
         positive = p > 0.5
         return Events(
             ops.where(positive, p, 1.0 - p),
             ops.where(positive, y, 1.0 - y),
-            weight,
+            self.weight,
             precision=self.precision,
         )
 
