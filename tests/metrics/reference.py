@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def binned(c, h, w, num_bins=15, norm="l1", edges=None):
     if edges is None:
         edges = np.arange(num_bins + 1) / num_bins
     gaps, weights = [], []
-    for i, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for i, (low, high) in enumerate(pairwise(edges)):
         last = i == len(edges) - 2
         inside = (c >= low) & ((c <= high) if last else (c < high))
         if w[inside].sum() > 0:
@@ -196,7 +197,6 @@ class Row:
     expected: Callable
     kind: str = "classes"
     atol: float = 1e-6
-    ignores_soft: bool = False
 
     @property
     def name(self):

@@ -33,7 +33,7 @@ def test_value_is_that_of_the_definition(row, dtype, weighted):
 
 @every_metric_of_classes
 def test_soft_labels(row):
-    y, p, w = data("classes")
+    _, p, w = data("classes")
     rng = np.random.default_rng(1)
     soft = rng.dirichlet(np.ones(p.shape[1]), len(p)).astype("float32")
     expected = row.expected(soft.astype("float64"), p.astype("float64"), w)
@@ -228,7 +228,7 @@ def test_two_and_a_thousand_classes(row, k):
 
 @every_metric_of_classes
 def test_images_are_their_pixels(row):
-    y, p, w = data("classes", n=120)
+    y, p, _ = data("classes", n=120)
     pixels = measure(row, y.reshape(2, 5, 12), p.reshape(2, 5, 12, 5))
     assert_close(pixels, measure(row, y, p))
     each = measure(row, y.reshape(2, 60), p.reshape(2, 60, 5), np.array([1.0, 2.0]))
@@ -277,7 +277,7 @@ def test_in_a_compiled_model_and_after_loading(compile_options, names, tmp_path)
 
 @tensorflow_only
 def test_mixed_precision():
-    y, p, w = data("classes", n=64)
+    y, p, _ = data("classes", n=64)
     keras.mixed_precision.set_global_policy("mixed_float16")
     try:
         model = keras.Sequential([keras.Input((5,)), keras.layers.Softmax()])
