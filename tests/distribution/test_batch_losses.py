@@ -1,0 +1,47 @@
+"""A loss of a batch is that of each replica's batch."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@functools.cache
+def fit(made):
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.distribution.batch_losses", made],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "tensorflow"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("made", ["inside", "outside"])
+@pytest.mark.parametrize("name", ["auc", "ghm"])
+def test_the_loss_is_the_mean_of_the_replicas(name, made):
+    """The first half has no pair to rank, and gives 0."""
+    found = fit(made)[name]
+    assert found["loss"][0] == pytest.approx(sum(found["halves"]) / 2, rel=1e-5)
+    assert found["loss"][2] < found["loss"][0]
+    assert found["finite"]
+
+
+@pytest.mark.slow
+def test_each_replica_has_its_average_and_the_model_their_mean():
+    found = fit("inside")["ghm_momentum"]
+    assert found["loss"][0] == pytest.approx(sum(found["halves"]) / 2, rel=1e-5)
+    # 32 labels a replica, three batches: 32 (1 - .75^3) where no bin was empty.
+    assert sum(found["counts"]) == pytest.approx(32 * (1 - 0.75**3), rel=0.05)
+    assert found["loaded"] == found["counts"]
+    assert found["finite"]
