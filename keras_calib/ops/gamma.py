@@ -29,8 +29,8 @@ def gamma_value(log_p: Any, p: Any, q: Any, gamma: Any, floor: float = 0.0) -> A
     """
     slope = 1.0 - gamma
     odds = q / (gamma + slope * p)
-    # log1p(x) / x is 1 long before x underflows.
-    x = at_least(slope * odds, tiny(p) ** 0.75)
+    # log1p(x) / x is 1, and its derivative finite, long before x underflows.
+    x = at_least(slope * odds, tiny(p) ** 0.4)
     # At gamma = 0 the loss goes on below the smallest p.
     loss = ops.where(gamma > 0.0, odds * (ops.log1p(x) / x), -log_p)
     if not floor:
