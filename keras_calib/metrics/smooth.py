@@ -76,9 +76,10 @@ class SmoothECE(CalibrationMetric):
 
     def accumulate(self, batch: Predictions) -> None:
         """Adds weight and confidence - hit to the nodes."""
-        hit = ops.cast(batch.hit, self.state_dtype)
-        columns = weighted(batch.weight, batch.confidence - hit)
-        self._sums.add(node_sums(batch.confidence, columns, NUM_NODES))
+        confidence = batch.top_label.confidence
+        hit = ops.cast(batch.hit, confidence.dtype)
+        columns = weighted(batch.weight, confidence - hit)
+        self._sums.add(node_sums(confidence, columns, NUM_NODES))
 
     def result(self) -> Any:
         """Returns the error, in [0, 1]."""

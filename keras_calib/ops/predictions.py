@@ -40,6 +40,9 @@ class Events:
         group: Any = None,
         num_groups: int = 1,
     ) -> None:
+        if weight is not None:
+            # What does not count may be NaN.
+            confidence = ops.where(weight != 0.0, confidence, 0.0)
         self.confidence, self.hit, self.weight = confidence, hit, weight
         self.precision, self.group, self.num_groups = precision, group, num_groups
         self._sums = {}

@@ -1,0 +1,201 @@
+"""BinStatistics and what is read off it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from keras_calib import ExpectedCalibrationError
+from keras_calib.metrics import BinStatistics
+from tests.metrics.reference import data, top
+
+
+def sample(n=2000, seed=0, sharpness=0.7):
+    """Confidences and hits of a model whose true accuracy is c ** sharpness."""
+    rng = np.random.default_rng(seed)
+    c = rng.random(n)
+    return c, (rng.random(n) < c**sharpness).astype("float64")
+
+
+def test_it_adds_up_to_the_whole():
+    c, h = sample()
+    w = np.random.default_rng(1).random(len(c))
+    parts = [
+        BinStatistics.from_predictions(c[i], h[i], 10, w[i])
+        for i in np.array_split(np.arange(len(c)), 7)
+    ]
+    whole = BinStatistics.from_predictions(c, h, 10, w)
+    total = sum(parts[1:], parts[0])
+    np.testing.assert_allclose(total.weight, whole.weight, rtol=1e-12)
+    np.testing.assert_allclose(total.squared_error, whole.squared_error, rtol=1e-12)
+    assert total.ece() == pytest.approx(whole.ece(), abs=1e-12)
+
+
+def test_it_goes_through_json_between_processes():
+    code = (
+        "import json; from tests.metrics.test_statistics import sample; "
+        "from keras_calib.metrics import BinStatistics; import sys; "
+        "print(json.dumps(BinStatistics.from_predictions(*sample(500, "
+        "seed=int(sys.argv[1])), 15).to_dict()))"
+    )
+    found = []
+    for seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, seed],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found.append(BinStatistics.from_dict(json.loads(done.stdout)))
+    c, h = np.concatenate([sample(500, 1), sample(500, 2)], axis=1)
+    whole = BinStatistics.from_predictions(c, h, 15)
+    assert found[0] == BinStatistics.from_predictions(*sample(500, 1), 15)
+    assert found[0] != found[1]
+    assert (found[0] + found[1]).ece() == pytest.approx(whole.ece(), abs=1e-12)
+
+
+def test_it_is_immutable():
+    statistics = BinStatistics.from_predictions(*sample(), 5)
+    with pytest.raises(ValueError, match="read-only"):
+        statistics.weight[0] = 1.0
+    with pytest.raises(AttributeError):
+        statistics.weight = np.zeros(5)
+    ours = np.ones(3)
+    statistics = BinStatistics(ours, ours, ours)
+    ours[:] = 7.0
+    assert statistics.total == 3.0
+
+
+def test_bad_shapes_and_other_bins_are_refused():
+    with pytest.raises(ValueError, match="one shape"):
+        BinStatistics([1, 2], [1], [1])
+    with pytest.raises(ValueError, match="one shape"):
+        BinStatistics([[1]], [[1]], [[1]])
+    with pytest.raises(ValueError, match="one shape"):
+        BinStatistics.from_predictions([0.5], [1, 0])
+    five, ten = (BinStatistics.from_predictions(*sample(), m) for m in (5, 10))
+    with pytest.raises(ValueError, match="5 and 10 bins"):
+        five + ten
+    with pytest.raises(ValueError, match="same bins"):
+        ten + BinStatistics.from_predictions(*sample(), 20).equal_mass(10)
+    with pytest.raises(ValueError, match="`norm` must be one of"):
+        five.ece("l3")
+    with pytest.raises(TypeError):
+        five + 1
+
+
+def test_error_and_its_parts():
+    statistics = BinStatistics.from_predictions([0.2, 0.3, 0.9, 0.8], [1, 0, 1, 0], 2)
+    # Bins: confidence .25 and accuracy .5, .85 and .5, two samples each.
+    assert statistics.ece() == pytest.approx(0.3)
+    assert statistics.ece("l2") == pytest.approx(np.sqrt((0.25**2 + 0.35**2) / 2))
+    assert statistics.ece("max") == pytest.approx(0.35)
+    assert statistics.gap() == pytest.approx(0.05)
+    assert statistics.overconfidence() == pytest.approx(0.175)
+    assert statistics.underconfidence() == pytest.approx(0.125)
+    # (c - a)^2 - a (1 - a) / (n - 1): .0625 - .25 and .1225 - .25, below 0.
+    assert statistics.debiased_ece() == 0.0
+    many = BinStatistics.from_predictions(
+        np.repeat([0.2, 0.3, 0.9, 0.8], 100), np.tile([1, 0], 200), 2
+    )
+    squares = np.array([0.0625, 0.1225]) - 0.25 / 199
+    assert many.debiased_ece() == pytest.approx(np.sqrt(squares.mean()))
+
+
+def test_no_data_is_zero():
+    statistics = BinStatistics(*np.zeros((4, 5)))
+    assert statistics.ece() == statistics.ece("l2") == statistics.ece("max") == 0.0
+    assert statistics.debiased_ece() == statistics.gap() == 0.0
+    assert set(statistics.brier_decomposition().values()) == {0.0}
+    assert statistics.ece_interval() == (0.0, 1.0)
+    assert statistics.table() == []
+    assert statistics.equal_mass(3).ece() == 0.0
+
+
+@pytest.mark.parametrize("num_bins", [1, 2, 15, 100])
+def test_brier_parts_sum_to_the_score(num_bins):
+    c, h = sample()
+    parts = BinStatistics.from_predictions(c, h, num_bins).brier_decomposition()
+    assert parts["brier_score"] == pytest.approx(np.mean((c - h) ** 2), abs=1e-12)
+    within = 0.0
+    for i in range(num_bins):
+        x = np.minimum((c * num_bins).astype(int), num_bins - 1) == i
+        if x.any():
+            covariance = np.cov(c[x], h[x], bias=True)
+            within += x.mean() * (covariance[0, 0] - 2 * covariance[0, 1])
+    assert parts["within_bin"] == pytest.approx(within, abs=1e-12)
+    rest = parts["reliability"] - parts["resolution"] + parts["uncertainty"]
+    assert rest + within == pytest.approx(parts["brier_score"], abs=1e-12)
+
+
+def test_unknown_squared_errors_are_said_to_be_missing():
+    statistics = BinStatistics([1.0], [0.5], [1.0])
+    with pytest.raises(ValueError, match="squared_error"):
+        statistics.brier_score()
+    full = BinStatistics.from_predictions([0.5], [1.0], 1)
+    assert (statistics + full).squared_error is None
+    assert 0.0 <= statistics.ece_interval()[0] <= statistics.ece_interval()[1] <= 1.0
+
+
+def test_credible_intervals_are_quantiles_of_the_posterior():
+    stats = pytest.importorskip("scipy.stats")
+    statistics = BinStatistics.from_predictions(*sample(300), 8)
+    low, high = statistics.credible_intervals(0.9)
+    a, b = statistics.hits + 0.5, statistics.weight - statistics.hits + 0.5
+    np.testing.assert_allclose(low, stats.beta.ppf(0.05, a, b), atol=1e-9)
+    np.testing.assert_allclose(high, stats.beta.ppf(0.95, a, b), atol=1e-9)
+    with pytest.raises(ValueError, match="`level` must be"):
+        statistics.credible_intervals(1.0)
+
+
+@pytest.mark.parametrize("sharpness", [1.0, 0.9, 0.4])
+def test_interval_of_the_error_covers_the_truth(sharpness):
+    """400 samples of 1000 from a calibrated, a slightly and a clearly wrong model."""
+    u = (np.arange(10**6) + 0.5) / 10**6
+    truth = BinStatistics.from_predictions(u, u**sharpness, 10).ece()
+    covered, above = 0, 0
+    for seed in range(400):
+        c, h = sample(1000, seed, sharpness)
+        low, high = BinStatistics.from_predictions(c, h, 10).ece_interval(0.9)
+        assert 0 <= low <= high <= 1
+        covered += low <= truth <= high
+        above += truth > high
+    assert covered >= 0.88 * 400
+    assert above <= 0.07 * 400
+
+
+def test_table():
+    statistics = BinStatistics.from_predictions(*sample(300), 8)
+    rows = statistics.table()
+    assert len(rows) == 8
+    total = sum(row["weight"] for row in rows)
+    error = sum(row["weight"] * abs(row["gap"]) for row in rows) / total
+    assert error == pytest.approx(statistics.ece())
+    for row in rows:
+        assert row["lower"] <= row["confidence"] <= row["upper"]
+        if 0 < row["accuracy"] < 1:
+            assert row["accuracy_low"] < row["accuracy"] < row["accuracy_high"]
+
+
+@pytest.mark.parametrize("num_bins", [1, 4, 7])
+def test_equal_mass_splits_as_numpy_does(num_bins):
+    c, h = sample(100)
+    cells = BinStatistics.from_predictions(c, h, 10**5)
+    parts = np.array_split(np.sort(c), num_bins)
+    found = cells.equal_mass(num_bins)
+    np.testing.assert_allclose(found.weight, [len(x) for x in parts])
+    np.testing.assert_allclose(found.confidence, [x.sum() for x in parts])
+    assert found.edges[0] >= 0
+    assert found.edges[-1] <= 1
+
+
+def test_a_metric_gives_them():
+    y, p, w = data("classes")
+    metric = ExpectedCalibrationError()
+    metric.update_state(y, p, w)
+    expected = BinStatistics.from_predictions(*top(y, p), 15, w)
+    for name in ("weight", "confidence", "hits", "squared_error"):
+        found = getattr(metric.statistics(), name)
+        np.testing.assert_allclose(found, getattr(expected, name), atol=1e-5)
