@@ -136,7 +136,7 @@ def test_openvino(published, probabilities):
             *("probabilities", "confidence", "label", "entropy")
         }
         outputs[name] = value
-    assert_answers(outputs, probabilities, tolerance=2e-6)
+    assert_answers(outputs, probabilities, tolerance=1e-6)
 
 
 def test_litert(published, probabilities):

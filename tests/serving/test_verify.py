@@ -116,3 +116,11 @@ def test_each_output_is_compared(key, wrong):
         answer[key] = np.full_like(answer[key], np.nan)
     with pytest.raises(ValueError, match=f"{key} by"):
         check_answers(given, record, 1e-5)
+
+
+def test_names_that_the_model_does_not_have_are_found():
+    p = np.random.default_rng(0).dirichlet(np.ones(5), 8)
+    given = answers(p)
+    record = Record({}, p, False, [name.upper() for name in NAMES], [], 1e-5)
+    with pytest.raises(ValueError, match="classes by nan"):
+        check_answers(given, record, 1e-5)
