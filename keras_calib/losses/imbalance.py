@@ -175,8 +175,8 @@ class GradientHarmonizedBCE(BinaryLoss):
     It is a loss of a batch: what a sample weighs depends on the others. Under a
     distribution strategy the batch is the replica's. With a momentum make the loss
     in the strategy's scope: each replica has its average then, and a saved model
-    their mean; made outside, the replicas move one average in turn. Sample weights and masks multiply the
-    values and do not enter the counts; `ignore_class` does.
+    their mean; made outside, the replicas move one average in turn. Sample weights
+    and masks multiply the values and do not enter the counts; `ignore_class` does.
 
     Args:
         bins: M, at least 1.

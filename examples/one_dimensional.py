@@ -1,0 +1,129 @@
+"""Three points that cross-entropy gets wrong, and why: the slope is held at 1.
+
+The points -1/4 and 0 are of the negative class and 1/4 of the positive. The model
+f(x) = k (x - b) has all three right for b in (0, 1/4). With k held at 1 the best b of
+cross-entropy is 0.70 and those of the hinge are [0.75, 1]: the example by which EXACT
+(the expected accuracy under Gaussian noise) was introduced. But EXACT has a sigma to
+choose, an inverse k. Held at 1, it is worse than both, b = 3.9. Any of the losses is
+right once its slope is free. The script prints the best b of each and draws them into
+`demo_output/one_dimensional.png`.
+
+    python examples/one_dimensional.py
+"""
+
+import argparse
+from pathlib import Path
+
+import keras
+import numpy as np
+from matplotlib import pyplot as plt
+
+from keras_calib import ExpectedAccuracyLoss, GammaCE, MulticlassHinge
+
+POINTS, LABELS = np.array([-0.25, 0.0, 0.25]), np.array([0, 0, 1])
+
+CROSS_ENTROPY = GammaCE(0.0, from_logits=True, dtype="float64")
+HINGE = MulticlassHinge("max", margin=1.0, dtype="float64")
+EXACT = ExpectedAccuracyLoss(sigma=1.0, from_logits=True, dtype="float64")
+
+
+def total_loss(loss, k, b):
+    """Returns the loss of the three points, for each k and b, broadcast."""
+    k, b = np.broadcast_arrays(k, b)
+    f = k[..., None] * (POINTS - b[..., None])
+    # Two classes with logits 0 and f: their difference is the sigmoid's logit.
+    losses = loss.call(
+        keras.ops.convert_to_tensor(np.broadcast_to(LABELS, f.shape)),
+        keras.ops.convert_to_tensor(np.stack([np.zeros_like(f), f], axis=-1)),
+    )
+    return keras.ops.convert_to_numpy(losses).sum(axis=-1)
+
+
+def best_b(loss, k, low=-1.0, high=12.0):
+    """Returns both ends of the b that minimise the loss."""
+    for _ in range(5):
+        b = np.linspace(low, high, 2001)
+        losses = total_loss(loss, k, b)
+        best = np.flatnonzero(losses <= losses.min() + 1e-13)
+        outer = b[max(best[0] - 1, 0)], b[min(best[-1] + 1, 2000)]
+        if len(best) > 3:  # a flat stretch
+            break
+        low, high = outer
+
+    def end(inside, outside):
+        for _ in range(40):
+            middle = (inside + outside) / 2
+            if total_loss(loss, k, middle) <= losses.min() + 1e-13:
+                inside = middle
+            else:
+                outside = middle
+        return float(inside)
+
+    return end(b[best[0]], outer[0]), end(b[best[-1]], outer[1])
+
+
+def table():
+    """Yields what is minimised and the best b."""
+    for k in (1, 2, 4, 10):
+        yield f"cross-entropy, k = {k}", best_b(CROSS_ENTROPY, k)
+    for k in (1, 4, 8):
+        yield f"hinge, k = {k}", best_b(HINGE, k)
+    for sigma in (1.0, 0.5, 0.22, 0.1):
+        yield f"EXACT, sigma = {sigma:g}", best_b(EXACT, 1 / sigma)
+
+
+def draw(path):
+    """Draws losses over b, and the best b over the slope."""
+    figure, (left, right) = plt.subplots(ncols=2, figsize=(10, 4), layout="constrained")
+    b = np.linspace(-0.75, 4.5, 600)
+    styles = {
+        "cross-entropy": (CROSS_ENTROPY, "#0072B2", "-"),
+        "hinge": (HINGE, "#D55E00", "--"),
+        "EXACT": (EXACT, "#009E73", "-."),
+    }
+    for name, (loss, color, line) in styles.items():
+        values = total_loss(loss, 1.0, b)
+        left.plot(b, values, line, color=color, label=name)
+        low, high = best_b(loss, 1.0)
+        value = values.min()
+        left.plot([low, high], [value, value], "o-", color=color, markersize=5)
+    left.set(xlabel="b", ylabel="loss of the three points", ylim=(0, 4.5))
+    left.set_title("The slope held at 1")
+    slopes = np.geomspace(0.6, 30, 40)
+    for name in ("cross-entropy", "EXACT"):
+        loss, color, line = styles[name]
+        found = [best_b(loss, k)[0] for k in slopes]
+        label = f"{name}, k" if name == "cross-entropy" else "EXACT, 1 / sigma"
+        right.loglog(slopes, found, line, color=color, label=label)
+    right.axhline(0.125, color="#999999", linewidth=1, linestyle=":")
+    right.set(xlabel="slope", ylabel="best b", ylim=(0.04, 12))
+    right.set_title("The slope let go")
+    right.annotate(
+        "largest margin, b = 1/8", (0.55, 0.095), color="#666666", fontsize=8
+    )
+    for span in (left.axvspan, right.axhspan):
+        span(0, 0.25, color="#009E73", alpha=0.12, label="all three points right")
+    left.legend(frameon=False, loc="lower right", ncols=2)
+    right.legend(frameon=False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def main(arguments=None):
+    """Prints the table and draws the picture."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("demo_output"))
+    output = parser.parse_args(arguments).output
+    output.mkdir(parents=True, exist_ok=True)
+    print(f"{'minimised':<24} {'best b':<18} all right")
+    for name, (low, high) in table():
+        one = high - low < 1e-3
+        b = f"{low:.4f}" if one else f"[{low + 1e-9:.4f}, {high:.4f}]"
+        right = -1e-9 < low and high < 0.25 + 1e-9  # at the ends one is on the line
+        print(f"{name:<24} {b:<18} {'yes' if right else 'no'}")
+    draw(output / "one_dimensional.png")
+    print(f"picture: {output / 'one_dimensional.png'}")
+
+
+if __name__ == "__main__":
+    main()
