@@ -181,7 +181,7 @@ def _ranked(columns: np.ndarray, num_bins: int, coverage: float) -> dict[str, An
             for w in (weight, weight * confidence, weight * hit)
         ],
         axis=-1,
-    )
+    ).astype("float64")  # of no samples numpy counts in integers
     equal_mass = BinStatistics(
         *cells.T, edges=np.append(edges, 1.0) if len(edges) else [0.0, 1.0]
     ).equal_mass(num_bins)

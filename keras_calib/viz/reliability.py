@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_calib.metrics.expected_calibration_error import ExpectedCalibrationError
-from keras_calib.metrics.statistics import BinStatistics
+from keras_calib.metrics import BinaryECE, BinStatistics, ExpectedCalibrationError
 
 # Okabe and Ito's colours, told apart by every kind of colour vision.
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#666666"
@@ -89,11 +88,12 @@ class ReliabilityDisplay:
         level: float = 0.95,
         ax: Any = None,
     ) -> ReliabilityDisplay:
-        """Draws the top-label calibration of predictions.
+        """Draws the calibration of predictions: of the top label, or of label 1.
 
         Args:
             y_true: integer labels, or targets of shape `(..., K)`.
-            y_pred: predictions of shape `(..., K)`, or several by name.
+            y_pred: predictions of shape `(..., K)`; or of label 1 of a binary
+                problem, of shape `(N,)` or `(..., 1)`; or several by name.
             num_bins: the number of equal-width bins.
             from_logits: whether predictions are logits.
             sample_weight: one weight a sample.
@@ -105,8 +105,10 @@ class ReliabilityDisplay:
             y_pred = {"": y_pred}
         statistics = {}
         for name, predictions in y_pred.items():
-            metric = ExpectedCalibrationError(
-                num_bins, from_logits=from_logits, ignore_class=ignore_class
+            shape = np.shape(predictions)
+            binary = len(shape) == 1 or shape[-1] == 1
+            metric = (BinaryECE if binary else ExpectedCalibrationError)(
+                num_bins=num_bins, from_logits=from_logits, ignore_class=ignore_class
             )
             metric.update_state(y_true, predictions, sample_weight)
             statistics[name] = metric.statistics()

@@ -45,7 +45,7 @@ def test_counters_do_not_stand_still(name, times):
     assert_close(metric.result(), once.result(), max(1e-6, row.atol / 10))
     if name in ("ece", "calibration_gap"):
         total = times * w.sum(dtype="float64")
-        assert metric.statistics().total == pytest.approx(total, rel=1e-9)
+        assert metric.statistics().total == pytest.approx(total, rel=1e-7)
 
 
 def test_a_batch_of_equal_numbers_is_summed_to_the_last_digit():

@@ -1,0 +1,135 @@
+"""evaluate: everything about arrays, exactly, in one call."""
+
+import numpy as np
+import pytest
+
+import keras_calib
+from keras_calib import evaluation, metrics
+from tests.metrics import reference
+from tests.metrics.reference import TABLE, data
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_figures_are_exact(weighted):
+    y, p, w = data("classes")
+    p = p.astype("float64")
+    w = w.astype("float64") if weighted else np.ones(len(w))
+    found = keras_calib.evaluate(y, p, sample_weight=w if weighted else None)
+    expected = {
+        "ece": reference.ece(y, p, w),
+        "ece_l2": reference.ece(y, p, w, norm="l2"),
+        "maximum_calibration_error": reference.ece(y, p, w, norm="max"),
+        "equal_mass_ece": reference.equal_mass(y, p, w),
+        "calibration_gap": reference.gap(y, p, w),
+        "brier_score": reference.brier(y, p, w),
+        "negative_log_likelihood": reference.nll(y, p, w),
+        "predictive_entropy": reference.entropy(y, p, w),
+        "classwise_ece": reference.classwise(y, p, w),
+        "ks_calibration_error": reference.ks(y, p, w),
+        "aurc": reference.aurc(y, p, w),
+        "accuracy_at_coverage": reference.accuracy_at(y, p, w),
+        "smooth_ece": reference.smooth(y, p, w),
+        "accuracy": np.average(p.argmax(-1) == y, weights=w),
+        **reference.decomposition(y, p, w),
+    }
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, abs=1e-9), name
+    over, under = found["overconfidence"], found["underconfidence"]
+    assert over + under == pytest.approx(found["ece"])
+    assert over - under == pytest.approx(found["calibration_gap"])
+    assert found.statistics.ece() == found["ece"]
+    assert "brier_score" in str(found)
+
+
+def test_chunks_of_a_memmap_show_a_bar_and_change_nothing(
+    monkeypatch, tmp_path, capsys
+):
+    y, p, w = data("classes")
+    expected = keras_calib.evaluate(y, p, sample_weight=w)
+    assert capsys.readouterr().out == ""
+    on_disk = np.memmap(tmp_path / "p", "float32", "w+", shape=p.shape)
+    on_disk[:] = p
+    monkeypatch.setattr(evaluation, "_CHUNK", 77 * 5)
+    found = keras_calib.evaluate(y, on_disk, sample_weight=w)
+    assert "300/300" in capsys.readouterr().out
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, abs=1e-12), name
+    keras_calib.evaluate(y, on_disk, verbose=False)
+    assert capsys.readouterr().out == ""
+
+
+def test_only_a_chunk_is_read_at_a_time(monkeypatch):
+    class Recorded(np.ndarray):
+        largest = 0
+
+        def __getitem__(self, index):
+            found = np.asarray(super().__getitem__(index))
+            Recorded.largest = max(Recorded.largest, found.size)
+            return found
+
+    y, p, _ = data("classes")
+    monkeypatch.setattr(evaluation, "_CHUNK", 50 * 5)
+    keras_calib.evaluate(y, p.view(Recorded), verbose=False)
+    assert Recorded.largest == 50 * 5
+
+
+@pytest.mark.parametrize("shape", [(-1,), (-1, 1)])
+@pytest.mark.parametrize("from_logits", [False, True])
+def test_binary_predictions_are_two_classes(shape, from_logits):
+    y, p, w = data("binary")
+    p = p.astype("float64")
+    z = np.log(p) - np.log1p(-p)
+    found = keras_calib.evaluate(
+        y.reshape(shape),
+        (z if from_logits else p).reshape(shape),
+        from_logits=from_logits,
+        sample_weight=w,
+    )
+    two = keras_calib.evaluate(
+        y[:, 0], np.concatenate([1 - p, p], axis=1), sample_weight=w
+    )
+    for name, value in two.items():
+        assert found[name] == pytest.approx(value, abs=1e-9), name
+    expected = TABLE["binary_ece"].expected(y, p, w.astype("float64"))
+    assert found["binary_ece"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_ignored_labels_logits_and_images():
+    y, p, _ = data("classes", n=120)
+    ignored = np.where(np.arange(120) % 4, y, -1)
+    expected = keras_calib.evaluate(y[ignored >= 0], p[ignored >= 0].astype("float64"))
+    p = p.astype("float64")
+    found = keras_calib.evaluate(
+        ignored.reshape(4, 30),
+        np.log(p / p.sum(-1, keepdims=True)).reshape(4, 30, 5),
+        from_logits=True,
+        ignore_class=-1,
+    )
+    for name in ("brier_score", "aurc", "ks_calibration_error", "calibration_gap"):
+        assert found[name] == pytest.approx(expected[name], abs=1e-6), name
+
+
+def test_no_samples_are_zeros_and_bad_shapes_are_refused():
+    found = keras_calib.evaluate(np.zeros(0, "int32"), np.zeros((0, 3)))
+    assert set(found.values()) <= {0.0, 1.0}
+    assert found["ece"] == 0.0
+    with pytest.raises(ValueError, match=r"`y_true` and `y_pred`.*\(3,\).*\(4, 2\)"):
+        keras_calib.evaluate(np.zeros(3), np.full((4, 2), 0.5))
+    with pytest.raises(ValueError, match="`sample_weight` and `y_pred`"):
+        keras_calib.evaluate(
+            np.zeros(4), np.full((4, 2), 0.5), sample_weight=np.ones(3)
+        )
+    with pytest.raises(ValueError, match="`num_bins` must be"):
+        keras_calib.evaluate([0], [[0.5, 0.5]], num_bins=0)
+
+
+def test_small_smooth_errors_are_measured_on_a_finer_grid():
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.ones(3), 50_000)
+    y = (p.cumsum(-1) < rng.random((50_000, 1))).sum(-1)
+    streamed = metrics.SmoothECE()
+    streamed.update_state(y, p)
+    found = keras_calib.evaluate(y, p)["smooth_ece"]
+    assert found < 0.01
+    assert float(streamed.result()) == pytest.approx(found, abs=2e-3)
