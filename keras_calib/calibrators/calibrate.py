@@ -236,7 +236,7 @@ class HeadReader(keras.Model):
             if "mask" in out:
                 weight = weight * sample_weights(out["mask"], scores.shape[:-1])
             y = np.asarray(ops.convert_to_numpy(y))
-            found.append(flat(scores, y, weight))
+            found.append(flat(scores, y, weight.reshape(scores.shape[:-1])))
             bar.update(i + 1, finalize=i + 1 == count)
         if not found:
             raise ValueError("calibrate needs samples. Received: no batch")

@@ -186,7 +186,8 @@ class MatrixScaling(LinearCalibrator):
     ```
 
     K^2 + K parameters ask for many samples: with a few hundred of them the
-    temperature does better, whatever the penalty. The argmax may change.
+    temperature does better, whatever the penalty. The diagonal is free, and that of
+    a class no label names runs off. The argmax may change.
 
     Args:
         off_diagonal_penalty: weight of the squared off-diagonal entries.
@@ -256,7 +257,8 @@ class DirichletCalibration(MatrixScaling):
 
     It is what Bayes' rule gives where the probabilities of each class are
     Dirichlet distributed, and unlike `MatrixScaling` does not see a shift of all
-    logits. K^2 + K parameters ask for many samples. The argmax may change.
+    logits. K^2 + K parameters ask for many samples. The diagonal is free, and that
+    of a class no label names runs off. The argmax may change.
 
     Args:
         off_diagonal_penalty: weight of the squared off-diagonal entries.

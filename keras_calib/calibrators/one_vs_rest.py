@@ -29,7 +29,7 @@ class OneVsRest(Calibrator):
             log_p: log-probabilities of the class, of shape (N,).
             log_q: log-probabilities of all the others together.
             target: labels in [0, 1], of shape (N,).
-            weight: weights that sum to N.
+            weight: weights, one sample being 1.
         """
         raise NotImplementedError
 
@@ -45,7 +45,7 @@ class OneVsRest(Calibrator):
         """Fits the classes one by one."""
         z = samples.logits.astype("float64")
         log_p, log_q = log_softmax(z), _log_rest(z)
-        targets, weight = samples.targets, samples.weight * len(samples)
+        targets, weight = samples.targets, samples.weight * samples.total
         last = samples.num_classes
         return [
             self.fit_class(log_p[:, k], log_q[:, k], targets[:, k], weight)

@@ -43,7 +43,7 @@ class PlattScaling(OneVsRest):
     >>> _ = calibrator.fit([[-2.0], [-1.0], [1.0], [2.0]], [0, 1, 0, 1])
     >>> p = calibrator(np.array([[-2.0], [2.0]]))
     >>> [round(float(value), 3) for value in p[:, 0]]
-    [0.368, 0.632]
+    [0.4, 0.6]
 
     Reference:
 

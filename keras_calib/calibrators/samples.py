@@ -26,11 +26,13 @@ class Samples:
         logits: float32 or float64 logits of shape (N, K).
         labels: int64 labels of shape (N,), or float64 targets of shape (N, K).
         weight: float64 weights of shape (N,), which sum to 1.
+        total: what they summed to. A weight of 3 is three samples.
     """
 
     logits: np.ndarray
     labels: np.ndarray
     weight: np.ndarray
+    total: float
 
     @classmethod
     def read(
@@ -76,7 +78,7 @@ class Samples:
                 f"Received: {len(weight)}"
             )
         labels = _targets(labels, k) if soft else _integers(labels, k)
-        samples = cls(logits, labels, weight / weight.sum())
+        samples = cls(logits, labels, weight / weight.sum(), weight.sum())
         if not all(samples.map(lambda rows: np.isfinite(logits[rows]).all())):
             raise ValueError(
                 "`logits` must be finite (probabilities, and their exact zeros, "
@@ -106,7 +108,10 @@ class Samples:
 
     def __getitem__(self, rows: Any) -> Samples:
         weight = self.weight[rows]
-        return Samples(self.logits[rows], self.labels[rows], weight / weight.sum())
+        share = weight.sum()
+        return Samples(
+            self.logits[rows], self.labels[rows], weight / share, share * self.total
+        )
 
     def map(self, function: Callable[[slice], Any]) -> list[Any]:
         """Calls `function` on blocks of rows that fit the cache, on all cores."""

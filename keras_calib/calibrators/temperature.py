@@ -148,12 +148,22 @@ class TemperatureScaling(Calibrator):
 def log_temperature(samples: Samples, low: float, high: float) -> float:
     """Returns log T of the largest likelihood, or the bound that it runs to."""
     # Some of the samples tell where to look for the root of all.
-    every = samples.logits.size // _PART
-    if every > 1:
-        middle = log_temperature(samples[::every], low, high)
-        left, right = max(low, middle - 0.05), min(high, middle + 0.05)
-    else:
-        left, right = low, high
+    part = samples[:: max(1, samples.logits.size // _PART)]
+    middle = _search(part, low, high, low, high)
+    left, right = max(low, middle - 0.05), min(high, middle + 0.05)
+    # Closer than this the slope of float32 logits is rounding.
+    digits = 1e-13 if samples.logits.dtype == np.float64 else 1e-7
+    return _search(samples, left, right, low, high, digits)
+
+
+def _search(
+    samples: Samples,
+    left: float,
+    right: float,
+    low: float,
+    high: float,
+    tolerance: float = 0.0,
+) -> float:
     slope = lru_cache(None)(lambda u: _slope(samples, np.exp(-u)))
     while slope(left) >= 0 and left > low:
         left, right = max(low, left - 4 * (right - left)), left
@@ -163,26 +173,30 @@ def log_temperature(samples: Samples, low: float, high: float) -> float:
         return low
     if slope(right) <= 0:
         return high
-    # Closer than this the slope of float32 logits is rounding.
-    digits = 1e-13 if samples.logits.dtype == np.float64 else 1e-7
-    return find_root(slope, left, right, digits)
+    steepness = (slope(right) - slope(left)) / (right - left)
+    return find_root(
+        slope, left, right, tolerance or 1e-2, value_tolerance=tolerance * steepness
+    )
 
 
 def find_root(
-    function: Callable[[float], float], low: float, high: float, tolerance: float
+    function: Callable[[float], float],
+    low: float,
+    high: float,
+    tolerance: float,
+    value_tolerance: float = 0.0,
 ) -> float:
-    """Returns the root between two points of opposite sign, `tolerance` apart."""
+    """Returns the root between two points of opposite sign."""
     # The first import of TensorFlow Probability takes a second.
     import tensorflow as tf
     from tensorflow_probability.python.math import root_search
 
-    steepness = (function(high) - function(low)) / (high - low)
     found = root_search.find_root_chandrupatla(
         lambda u: tf.constant(function(float(u)), tf.float64),
         tf.constant(low, tf.float64),
         tf.constant(high, tf.float64),
         position_tolerance=tolerance,
-        value_tolerance=tolerance * steepness,
+        value_tolerance=value_tolerance,
     )
     return float(found.estimated_root)
 

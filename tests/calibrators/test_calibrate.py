@@ -1,0 +1,237 @@
+"""A model, calibrated."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.special import softmax
+
+import keras_calib
+from keras_calib import TemperatureScaling, calibrate, calibrators
+from tests.calibrators import data
+
+Z, Y = data.made(600, 4)
+X = Z.astype("float32")
+
+
+def model(activation=None, k=4, shape=(4,)):
+    """The identity, and then an activation."""
+    inputs = keras.Input(shape, name="features")
+    dense = keras.layers.Dense(k, use_bias=False, activation=activation)
+    net = keras.Model(inputs, dense(inputs), name="net")
+    dense.kernel.assign(np.eye(4)[:, :k])
+    return net
+
+
+T = TemperatureScaling(dtype="float64").fit(X.astype("float64"), Y).temperature
+
+
+@pytest.mark.parametrize("activation", [None, "softmax"])
+def test_the_figures_and_the_argmax(activation):
+    net = model(activation)
+    before = [w.copy() for w in net.get_weights()]
+    calibrated = calibrate(net, X, Y, verbose=0)
+    assert calibrated.layers[-1].temperature == pytest.approx(T, rel=1e-6)
+    p = calibrated.predict(X, verbose=0)
+    np.testing.assert_allclose(p, softmax(X / T, -1), atol=1e-6)
+    assert (p.argmax(-1) == X.argmax(-1)).all()
+    for old, new in zip(before, net.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert net.layers[0].name == "features"
+    assert calibrated.inputs[0].name == "features"
+    report = calibrated.calibration_report
+    assert report.after["nll"] < report.before["nll"]
+    assert report.after["ece"] < report.before["ece"]
+
+
+def test_extreme_logits_behind_a_softmax_are_not_lost():
+    """Of which the probabilities are all 0 or 1."""
+    net = model("softmax")
+    net.set_weights([1e3 * np.eye(4)])
+    calibrated = calibrate(
+        net, X, Y, TemperatureScaling(bounds=(1, 1e5), from_logits=False), verbose=0
+    )
+    p = calibrated.predict(X, verbose=0)
+    np.testing.assert_allclose(p, softmax(X / T, -1), atol=2e-5)
+
+
+class Sequence(keras.utils.PyDataset):
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, i):
+        return X[100 * i : 100 * i + 100], Y[100 * i : 100 * i + 100]
+
+
+@pytest.mark.parametrize(
+    "batches",
+    [
+        lambda: tf.data.Dataset.from_tensor_slices((X, Y)).batch(128),
+        lambda: Sequence(),
+        lambda: [(X[:300], Y[:300]), (X[300:], Y[300:])],
+        lambda: ((X[i::2], Y[i::2], np.ones(300)) for i in range(2)),
+    ],
+    ids=["tf.data", "PyDataset", "list", "generator"],
+)
+def test_batches(batches):
+    calibrated = calibrate(model("softmax"), batches(), verbose=0)
+    assert calibrated.layers[-1].temperature == pytest.approx(T, rel=1e-6)
+
+
+def test_the_original_in_other_forms():
+    """Sequential, and a subclass that has never been called."""
+    sequential = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Activation("softmax")]
+    )
+
+    class Net(keras.Model):
+        def call(self, x):
+            return keras.ops.softmax(x["a"] + x["b"])
+
+    found = calibrate(sequential, X, Y, verbose=0)
+    assert found.layers[-1].temperature == pytest.approx(T, rel=1e-6)
+    found = calibrate(Net(), {"a": X - 1, "b": np.ones_like(X)}, Y, verbose=0)
+    assert found.layers[-1].temperature == pytest.approx(T, rel=1e-5)
+    p = found.predict({"a": X - 1, "b": np.ones_like(X)}, verbose=0)
+    np.testing.assert_allclose(p, softmax(X / T, -1), atol=1e-5)
+
+
+@pytest.mark.parametrize("method", sorted(calibrators.calibrate.__globals__["METHODS"]))
+@pytest.mark.parametrize("activation", [None, "softmax"])
+def test_every_method_saves_and_loads(method, activation, tmp_path):
+    calibrated = calibrate(model(activation), X, Y, method, verbose=0)
+    p = calibrated.predict(X[:50], verbose=0)
+    np.testing.assert_allclose(p.sum(-1), 1, atol=1e-6)
+    calibrated.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(loaded.predict(X[:50], verbose=0), p, atol=1e-7)
+    direct = calibrated.layers[-1].probabilities
+    z = X[:50].astype("float64")
+    z = z if activation is None else np.log(softmax(z, -1))
+    far = np.abs(direct(z) - p).max(-1) > 1e-5
+    assert far.mean() < 0.05  # of step functions
+
+
+@pytest.mark.parametrize("activation", [None, "sigmoid"])
+def test_one_output(activation):
+    y = (X[:, 0] / 2 + np.random.default_rng(0).logistic(size=len(X)) > 0).astype(int)
+    found = calibrate(model(activation, 1), X, y, verbose=0)
+    t = TemperatureScaling(dtype="float64").fit(X[:, :1].astype("float64"), y)
+    assert found.layers[-1].temperature == pytest.approx(t.temperature, rel=1e-6)
+    p = found.predict(X, verbose=0)
+    np.testing.assert_allclose(
+        p, 1 / (1 + np.exp(-X[:, :1] / t.temperature)), atol=1e-6
+    )
+    found = calibrate(model(activation, 1), X, y[:, None], "isotonic", verbose=0)
+    assert found.predict(X, verbose=0).shape == (600, 1)
+
+
+def test_tokens_with_a_mask_and_images_with_an_ignored_class():
+    ids = np.tile(np.arange(1, 6), (40, 2))
+    ids[:, 7:] = 0
+    y = np.random.default_rng(0).integers(0, 3, ids.shape)
+    y[:, ::2] = ids[:, ::2] % 3
+    inputs = keras.Input((10,), dtype="int32")
+    hidden = keras.layers.Embedding(6, 3, mask_zero=True)
+    net = keras.Model(inputs, hidden(inputs))
+    table = 4 * np.eye(3)[np.arange(6) % 3]
+    hidden.embeddings.assign(table)
+    found = calibrate(net, ids, y, verbose=0).layers[-1].temperature
+    kept = TemperatureScaling().fit(table[ids[:, :7]], y[:, :7]).temperature
+    assert found == pytest.approx(kept, rel=1e-6)
+    images, labels = X.reshape(6, 10, 10, 4), Y.reshape(6, 10, 10).copy()
+    labels[0] = 255
+    net = model(shape=(10, 10, 4))
+    found = calibrate(net, images, labels, ignore_class=255, verbose=0)
+    kept = TemperatureScaling().fit(X[100:], Y[100:]).temperature
+    assert found.layers[-1].temperature == pytest.approx(kept, rel=1e-6)
+    assert found.predict(images, verbose=0).shape == (6, 10, 10, 4)
+
+
+def test_mixed_precision_gives_float32():
+    inputs = keras.Input((4,))
+    outputs = keras.layers.Softmax(dtype="mixed_bfloat16")(inputs)
+    net = keras.Model(inputs, outputs)
+    found = calibrate(net, X, Y, verbose=0)
+    p = found.predict(X, verbose=0)
+    assert p.dtype == np.float32
+    np.testing.assert_allclose(p.sum(-1), 1, atol=1e-6)
+
+
+def test_weights_of_samples():
+    w = np.arange(600) % 3
+    found = calibrate(model(), X, Y, sample_weight=w, verbose=0)
+    expected = TemperatureScaling().fit(X, Y, w).temperature
+    assert found.layers[-1].temperature == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.slow
+def test_auto_takes_the_best_on_held_out_folds(capsys):
+    z, y = data.made(3000, 3)
+    y = np.where(np.random.default_rng(1).uniform(size=len(y)) < 0.2, 0, y)
+    order = np.argsort(y)  # sorted by class: the folds must not be
+    net = keras.Sequential([keras.Input((3,)), keras.layers.Activation("linear")])
+    x = z[order].astype("float32")
+    found = calibrate(net, x, y[order], "auto")
+    report = found.calibration_report
+    assert set(report.held_out) == {
+        "uncalibrated",
+        *calibrators.calibrate.__globals__["METHODS"],
+    }
+    assert report.method == min(report.held_out, key=report.held_out.get)
+    assert report.held_out[report.method] < report.held_out["temperature"]
+    printed = capsys.readouterr().out
+    assert "held-out NLL" in printed
+    assert str(report) in printed
+
+
+@pytest.mark.slow
+def test_auto_leaves_a_calibrated_model_about_as_it_is():
+    z, y = data.made(3000, 3, temperature=1.0)
+    net = keras.Sequential([keras.Input((3,)), keras.layers.Activation("linear")])
+    report = calibrate(net, z, y, "auto", verbose=0).calibration_report
+    assert report.after["nll"] <= report.before["nll"]
+    assert report.held_out[report.method] <= report.held_out["uncalibrated"]
+
+
+def test_where_nothing_beats_the_model(monkeypatch):
+    """Its temperature is 1."""
+    methods = calibrate.__globals__["METHODS"]
+    monkeypatch.setitem(calibrate.__globals__, "METHODS", {"noise": methods["noise"]})
+    monkeypatch.setitem(methods, "noise", calibrators.NoiseCorrection)
+    net = keras.Sequential([keras.Input((4,)), keras.layers.Rescaling(1 / T)])
+
+    def worse(**arguments):
+        return calibrators.TemperatureScaling(bounds=(5, 6), **arguments)
+
+    monkeypatch.setitem(calibrate.__globals__, "METHODS", {"temperature": worse})
+    with pytest.warns(UserWarning):
+        found = calibrate(net, X, Y, "auto", verbose=0)
+    assert found.calibration_report.method == "uncalibrated"
+    assert found.layers[-1].temperature == 1.0
+
+
+def test_what_is_wrong_is_said():
+    net = model("softmax")
+    with pytest.raises(ValueError, match="`method` must be one of"):
+        calibrate(net, X, Y, "temprature")
+    with pytest.raises(ValueError, match="needs labels"):
+        calibrate(net, X, verbose=0)
+    with pytest.raises(ValueError, match="gives probabilities.*from_logits=True"):
+        calibrate(net, X, Y, from_logits=True, verbose=0)
+    with pytest.raises(ValueError, match="gives probabilities.*from_logits=True"):
+        calibrate(net, X, Y, TemperatureScaling(), verbose=0)
+    endless = tf.data.Dataset.from_tensor_slices((X, Y)).batch(10).repeat()
+    with pytest.raises(ValueError, match="endless dataset"):
+        calibrate(net, endless, verbose=0)
+    with pytest.raises(ValueError, match="of one length"):
+        calibrate(net, X, Y[:-1], verbose=0)
+    with pytest.raises(ValueError, match="must be finite"):
+        calibrate(model(), np.where(X > 2, np.nan, X), Y, verbose=0)
+    two = keras.Model(net.inputs, [net.outputs[0], net.outputs[0]])
+    with pytest.raises(ValueError, match="one output"):
+        calibrate(two, X, Y, verbose=0)
+
+
+def test_it_is_on_the_face():
+    assert keras_calib.calibrate is calibrators.calibrate
