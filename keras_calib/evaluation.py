@@ -36,6 +36,13 @@ class Evaluation(dict):
 
     Attributes:
         statistics: the `BinStatistics` of the top label over equal-width bins.
+
+    Example:
+
+    >>> import keras_calib
+    >>> found = keras_calib.evaluate([0, 1], [[0.8, 0.2], [0.7, 0.3]])
+    >>> print(str(found).splitlines()[0])
+    accuracy                    0.500000
     """
 
     def __init__(self, figures: dict[str, float], statistics: BinStatistics) -> None:

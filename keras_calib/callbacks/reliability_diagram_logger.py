@@ -68,8 +68,8 @@ class ReliabilityDiagramLogger(keras.callbacks.Callback):
         self.batch_size = batch_size
         self._writer = None
 
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        """Says at once if there will be nothing to draw."""
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Says at once, metrics being made by a batch, if there is none."""
         if self.data is None and self._streamed() is None:
             raise ValueError(
                 "ReliabilityDiagramLogger needs an ExpectedCalibrationError among the "
