@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 import keras_calib
+from keras_calib.calibrators.calibrate import METHODS
 from keras_calib.serving import export
 from keras_calib.serving.examples import encode
 from tests.backends import tensorflow_only
@@ -148,6 +149,17 @@ def test_a_calibrated_model_that_was_saved_and_loaded(tmp_path):
     assert_answers(ask(folder, image=IMAGES), p)
     z = ask(folder, "logits", image=IMAGES)["logits"]
     np.testing.assert_allclose(keras.ops.softmax(z), p, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_every_calibrator_can_be_served(tmp_path, method):
+    model = network()
+    calibrated = keras_calib.calibrate(
+        model, IMAGES, labels(model), method=method, verbose=0
+    )
+    folder = export(calibrated, tmp_path)
+    assert_answers(ask(folder, image=IMAGES), calibrated.predict_on_batch(IMAGES))
 
 
 def test_several_inputs_of_several_types(tmp_path):

@@ -32,7 +32,7 @@ def expected(p):
         "probabilities": p,
         "confidence": p.max(-1),
         "label": p.argmax(-1),
-        "entropy": -(p * np.log(p)).sum(-1),
+        "entropy": -(p * np.log(np.where(p, p, 1.0))).sum(-1),
     }
 
 
