@@ -11,7 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.timing import Row, interleaved, ratios
-from keras_calib.metrics import CalibrationMetrics, ExpectedCalibrationError
+from keras_calib.metrics import (
+    BinStatistics,
+    CalibrationMetrics,
+    ExpectedCalibrationError,
+)
 
 BATCH, NUM_CLASSES, SAMPLES = 8192, 10, 4_000_000
 
@@ -50,19 +54,23 @@ def _stream() -> Iterator[Row]:
     starts = range(0, SAMPLES - SAMPLES % BATCH, BATCH)
     peer = MulticlassCalibrationError(NUM_CLASSES, n_bins=15)
     y_torch, p_torch = torch.from_numpy(y), torch.from_numpy(p)
+    seen = slice(0, starts.stop)
+    hits = p[seen].argmax(axis=1) == y[seen]
+    exact = BinStatistics.from_predictions(p[seen].max(axis=1), hits, 15).ece()
     metrics = {
         "graph": ExpectedCalibrationError(),
         "XLA": ExpectedCalibrationError(),
     }
     updates = {k: _update(m, k == "XLA") for k, m in metrics.items()}
     times = {"peer": [], **{k: [] for k in metrics}}
-    for _ in range(3):  # 488 batches each
+    for _ in range(3):  # of 488 batches each
         start = time.perf_counter()
         peer.reset()
         for i in starts:
             peer.update(p_torch[i : i + BATCH], y_torch[i : i + BATCH])
         expected = float(peer.compute())
         times["peer"].append(time.perf_counter() - start)
+        assert abs(expected - exact) < 1e-3, expected  # plain float32 sums
         for name, metric in metrics.items():
             start = time.perf_counter()
             metric.reset_state()
@@ -70,7 +78,7 @@ def _stream() -> Iterator[Row]:
                 updates[name](y[i : i + BATCH], p[i : i + BATCH])
             found = float(metric.result())
             times[name].append(time.perf_counter() - start)
-            assert abs(found - expected) < 1e-5, (found, expected)
+            assert abs(found - exact) < 1e-6, found
     found = ratios(times, "peer")
     samples = len(starts) * BATCH
     for name in metrics:
