@@ -118,9 +118,14 @@ class Calibrator(Configurable, keras.layers.Layer):
     @property
     def fitted(self) -> bool:
         """Whether the weights have been fitted or loaded."""
-        return self.built and not any(
-            np.isnan(_numpy(v)).any() for v in self._parameters.values()
-        )
+        try:
+            return self.built and not any(
+                np.isnan(_numpy(v)).any() for v in self._parameters.values()
+            )
+        except (NotImplementedError, TypeError, ValueError):
+            # Traced in a replica or by JAX, where no value can be read: what has
+            # not been fitted gives NaN.
+            return True
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes the weights, NaN until they are fitted or loaded."""

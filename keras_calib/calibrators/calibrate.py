@@ -70,13 +70,13 @@ class CalibrationReport:
     held_out: dict[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        lines = [f"{'':<16}{'NLL':>10}{'ECE':>10}"]
+        lines = [f"{'':<22}{'NLL':>10}{'ECE':>10}"]
         for name, values in (("before", self.before), (self.method, self.after)):
-            lines.append(f"{name:<16}{values['nll']:>10.5f}{values['ece']:>10.5f}")
+            lines.append(f"{name:<22}{values['nll']:>10.5f}{values['ece']:>10.5f}")
         if self.held_out:
-            lines.append(f"\n{'held-out NLL':<16}")
+            lines.append(f"\n{'held-out NLL':<22}")
             for name, nll in sorted(self.held_out.items(), key=lambda item: item[1]):
-                lines.append(f"{name:<16}{nll:>10.5f}")
+                lines.append(f"{name:<22}{nll:>10.5f}")
         return "\n".join(lines)
 
 
@@ -230,7 +230,9 @@ class HeadReader(keras.Model):
         for i, (x, y, weight) in enumerate(batches):
             if y is None:
                 raise ValueError("calibrate needs labels: pass y, or batches (x, y)")
-            out = self.predict_on_batch(x)
+            # In a strategy's scope each replica is given all of the batch.
+            size = len(keras.tree.flatten(x)[0])
+            out = {k: v[:size] for k, v in self.predict_on_batch(x).items()}
             scores = out["scores"]
             weight = sample_weights(weight, scores.shape[:-1])
             if "mask" in out:

@@ -158,6 +158,23 @@ def test_mixed_precision_gives_float32():
     np.testing.assert_allclose(p.sum(-1), 1, atol=1e-6)
 
 
+@pytest.mark.parametrize("inside", [False, True])
+def test_under_a_strategy(inside):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    if len(tf.config.list_logical_devices("CPU")) > 1:
+        strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        net = model("softmax")
+        if inside:
+            found = calibrate(net, X, Y, verbose=0)
+    if not inside:
+        found = calibrate(net, X, Y, verbose=0)
+    np.testing.assert_allclose(
+        found.predict(X, verbose=0), softmax(X / T, -1), atol=1e-6
+    )
+    assert found.layers[-1].temperature == pytest.approx(T, rel=1e-6)
+
+
 def test_weights_of_samples():
     w = np.arange(600) % 3
     found = calibrate(model(), X, Y, sample_weight=w, verbose=0)
