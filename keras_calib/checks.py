@@ -9,9 +9,10 @@ import numpy as np
 from keras import ops
 
 from keras_calib.config import in_range
+from keras_calib.losses.gamma_presets import STANDSTILL
 from keras_calib.ops.labels import class_labels
 
-# Below this share of the smallest normal float16 its softmax decides, not gamma.
+# float16 has no normal number below 6e-5: gamma must stay well above that.
 _FLOAT16_GAMMA = 1e-3
 
 
@@ -21,6 +22,7 @@ def check(
     from_logits: bool = False,
     *,
     gamma: float = 0.0,
+    floor: float = 0.0,
     ignore_class: int | None = None,
 ) -> None:
     """Checks a batch of labels and predictions, which a compiled step cannot do.
@@ -32,6 +34,7 @@ def check(
             them.
         from_logits: what the loss takes `y_pred` for.
         gamma: the gamma of the loss.
+        floor: the floor of the loss.
         ignore_class: the label that the loss ignores.
 
     Raises:
@@ -42,7 +45,9 @@ def check(
 
     Warns:
         UserWarning: for half-precision probabilities beside a small gamma: their
-            rounding drowns what the loss reads from improbable classes.
+            rounding drowns what the loss reads from improbable classes; and for a
+            gamma so large beside these predictions that their samples weigh next
+            to nothing and training stands still.
 
     Example:
 
@@ -50,6 +55,7 @@ def check(
     >>> keras_calib.check([0, 1], [[0.8, 0.2], [0.7, 0.3]])
     """
     gamma = in_range("gamma", gamma, 0.0, 1.0)
+    floor = in_range("floor", floor, 0.0, 1.0)
     y_pred = ops.convert_to_tensor(y_pred)
     half = "float16" in str(y_pred.dtype)
     labels, soft = class_labels(ops.convert_to_tensor(y_true), y_pred)
@@ -83,6 +89,11 @@ def check(
                 stacklevel=2,
             )
     _require(np.isfinite(raw).all(), "y_true holds NaN or infinity", raw)
+    p = _softmax(scores) if from_logits else np.maximum(scores, np.finfo("d").tiny)
+
+    def weigh(p: np.ndarray) -> np.ndarray:
+        return np.maximum(p / (gamma + (1.0 - gamma) * p), floor)
+
     if soft:
         _require(((raw >= 0) & (raw <= 1)).all(), "soft labels are not in [0, 1]", raw)
         _require(
@@ -90,15 +101,36 @@ def check(
             "soft labels do not sum to 1 over the last axis",
             raw.sum(-1),
         )
+        _warn_of_standstill((raw * weigh(p)).sum(-1))
         return
-    used = raw if ignore_class is None else raw[raw != ignore_class]
-    _require((used == np.floor(used)).all(), "labels are not whole numbers", used)
+    labels, p = raw.reshape(-1), p.reshape(-1, k)
+    if ignore_class is not None:
+        labels, p = labels[labels != ignore_class], p[labels != ignore_class]
+    _require((labels == np.floor(labels)).all(), "labels are not whole numbers", labels)
     _require(
-        ((used >= 0) & (used < k)).all(),
+        ((labels >= 0) & (labels < k)).all(),
         f"labels are not in [0, {k}), the classes of y_pred"
         + ("" if ignore_class is None else f", nor ignore_class={ignore_class}"),
-        used,
+        labels,
     )
+    _warn_of_standstill(weigh(p[np.arange(len(labels)), labels.astype(int)]))
+
+
+def _warn_of_standstill(weights: np.ndarray) -> None:
+    if weights.size and weights.mean() < STANDSTILL:
+        warnings.warn(
+            "gamma is large beside these predictions: a sample weighs "
+            f"{weights.mean():.1e} of what it does in cross-entropy, and training "
+            "stands still. Anneal gamma up with GammaScheduler, set a floor, or start "
+            "from a trained model",
+            stacklevel=3,
+        )
+
+
+def _softmax(z: np.ndarray) -> np.ndarray:
+    # Down to exp(-700) > 0, so that 0 / 0 is met nowhere.
+    e = np.exp(np.maximum(z - z.max(-1, keepdims=True), -700.0))
+    return e / e.sum(-1, keepdims=True)
 
 
 def _numpy(x: Any) -> np.ndarray:

@@ -63,3 +63,18 @@ def test_a_half_precision_softmax_beside_a_tiny_gamma(dtype):
 def test_bad_gamma():
     with pytest.raises(ValueError, match="`gamma` must be a number"):
         check(Y, P, gamma=2)
+
+
+@pytest.mark.parametrize("from_logits", [True, False])
+@pytest.mark.parametrize("soft", [True, False])
+def test_a_gamma_that_stands_still(soft, from_logits):
+    """1000 classes, none of them known: at gamma .5 a sample weighs 0.002."""
+    y_pred = np.zeros((4, 1000)) if from_logits else np.full((4, 1000), 1e-3)
+    y = np.arange(4)
+    y_true = np.eye(1000)[y] if soft else y
+    with pytest.warns(UserWarning, match="weighs 2.0e-03 .*Anneal gamma up"):
+        check(y_true, y_pred, from_logits, gamma=0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check(y_true, y_pred, from_logits, gamma=1e-3)
+        check(y_true, y_pred, from_logits, gamma=0.5, floor=0.2)

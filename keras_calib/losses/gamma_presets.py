@@ -9,7 +9,7 @@ from keras_calib.config import in_range
 from keras_calib.losses.gamma import GammaCE
 
 # A sample that weighs less than this teaches next to nothing.
-_STANDSTILL = 0.01
+STANDSTILL = 0.01
 
 
 def noise_matched_gamma(noise_rate: float, num_classes: int) -> float:
@@ -101,7 +101,7 @@ def starting_weight(gamma: float, num_classes: int, floor: float = 0.0) -> float
     gamma = in_range("gamma", gamma, 0.0, 1.0)
     k = in_range("num_classes", num_classes, 2, float("inf"))
     weight = max(in_range("floor", floor, 0.0, 1.0), 1 / (1 + (k - 1) * gamma))
-    if weight < _STANDSTILL:
+    if weight < STANDSTILL:
         warnings.warn(
             f"gamma={gamma:g} is large beside 1/{k:g}: at p = 1/{k:g} a sample "
             f"weighs {weight:.1e} and training from scratch stands still. Anneal "
