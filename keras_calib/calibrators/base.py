@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 import keras
@@ -182,10 +181,10 @@ def _array(x: Any) -> np.ndarray:
 
 def _numpy(variable: keras.Variable) -> np.ndarray:
     """Returns the value of a variable, also while a TensorFlow graph is traced."""
-    scope = contextlib.nullcontext()
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        scope = tf.init_scope()
-    with scope:
+    if keras.backend.backend() != "tensorflow":
         return np.asarray(ops.convert_to_numpy(variable.value))
+    import tensorflow as tf
+
+    with tf.init_scope():
+        # A tensor first: a variable of several replicas is no array.
+        return np.asarray(tf.convert_to_tensor(variable.value))
