@@ -1,0 +1,37 @@
+"""Two replicas, in a process of their own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CODE = """
+import keras, numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(
+    cpu, [tf.config.LogicalDeviceConfiguration()] * 2
+)
+import keras_calib
+from tests.calibrators import data
+z, y = data.made(333, 4)
+z = z.astype("float32")
+expected = keras_calib.TemperatureScaling().fit(z, y).temperature
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    net = keras.Sequential([keras.Input((4,)), keras.layers.Softmax()])
+    inside = keras_calib.calibrate(net, z, y, verbose=0)
+outside = keras_calib.calibrate(net, z, y, verbose=0)
+for found in inside, outside:
+    assert abs(found.layers[-1].temperature / expected - 1) < 1e-6
+    p = found.predict(z, batch_size=50, verbose=0)
+    assert np.abs(p.sum(-1) - 1).max() < 1e-6 and p.shape == z.shape
+"""
+
+
+@pytest.mark.slow
+def test_inside_and_outside_the_scope():
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", CODE], cwd=root, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
