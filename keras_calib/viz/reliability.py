@@ -21,7 +21,7 @@ class ReliabilityDisplay:
     the diagonal, where a calibrated model lies: orange and below where the model is
     overconfident, blue and above where it is underconfident. In the corner the
     expected calibration error with its 95 % interval, the gap (mean confidence
-    minus accuracy) and the Brier score of the confidences.
+    minus accuracy) and the Brier score of the top label alone.
 
     Args:
         statistics: a `BinStatistics`, or several by name, drawn side by side.
@@ -201,25 +201,16 @@ def _draw(ax: Any, name: str, statistics: BinStatistics, level: float) -> None:
     ax.vlines(confidence[used], low[used], high[used], lw=1, **dots)
     ax.plot(confidence[used], accuracy[used], "o", ms=4, **dots)
 
-    # The triangle that an overconfident model leaves free is the upper left one.
-    corners = ((0.03, 0.97), "upper left"), ((0.97, 0.03), "lower right")
-    if statistics.gap() < 0:
-        corners = corners[::-1]
-    (x, y), _ = corners[0]
-    ax.text(
-        x,
-        y,
-        _figures(statistics),
-        transform=ax.transAxes,
-        ha="left" if x < 0.5 else "right",
-        va="top" if y > 0.5 else "bottom",
-        family="monospace",
+    # Figures and key in one box: a legend finds the place that hides least.
+    box = ax.legend(
+        *ax.get_legend_handles_labels(),
+        title=_figures(statistics),
+        title_fontproperties={"family": "monospace", "size": 8},
         fontsize=8,
-        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 2},
-        zorder=5,
+        edgecolor="none",
+        framealpha=0.8,
     )
-    if used.any():
-        ax.legend(loc=corners[1][1], fontsize=8, edgecolor="none")
+    box.set_zorder(5)
     ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", title=name)
     ax.tick_params(labelbottom=False)
 
@@ -239,5 +230,5 @@ def _figures(statistics: BinStatistics) -> str:
         "gap": f"{statistics.gap():+.4f}",
     }
     if statistics.squared_error is not None:
-        figures["Brier"] = f"{statistics.brier_score():.4f}"
-    return "\n".join(f"{name:5} {figure:>11}" for name, figure in figures.items())
+        figures["Brier, top"] = f"{statistics.brier_score():.4f}"
+    return "\n".join(f"{name:10}{figure:>11}" for name, figure in figures.items())

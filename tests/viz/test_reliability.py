@@ -48,12 +48,14 @@ def test_the_histogram_is_the_share_of_samples(statistics):
 
 
 def test_the_corner_holds_the_figures(statistics):
-    text = reliability_diagram(statistics).ax_.texts[0].get_text()
+    text = reliability_diagram(statistics).ax_.get_legend().get_title().get_text()
     assert f"{statistics.ece():.4f}" in text
     assert f"{statistics.gap():+.4f}" in text
     assert f"{statistics.brier_score():.4f}" in text
     bare = BinStatistics(statistics.weight, statistics.confidence, statistics.hits)
-    assert "Brier" not in reliability_diagram(bare).ax_.texts[0].get_text()
+    assert (
+        "Brier" not in reliability_diagram(bare).ax_.get_legend().get_title().get_text()
+    )
 
 
 def test_several_models_stand_side_by_side(statistics):
