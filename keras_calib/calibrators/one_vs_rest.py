@@ -65,7 +65,9 @@ class OneVsRest(Calibrator):
             return ops.concatenate([1.0 - p, p], axis=-1)
         e = ops.exp(z - ops.max(z, axis=-1, keepdims=True))
         # sum_{j != k} e_j: total - e_k would cancel for the largest, and only there.
-        top = ops.one_hot(ops.argmax(e, axis=-1), z.shape[-1], dtype=z.dtype)
+        # (top_k, since OpenVINO does not read what argmax is lowered to.)
+        top = ops.squeeze(ops.top_k(e, 1)[1], axis=-1)
+        top = ops.one_hot(top, z.shape[-1], dtype=z.dtype)
         total = ops.sum(e, axis=-1, keepdims=True)
         others = ops.where(
             top > 0, ops.sum(e * (1.0 - top), axis=-1, keepdims=True), total - e
