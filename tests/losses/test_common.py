@@ -222,6 +222,7 @@ def test_config_round_trip(name, dtype):
         assert float(other(LABELS, LOGITS)) == expected
 
 
+@pytest.mark.slow
 @every_loss
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_trains_from_logits(name, policy):

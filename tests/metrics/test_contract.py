@@ -235,6 +235,7 @@ def test_images_are_their_pixels(row):
     assert_close(each, measure(row, y, p, np.repeat([1.0, 2.0], 60)))
 
 
+@pytest.mark.slow
 @tensorflow_only
 @pytest.mark.parametrize(
     ("compile_options", "names"),
