@@ -15,7 +15,7 @@ RUN := $(VENV)/bin/python
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:  # two pips must not write to one environment at once
-.PHONY: help demo test test-all bench lint format dist clean distclean
+.PHONY: help demo test test-all bench docs lint format dist clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -32,6 +32,9 @@ test-all: $(STAMPS)/test ## Run all tests, the slow ones too
 bench: $(STAMPS)/test ## Run the benchmarks and print one table
 	$(RUN) -m benchmarks
 
+docs: $(STAMPS)/docs ## Build the documentation into docs/_build/index.html
+	$(RUN) -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build
+
 lint: $(STAMPS)/dev ## Check style and formatting, change nothing
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
@@ -46,7 +49,7 @@ dist: $(STAMPS)/dev ## Build the sdist and the wheel into dist/ and check them
 	$(RUN) -m twine check --strict dist/*
 
 clean: ## Remove caches, build products and the demo's output
-	rm -rf dist build *.egg-info demo_output examples/demo_output
+	rm -rf dist build docs/_build *.egg-info demo_output examples/demo_output
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,0 +1,48 @@
+"""How Sphinx builds the documentation: `make docs`."""
+
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+sys.path[:0] = [
+    str(Path(__file__).parents[1]),
+    str(Path(__file__).parent / "_extensions"),
+]
+
+import keras_calib
+
+project = "keras_calib"
+author = "The keras_calib authors"
+project_copyright = "the keras_calib authors, Apache License 2.0"
+version = release = keras_calib.__version__
+
+extensions = [
+    "markdown_docstrings",
+    "mathml",
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+]
+exclude_patterns = ["_build", "demo"]
+# `name` in a docstring is a link where such an object is documented, else code.
+default_role = "py:obj"
+
+myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+suppress_warnings = ["toc.empty_glob"]
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autosummary_generate = False
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_custom_sections = [("Call arguments", "params_style")]
+
+html_theme = "furo"
+html_title = f"keras_calib {version}"
+html_static_path = ["_static"]
+html_css_files = ["keras_calib.css"]
+html_copy_source = False
+html_show_sphinx = False
