@@ -205,14 +205,16 @@ class GradientNorms(keras.callbacks.Callback):
 
     def __init__(self, data):
         super().__init__()
+        self.gradient_norm = tf.function(self._gradient_norm, reduce_retracing=True)
+        self.look_at(data)
+
+    def look_at(self, data):
+        """Takes other data; the function of the same model is not traced again."""
         self.groups = {
             name: (data.x_train[group][:1000], data.y_train[group][:1000])
             for name, group in ((RIGHT, ~data.is_wrong), (WRONG, data.is_wrong))
             if group.any()
         }
-
-    def on_train_begin(self, logs=None):
-        self.gradient_norm = tf.function(self._gradient_norm)
 
     def on_epoch_end(self, epoch, logs):
         for name, (x, y) in self.groups.items():
@@ -266,12 +268,17 @@ def table(runs):
                 cell += f"\u00a0±\u00a0{np.std(values, ddof=1):.3f}"
             row.append(cell)
         rows.append(row)
+    return markdown(rows)
+
+
+def markdown(rows):
+    """Returns rows of text, the titles first, as a Markdown table."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rows.insert(1, ["-" * widths[0], *("-" * (w - 1) + ":" for w in widths[1:])])
+    rule = ["-" * widths[0], *("-" * (w - 1) + ":" for w in widths[1:])]
     lines = (
         [row[0].ljust(widths[0])]
         + [cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True)]
-        for row in rows
+        for row in [rows[0], rule, *rows[1:]]
     )
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -325,13 +332,13 @@ def draw_gradient_norms(runs):
     )
 
 
-def draw_curves(runs, panels):
+def draw_curves(runs, panels, styles=STYLES):
     """Draws two logs by epoch, a line for each method: the median over seeds."""
     figure, axes = plt.subplots(
         1, 2, figsize=(12, 4.5), sharey=True, layout="constrained"
     )
     for ax, (log, title) in zip(axes, panels.items(), strict=True):
-        for (name, seeds), style in zip(runs.items(), STYLES, strict=True):
+        for (name, seeds), style in zip(runs.items(), styles, strict=True):
             if log in seeds[0].history:
                 median = np.median([run.history[log] for run in seeds], axis=0)
                 ax.plot(np.arange(1, len(median) + 1), median, label=name, **style)
