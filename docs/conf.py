@@ -10,7 +10,7 @@ sys.path[:0] = [
     str(Path(__file__).parent / "_extensions"),
 ]
 
-import keras_calib
+import keras_calib  # noqa: E402
 
 project = "keras_calib"
 author = "The keras_calib authors"
@@ -31,10 +31,10 @@ default_role = "py:obj"
 
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
-suppress_warnings = ["toc.empty_glob"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+maximum_signature_line_length = 80
 autosummary_generate = False
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False

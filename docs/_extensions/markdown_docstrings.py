@@ -2,28 +2,41 @@
 
 import re
 
-HEADINGS = re.compile(r"(Formula|Examples?|References?|Reading):$")
+HEADING = re.compile(r"(Formula|Examples?|References?):$")
 LINK = re.compile(r"\[([^\]]+)\]\((https?:[^)\s]+)\)")
+CODE = re.compile(r"(`[^`]*`)")
+# What reStructuredText would take for emphasis, a substitution or a reference.
+MARKS = re.compile(r"[*|]|_(?!\w)")
+
+
+def plain(text: str) -> str:
+    """Keeps code and links, and escapes what Markdown means literally."""
+    parts = CODE.split(text)
+    parts[::2] = [
+        LINK.sub(r"`\1 <\2>`__", MARKS.sub(r"\\\g<0>", part)) for part in parts[::2]
+    ]
+    return "".join(parts)
 
 
 def translate(app, what, name, obj, options, lines):
-    """Turns fences, links and headings without an indent into reStructuredText."""
-    result, fenced = [], False
+    """Translates fences, links and headings whose text has no indent."""
+    result, in_fence, in_doctest = [], False, False
     for line in lines:
         text = line.strip()
+        in_doctest = text.startswith(">>>") or (in_doctest and bool(text))
         if text.startswith("```"):
-            fenced = not fenced
+            in_fence = not in_fence
             indent = line[: len(line) - len(line.lstrip())]
-            if fenced:
-                result += [f"{indent}.. code-block:: {text[3:] or 'text'}", ""]
-            else:
-                result.append("")
-        elif fenced:
-            result.append("    " + line if text else "")
-        elif HEADINGS.match(line):
+            code_block = f"{indent}.. code-block:: {text[3:] or 'text'}"
+            result += [code_block, ""] if in_fence else [""]
+        elif in_fence:
+            result.append(f"    {line}" if text else "")
+        elif in_doctest:
+            result.append(line)
+        elif HEADING.match(line):
             result += [f".. rubric:: {line[:-1]}", ""]
         else:
-            result.append(LINK.sub(r"`\1 <\2>`__", line))
+            result.append(plain(line))
     lines[:] = result
 
 
