@@ -1,0 +1,142 @@
+"""The intents are read, and a quick run's tables are what they say."""
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import image
+
+from examples import text_intents
+from tests.backends import tensorflow_only
+
+DATA = Path(
+    os.environ.get("KERAS_CALIB_DATA")
+    or Path(__file__).resolve().parents[3] / "shared" / "data"
+)
+CLASSES = ["balance", "card", "fee", "loan"]
+COUNTS = [300, 200, 100, 50]
+
+
+def texts(counts, seed):
+    """Texts that name their intent nine times in ten, among words that do not."""
+    random = np.random.default_rng(seed)
+    for label, count in zip(CLASSES, counts, strict=True):
+        for _ in range(count):
+            named = label if random.random() < 0.9 else random.choice(CLASSES)
+            other = random.choice(["please", "what", "is", "my", "now"], 4)
+            yield " ".join([*other, named]), label
+
+
+def write_banking77(folder):
+    for part, counts in (("train", COUNTS), ("test", [50] * 4)):
+        path = folder / f"banking77_{part}.csv"
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["text", "category"])
+            writer.writerows(texts(counts, seed=len(part)))
+    (folder / "banking77_categories.json").write_text(json.dumps(CLASSES))
+
+
+def write_clinc150(folder):
+    parts = {
+        "train": list(texts(COUNTS, seed=0)),
+        "val": list(texts([30] * 4, seed=1)),
+        "test": list(texts([50] * 4, seed=2)),
+        "oos_test": [["now what is", "oos"]] * 20,
+    }
+    (folder / "data_imbalanced.json").write_text(json.dumps(parts))
+
+
+def tables(results):
+    """Returns each table as {loss: {title: figure}}."""
+    found = []
+    for block in results.split("\n\n"):
+        if block.startswith("| loss"):
+            titles, _, *rows = [
+                [cell.strip() for cell in line.strip("|").split("|")]
+                for line in block.strip().splitlines()
+            ]
+            found.append(
+                {
+                    row[0]: dict(zip(titles[1:], map(float, row[1:]), strict=True))
+                    for row in rows
+                }
+            )
+    return found
+
+
+@pytest.mark.slow
+@tensorflow_only
+def test_a_quick_run_prints_the_tables(tmp_path, capsys):
+    write_clinc150(tmp_path)
+    output = tmp_path / "output"
+    arguments = ["--data", str(tmp_path), "--quick", "--epochs", "8"]
+    text_intents.main([*arguments, "--output", str(output)])
+
+    results = (output / "results.md").read_text(encoding="utf-8")
+    assert results in capsys.readouterr().out
+    before, after = tables(results)
+    assert list(before) == list(after) == list(text_intents.methods(np.ones(4)))
+    for name, row in before.items():
+        assert row["accuracy ↑"] > 0.5, name
+        assert row["ECE ↓"] >= abs(row["gap → 0"]) - 1e-3
+        assert 0 <= row["in-scope AUROC ↑"] <= 1
+        assert after[name]["T"] > 0
+    # Focal loss leaves the model less sure than cross-entropy does.
+    assert before["FocalCE(2)"]["gap → 0"] < before["cross-entropy"]["gap → 0"]
+    assert image.imread(output / "reliability.png").std() > 0.01  # not blank
+
+
+def test_the_two_data_sets_are_read(tmp_path):
+    for write, name in ((write_banking77, "BANKING77"), (write_clinc150, "CLINC150")):
+        folder = tmp_path / name
+        folder.mkdir()
+        write(folder)
+        data = text_intents.load(folder, seed=0)
+        assert data.name == name
+        named = [CLASSES[label] in text for text, label in zip(*data.test, strict=True)]
+        assert np.mean(named) > 0.85  # labels are those of their texts
+        share = data.counts / data.counts.sum()
+        np.testing.assert_allclose(share, np.array(COUNTS) / 650, atol=0.002)
+    assert len(data.out_of_scope) == 20
+
+
+def test_a_folder_without_data_is_named(tmp_path):
+    with pytest.raises(SystemExit, match=tmp_path.name):
+        text_intents.load(tmp_path, seed=0)
+
+
+def test_rare_classes_weigh_more_in_proportion():
+    make_loss, one_vs_rest = text_intents.methods(np.array([30, 10]))[
+        "AlphaBalancedCE(1 / count)"
+    ]
+    assert make_loss().alpha == pytest.approx([2 / 3, 2]) and not one_vs_rest
+
+
+def test_the_table_holds_the_interval():
+    scores = {"a": [{"ece": 0.1}, {"ece": 0.2}, {"ece": 0.3}]}
+    row = text_intents.table(scores, text_intents.BEFORE).splitlines()[-1]
+    # t(0.975, 2) 0.1 / sqrt(3) = 4.302653 * 0.057735
+    assert row.replace("\u00a0", " ") == "| a    | 0.200 ± 0.248 |"
+
+
+@pytest.mark.slow
+@tensorflow_only
+@pytest.mark.parametrize(
+    ("folder", "classes", "train", "test"),
+    [("banking77", 77, 8502, 3080), ("clinc150", 150, 10525, 4500)],
+)
+def test_on_the_real_data(folder, classes, train, test):
+    if not (DATA / folder).exists():
+        pytest.skip(f"real data is not at hand: set KERAS_CALIB_DATA ({DATA})")
+    data = text_intents.load(DATA / folder, seed=0)
+    assert len(data.counts) == classes
+    assert (len(data.train[1]), len(data.test[1])) == (train, test)
+    assert np.ptp(np.bincount(data.test[1])) == 0  # as many of each class
+    make_loss, one_vs_rest = text_intents.methods(data.counts)["cross-entropy"]
+    run = text_intents.train(data, make_loss, one_vs_rest, epochs=5, seed=0)
+    assert run.before["accuracy"] > 0.75
+    assert run.after["temperature"] > 0
