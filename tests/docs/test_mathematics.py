@@ -63,3 +63,12 @@ def test_the_code_runs(page):
     text = page.read_text(encoding="utf-8")
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         exec(block, names)
+
+
+def test_the_figure_is_drawn(tmp_path):
+    plt = pytest.importorskip("matplotlib.image", reason="the figure needs matplotlib")
+    source = FOLDER / "figures.py"
+    names = {"__name__": "figures", "__file__": str(source)}
+    exec(compile(source.read_text(encoding="utf-8"), str(source), "exec"), names)
+    names["main"](tmp_path)
+    assert plt.imread(tmp_path / "losses.png").std() > 0.01
