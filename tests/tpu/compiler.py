@@ -1,0 +1,90 @@
+"""The TPU compiler of libtpu, which needs no TPU.
+
+Run by __main__.py, a process for each topology, followed by the programs' files:
+
+    python -m tests.tpu.compiler v5e:2x2 FILE ...
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+# libtpu would look for a TPU, ask a cloud server about it, and lock it.
+os.environ |= {
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+    "JAX_PLATFORMS": "cpu",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-1",
+    "TPU_MIN_LOG_LEVEL": "3",
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_STDERR_LOG_LEVEL": "3",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_WORKER_ID": "0",
+}
+
+import numpy as np
+from jax._src.interpreters import mlir
+from jax._src.lib import _jax, xla_client
+from jax.errors import JaxRuntimeError
+from jax.experimental import topologies
+from jaxlib.mlir import ir
+
+
+def compile_for(device, program: bytes):
+    """Returns the executable of an HLO program for one chip."""
+    computation = xla_client.XlaComputation(program)
+    options = xla_client.CompileOptions()
+    options.num_replicas = options.num_partitions = 1
+    options.device_assignment = xla_client.DeviceAssignment.create(
+        np.array([[device.id]], np.int32)
+    )
+    with mlir.make_ir_context():
+        module = ir.Module.parse(_jax.mlir.xla_computation_to_mlir_module(computation))
+        _drop_copies(module.operation)
+        return device.client.compile(
+            module,
+            executable_devices=xla_client.DeviceList((device,)),
+            compile_options=options,
+        )
+
+
+def _drop_copies(operation) -> None:
+    """Takes out mhlo.copy, by which TensorFlow hands back what is in a variable.
+
+    It is no StableHLO, and an identity: the compiler copies what it must.
+    """
+    blocks = [block for region in operation.regions for block in region]
+    for inner in [inner.operation for block in blocks for inner in block.operations]:
+        _drop_copies(inner)
+        if inner.name == "mhlo.copy":
+            inner.results[0].replace_all_uses_with(inner.operands[0])
+            inner.erase()
+
+
+def main(topology: str, files: list[str]) -> None:
+    """Prints for each program, as a line of JSON, its costs or the refusal."""
+    device = topologies.get_topology_desc(
+        platform="tpu", topology_name=topology
+    ).devices[0]
+    for path in map(Path, files):
+        try:
+            executable = compile_for(device, path.read_bytes())
+        except JaxRuntimeError as error:
+            found = {"error": str(error)}
+        else:
+            costs = executable.cost_analysis()
+            costs = costs[0] if isinstance(costs, list) else costs
+            memory = executable.get_compiled_memory_stats()
+            found = {
+                "flops": costs.get("flops", 0.0),
+                "bytes": costs.get("bytes accessed", 0.0),
+                "temporaries": memory.temp_size_in_bytes,
+                "arguments": memory.argument_size_in_bytes,
+            }
+        print(json.dumps({"name": path.stem, **found}), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])

@@ -1,0 +1,212 @@
+"""The programs: what Keras would give to a TPU, lowered to HLO on a CPU.
+
+Run by __main__.py in a process of its own: TensorFlow and libtpu in one may clash.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_calib import BrierScore, ExpectedCalibrationError, GammaCE
+from tests.losses.table import ALL, BINARY, OF_LOGITS_ONLY
+from tests.metrics.reference import TABLE
+
+# A function and its inputs.
+Program = tuple[Callable, list]
+
+TOKENS, VOCABULARY = 512, 32000
+CLASSES = 5  # of the tables
+
+
+# Training steps ----------------------------------------------------------------------
+
+
+def convolutional() -> tuple[keras.Model, np.ndarray, np.ndarray]:
+    """Returns a small net for 256 images of 32 x 32, with their labels."""
+    layers = keras.layers
+    model = keras.Sequential([keras.Input((32, 32, 3))])
+    for filters in (64, 128):
+        model.add(layers.Conv2D(filters, 3, padding="same", use_bias=False))
+        model.add(layers.BatchNormalization())
+        model.add(layers.Activation("relu"))
+        model.add(layers.MaxPooling2D())
+    model.add(layers.GlobalAveragePooling2D())
+    model.add(layers.Dropout(0.2))
+    model.add(layers.Dense(100))
+    return model, np.zeros((256, 32, 32, 3), "float32"), np.zeros(256, "int32")
+
+
+def transformer(batch: int = 16) -> tuple[keras.Model, np.ndarray, np.ndarray]:
+    """Returns a language model on sequences of 512, with the next tokens."""
+    layers, width = keras.layers, 256
+    tokens = keras.Input((TOKENS,), dtype="int32")
+    x = layers.Embedding(VOCABULARY, width)(tokens)
+    for _ in range(2):
+        y = layers.LayerNormalization()(x)
+        y = layers.MultiHeadAttention(8, width // 8)(y, y, use_causal_mask=True)
+        x = layers.Add()([x, layers.Dropout(0.1)(y)])
+        y = layers.LayerNormalization()(x)
+        y = layers.Dense(width)(layers.Dense(4 * width, activation="gelu")(y))
+        x = layers.Add()([x, layers.Dropout(0.1)(y)])
+    logits = layers.Dense(VOCABULARY)(layers.LayerNormalization()(x))
+    labels = np.zeros((batch, TOKENS), "int32")
+    return keras.Model(tokens, logits), labels, labels
+
+
+def step(make: Callable, kind: str, optimizer: str = "adamw") -> Program:
+    """Returns a Keras step in mixed_bfloat16, with gamma as one of its inputs."""
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model, x, y = make()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    loss = GammaCE(0.0, from_logits=True)
+    metrics = [ExpectedCalibrationError(from_logits=True), BrierScore(from_logits=True)]
+    # Eager for the one step that makes the variables; what is lowered is the same.
+    model.compile(optimizer, loss, metrics=[*metrics, loss.gamma], run_eagerly=True)
+    model.train_on_batch(x[:2], y[:2])
+    method = model.train_step if kind == "train" else model.test_step
+
+    def function(x, y):
+        return method((x, y))
+
+    function.gamma = loss.gamma.variable
+    return function, [x, y]
+
+
+# The tables --------------------------------------------------------------------------
+
+
+def every_loss() -> Program:
+    """Values and gradients of every loss in the table, in one program."""
+    z = np.zeros((64, CLASSES), "float32")
+    losses = [make(from_logits=True) for make in ALL.values()]
+    losses += [
+        make(from_logits=False)
+        for name, make in ALL.items()
+        if name not in OF_LOGITS_ONLY
+    ]
+    binary = [make(from_logits=f) for make in BINARY.values() for f in (True, False)]
+
+    def function(z, labels, targets, binary_labels):
+        pairs = [(loss, y) for loss in losses for y in (labels, targets)]
+        pairs += [(loss, binary_labels) for loss in binary]
+        found = []
+        for loss, y in pairs:
+            y_pred = z
+            if not loss.from_logits:
+                y_pred = tf.nn.softmax(z) if loss in losses else tf.sigmoid(z)
+                y_pred = tf.stop_gradient(y_pred)
+            with tf.GradientTape() as tape:
+                tape.watch(y_pred)
+                value = loss(y, y_pred)
+            found += [value, tape.gradient(value, y_pred)]
+        return found
+
+    return function, [z, np.zeros(64, "int32"), z, z]
+
+
+def every_metric() -> Program:
+    """Updates of the metrics in the table, and their results, in one program."""
+    rows = [row for row in TABLE.values() if row.name != "smooth_ece"]
+    return _of_metrics(rows)
+
+
+def smooth_ece() -> Program:
+    """Its result is found by Fourier transforms in float64, which TPUs lack."""
+    return _of_metrics([TABLE["smooth_ece"]])
+
+
+def _of_metrics(rows: list) -> Program:
+    batches = {
+        "classes": (np.zeros(64, "int32"), np.zeros((64, CLASSES), "float32")),
+        "binary": (np.zeros((64, 1), "int32"), np.zeros((64, 1), "float32")),
+        "labels": (np.zeros((64, 5), "int32"), np.zeros((64, 5), "float32")),
+    }
+    made = [(row.make(from_logits=True), row.kind) for row in rows]
+    for metric, kind in made:  # some make their variables when they see the classes
+        metric.update_state(*batches[kind])
+
+    def function(weight, *arrays):
+        pairs = zip(arrays[::2], arrays[1::2], strict=True)
+        given = dict(zip(batches, pairs, strict=True))
+        found = []
+        for metric, kind in made:
+            metric.update_state(*given[kind], weight)
+            found.append(metric.result())
+        return found
+
+    return function, [np.zeros(64, "float32"), *sum(batches.values(), ())]
+
+
+# What a TPU refuses ------------------------------------------------------------------
+
+
+def too_large() -> Program:
+    """Logits of 32 times the batch, 33 GB in float32, beside 16 or 32 GB of HBM."""
+    return step(lambda: transformer(32 * 16), "train", "sgd")
+
+
+def python_in_the_step() -> Program:
+    """What a metric that runs numpy would do."""
+
+    def function(x):
+        return tf.py_function(lambda x: x.numpy(), [x], tf.float32)
+
+    return function, [np.zeros(8, "float32")]
+
+
+def histogram() -> Program:
+    """TensorFlow's own histogram, which has no XLA kernel."""
+
+    def function(x):
+        return tf.histogram_fixed_width(x, [0.0, 1.0], 15)
+
+    return function, [np.zeros(8, "float32")]
+
+
+# name -> what makes the program, and for one that must be refused, what is said of it.
+PROGRAMS: dict[str, tuple[Callable[[], Program], str | None]] = {
+    "convolutional net, train step": (lambda: step(convolutional, "train"), None),
+    "convolutional net, test step": (lambda: step(convolutional, "test"), None),
+    "transformer, train step": (lambda: step(transformer, "train"), None),
+    "transformer, test step": (lambda: step(transformer, "test"), None),
+    "every loss, with its gradient": (every_loss, None),
+    "every metric but one, with its result": (every_metric, None),
+    "SmoothECE, with its result": (smooth_ece, "operand type for FFT: f64"),
+    "step too large for the memory": (too_large, "Ran out of memory on HBM"),
+    "step with Python in it": (python_in_the_step, "EagerPyFunc"),
+    "histogram_fixed_width": (histogram, "HistogramFixedWidth"),
+}
+
+
+def lower(make: Callable[[], Program]) -> bytes:
+    """Returns the program as the compiler reads it."""
+    function, arguments = make()
+    traced = tf.function(function, jit_compile=True, autograph=False)
+    specs = [tf.TensorSpec(x.shape, x.dtype) for x in arguments]
+    captured = traced.get_concrete_function(*specs).captured_inputs
+    gamma = getattr(function, "gamma", None)
+    if gamma is not None and not any(gamma.value.handle is c for c in captured):
+        raise ValueError("gamma is baked into the step")
+    return traced.experimental_get_compiler_ir(*specs)(stage="hlo_serialized")
+
+
+def main(folder: Path, names: list[str]) -> None:
+    """Writes each program, or what TensorFlow says against it, into the folder."""
+    for name in names:
+        make, _ = PROGRAMS[name]
+        try:
+            (folder / f"{name}.hlo").write_bytes(lower(make))
+        except ValueError as error:
+            (folder / f"{name}.error").write_text(str(error))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])

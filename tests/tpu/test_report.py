@@ -1,0 +1,32 @@
+"""The check fails where it must."""
+
+import pytest
+
+from tests.tpu.report import judge
+
+COSTS = {"flops": 1e9, "bytes": 2e9, "temporaries": 3e6, "arguments": 4e6}
+
+
+@pytest.mark.parametrize(
+    ("found", "refusal", "right"),
+    [
+        (COSTS, None, True),
+        (COSTS, "HBM", False),
+        ({"error": "Ran out of memory on HBM"}, "HBM", True),
+        ({"error": "Ran out of memory on HBM"}, None, False),
+        ({"error": "No module named libtpu"}, "HBM", False),
+    ],
+    ids=["taken", "not refused", "refused", "refused but good", "another refusal"],
+)
+def test_a_program_is_right_only_if_it_fares_as_it_must(found, refusal, right):
+    assert judge("step", found, refusal)[0] is right
+
+
+def test_the_row_has_the_costs():
+    assert judge("step", COSTS, None)[1].split() == [
+        "step",
+        "1.00",
+        "2.00",
+        "3.0",
+        "4.0",
+    ]
