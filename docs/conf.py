@@ -25,7 +25,8 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
 ]
-exclude_patterns = ["_build", "demo"]
+# Tables as their scripts wrote them, which pages show.
+exclude_patterns = ["_build", "demo", "experiments/*/*.md"]
 # `name` in a docstring is a link where such an object is documented, else code.
 default_role = "py:obj"
 
