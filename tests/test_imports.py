@@ -17,7 +17,7 @@ ROOMS = {
     "metrics": {"ops", "config"},
     "calibrators": {"ops", "config", "metrics"},
     "serving": {"ops", "config"},
-    "callbacks": {"ops", "config", "losses", "metrics", "viz"},
+    "callbacks": {"ops", "config", "losses", "metrics", "viz", "checks"},
 }
 
 

@@ -9,6 +9,7 @@ from keras_calib.callbacks.ramps import Ramp, cosine, exponential, linear
 from keras_calib.callbacks.reliability_diagram_logger import (
     ReliabilityDiagramLogger,
 )
+from keras_calib.callbacks.training_checklist import TrainingChecklist
 
 __all__ = [
     "AdaptiveGamma",
@@ -16,6 +17,7 @@ __all__ = [
     "HyperparameterScheduler",
     "Ramp",
     "ReliabilityDiagramLogger",
+    "TrainingChecklist",
     "cosine",
     "exponential",
     "linear",

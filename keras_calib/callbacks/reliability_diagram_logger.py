@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from typing import Any
 
 import keras
 
-from keras_calib.metrics import (
-    BinaryECE,
-    BinStatistics,
-    ExpectedCalibrationError,
-    MaximumCalibrationError,
-)
+from keras_calib.callbacks.held_out import batches, binned_metric
+from keras_calib.metrics import BinStatistics, ExpectedCalibrationError
 from keras_calib.viz import ReliabilityDisplay
-
-_BINNED = ExpectedCalibrationError, MaximumCalibrationError, BinaryECE
 
 
 class ReliabilityDiagramLogger(keras.callbacks.Callback):
@@ -70,7 +63,7 @@ class ReliabilityDiagramLogger(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Says at once, metrics being made by a batch, if there is none."""
-        if self.data is None and self._streamed() is None:
+        if self.data is None and binned_metric(self.model) is None:
             raise ValueError(
                 "ReliabilityDiagramLogger needs an ExpectedCalibrationError among the "
                 "model's metrics, or data. Received: data=None, metrics="
@@ -80,7 +73,7 @@ class ReliabilityDiagramLogger(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Writes the diagram of the epoch."""
         validated = any(name.startswith("val_") for name in logs or {})
-        streamed = self._streamed()
+        streamed = binned_metric(self.model)
         if streamed is not None and (validated or self.data is None):
             kind = "validation" if validated else "train"
             self._write(kind, streamed.statistics(), epoch)
@@ -93,35 +86,12 @@ class ReliabilityDiagramLogger(keras.callbacks.Callback):
             self._writer.close()
             self._writer = None
 
-    def _streamed(self) -> Any:
-        """Returns the first metric of the model that has bins, or `None`."""
-        groups = list(self.model.metrics)
-        while groups:
-            metric = groups.pop(0)
-            if isinstance(metric, _BINNED):
-                return metric
-            groups += list(getattr(metric, "metrics", None) or [])
-        return None
-
     def _measure(self, streamed: Any) -> BinStatistics:
         metric = self.metric or streamed or ExpectedCalibrationError()
         metric = type(metric).from_config(metric.get_config())
-        for x, y, *weight in self._batches():
+        for x, y, *weight in batches(self.data, self.batch_size):
             metric.update_state(y, self.model(x, training=False), *weight)
         return metric.statistics()
-
-    def _batches(self) -> Iterator[tuple]:
-        if not isinstance(self.data, tuple):
-            yield from (
-                (self.data[i] for i in range(len(self.data)))
-                if isinstance(self.data, keras.utils.PyDataset)
-                else self.data
-            )
-            return
-        count = len(keras.tree.flatten(self.data)[0])
-        for start in range(0, count, self.batch_size):
-            chunk = slice(start, start + self.batch_size)
-            yield keras.tree.map_structure(lambda x: x[chunk], self.data)  # noqa: B023
 
     def _write(self, kind: str, statistics: BinStatistics, epoch: int) -> None:
         import tensorflow as tf
