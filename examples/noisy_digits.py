@@ -310,7 +310,7 @@ def draw_reliability(runs):
     return figure
 
 
-def draw_loss_curves(runs):
+def draw_loss_curves(runs, styles=STYLES):
     """Draws the NLL, which has no gamma in it: the losses themselves do not compare."""
     return draw_curves(
         runs,
@@ -318,10 +318,11 @@ def draw_loss_curves(runs):
             "nll": "Negative log-likelihood on noisy training labels",
             "val_nll": "Negative log-likelihood on clean test labels",
         },
+        styles,
     )
 
 
-def draw_gradient_norms(runs):
+def draw_gradient_norms(runs, styles=STYLES):
     """Draws how hard right and wrong labels pull at the weights."""
     return draw_curves(
         runs,
@@ -329,6 +330,7 @@ def draw_gradient_norms(runs):
             RIGHT: "Gradient norm, images with right labels",
             WRONG: "Gradient norm, images with wrong labels",
         },
+        styles,
     )
 
 

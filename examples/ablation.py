@@ -1,0 +1,481 @@
+"""Which gamma, against how much label noise: the ablation of every choice.
+
+An MLP is trained with gamma-cross-entropy for every combination of
+
+    gamma   0 (cross-entropy), 0.01, 0.1, 0.5, and 0 to 0.5 over the run
+    noise   0, 10, 30, 50 % of the training labels redrawn at random
+    start   from scratch; fine-tuned: trained before on 300 clean images of its own
+            with the same classes, by cross-entropy
+    extra   none; label smoothing 0.1 (GammaCE's own); mixup, shares uniform
+
+and tested on clean labels, before and after temperature scaling on clean held-out
+images. All else is equal: epochs, learning rate, noisy images. Printed and written
+are means over seeds ± the half-width of their 95 % t-interval, and differences of
+pairs (same seed, so same split, noise and weights) with theirs.
+
+    results.md           a table for each start and extra, and the differences
+    runs.csv             each run's figures
+    measures.png         four measures over noise, a line for each gamma
+    calibration.png      ECE by extra, before and after temperature scaling
+    gradient_norms.png   how hard right and wrong labels pull, 30 % noise
+    loss_curves.png      NLL on noisy training and clean test labels, 30 % noise
+    reliability.png      reliability diagrams, 30 % noise, the seeds pooled
+
+They are written anew after each start and extra, so that a run may be stopped.
+Fashion-MNIST is trained from scratch without extras.
+
+    python -m examples.ablation                        # digits
+    python -m examples.ablation --data fashion-mnist
+    python -m examples.ablation --quick                # a look in seconds
+"""
+
+import argparse
+import csv
+import itertools
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from matplotlib import pyplot as plt
+from scipy.stats import t as student
+from tqdm import tqdm
+
+from examples.noisy_digits import (
+    NUM_CLASSES,
+    RIGHT,
+    STYLES,
+    WRONG,
+    GradientNorms,
+    Run,
+    digits,
+    draw_gradient_norms,
+    draw_loss_curves,
+    fashion_mnist,
+    markdown,
+    noisy,
+)
+from keras_calib import CalibrationMetrics, GammaCE, TemperatureScaling
+from keras_calib.callbacks import GammaScheduler, linear
+from keras_calib.viz import reliability_diagram
+
+GAMMAS = {"0": 0.0, "0.01": 0.01, "0.1": 0.1, "0.5": 0.5, "0 to 0.5": None}
+NOISES = (0.0, 0.1, 0.3, 0.5)
+STARTS = SCRATCH, TUNED = "from scratch", "fine-tuned"
+EXTRAS = PLAIN, SMOOTHED, MIXED = "no extra", "label smoothing", "mixup"
+SHOWN_NOISE = 0.3  # that of the pictures over epochs
+LINES = STYLES[0:2] + STYLES[3:6]  # the colours that noisy_digits gives these gammas
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What suits one data set."""
+
+    load: object
+    held_out: int  # clean images for the temperature
+    clean: int  # clean images to train on before
+    epochs: int
+    batch_size: int
+    starts: tuple = STARTS
+    extras: tuple = EXTRAS
+
+
+RECIPES = {
+    "digits": Recipe(digits, 297, 300, epochs=30, batch_size=64),
+    "fashion-mnist": Recipe(fashion_mnist, 10000, 0, 15, 256, (SCRATCH,), (PLAIN,)),
+}
+
+
+# Training ----------------------------------------------------------------------------
+
+
+class Learner:
+    """A network whose training step is compiled once, for all fits of one extra."""
+
+    def __init__(self, extra, features, recipe, rows):
+        self.extra, self.recipe = extra, recipe
+        self.loss = GammaCE(
+            label_smoothing=0.1 if extra == SMOOTHED else 0.0, from_logits=True
+        )
+        self.make = lambda: keras.Sequential(
+            [
+                keras.Input((features,)),
+                keras.layers.Dense(128, activation="relu"),
+                keras.layers.Dense(128, activation="relu"),
+                keras.layers.Dense(NUM_CLASSES),
+            ]
+        )
+        self.model = self.make()
+        optimizer = keras.optimizers.Adam(2e-3)
+        optimizer.build(self.model.trainable_variables)
+        steps = min(-(-rows // recipe.batch_size), 20)
+        self.model.compile(optimizer, self.loss, steps_per_execution=steps)
+        self.fresh = self.model.get_state_tree(value_format="numpy_array")
+        self.watch = None
+
+    def fit(self, data, gamma, weights, epochs, seed, watched=False):
+        """Trains from the weights given, and returns the history."""
+        keras.utils.set_random_seed(seed)
+        self.model.set_state_tree(self.fresh)  # the optimizer's moments, too
+        self.model.set_weights(weights)
+        value = GAMMAS[gamma]
+        self.loss.gamma.assign(value or 0.0)
+        callbacks = [] if value is not None else [GammaScheduler(linear(0.0, 0.5))]
+        train_set = tf.data.Dataset.from_tensor_slices((data.x_train, data.y_train))
+        train_set = train_set.shuffle(len(data.x_train)).batch(self.recipe.batch_size)
+        if self.extra == MIXED:
+            train_set = train_set.map(mixup)
+        if watched:
+            if self.watch is None:
+                self.watch = Watch(data)
+            self.watch.look_at(data)
+            callbacks.append(self.watch)
+        return self.model.fit(
+            train_set, epochs=epochs, callbacks=callbacks, shuffle=False, verbose=0
+        ).history
+
+
+def mixup(x, y):
+    """Mixes a batch, in random order already, with itself moved on by one."""
+    share = tf.random.uniform([])  # Beta(1, 1), the default of Zhang et al., ICLR 2018
+    y = tf.one_hot(y, NUM_CLASSES)
+    return tuple(share * a + (1 - share) * tf.roll(a, 1, axis=0) for a in (x, y))
+
+
+class Watch(GradientNorms):
+    """Logs gradient norms and, of up to 1000 images, the NLL after each epoch."""
+
+    def __init__(self, data):
+        super().__init__(data)
+        self.nll = tf.function(self._nll, reduce_retracing=True)
+
+    def look_at(self, data):
+        super().look_at(data)
+        self.sets = {
+            "nll": (data.x_train[:1000], data.y_train[:1000]),
+            "val_nll": (data.x_test[:1000], data.y_test[:1000]),
+        }
+
+    def on_epoch_end(self, epoch, logs):
+        super().on_epoch_end(epoch, logs)
+        for name, (x, y) in self.sets.items():
+            logs[name] = float(self.nll(x, y))
+
+    def _nll(self, x, y):
+        logits = self.model(x)
+        nll = tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
+        return tf.reduce_mean(nll)
+
+
+def measure(y, predictions, from_logits):
+    """Returns the scores and the bins of predictions."""
+    metrics = CalibrationMetrics(from_logits=from_logits)
+    metrics.update_state(y, predictions)
+    scores = {name: float(score) for name, score in metrics.result().items()}
+    scores["accuracy"] = float(np.mean(np.argmax(predictions, -1) == y))
+    return scores, metrics.metrics[0].statistics()
+
+
+def runs_of_block(recipe, start, extra, seeds, epochs):
+    """Yields the key and run of each gamma, noise and seed."""
+    learner = None
+    for seed in range(seeds):
+        x, x_test, y, y_test = recipe.load(seed)
+        order = np.random.default_rng(seed).permutation(len(x))
+        ends = np.cumsum([recipe.held_out, recipe.clean])
+        held_out, clean, rest = np.split(order, ends)
+        x_held_out = x[held_out].astype("float32")
+        learner = learner or Learner(extra, x.shape[1], recipe, len(rest))
+        keras.utils.set_random_seed(seed)
+        weights = learner.make().get_weights()
+        if start == TUNED:
+            first = noisy((x[clean], x_test, y[clean], y_test), 0.0, seed)
+            weights = pretrained(first, weights, recipe, seed)
+        for noise, gamma in itertools.product(NOISES, GAMMAS):
+            data = noisy((x[rest], x_test, y[rest], y_test), noise, seed)
+            history = learner.fit(
+                data, gamma, weights, epochs, seed, watched=extra == PLAIN
+            )
+            logits = learner.model.predict_on_batch(data.x_test)
+            scores, statistics = measure(y_test, logits, from_logits=True)
+            scaling = TemperatureScaling().fit(
+                learner.model.predict_on_batch(x_held_out), y[held_out]
+            )
+            after, _ = measure(y_test, np.asarray(scaling(logits)), from_logits=False)
+            scores |= {f"{name} after": score for name, score in after.items()}
+            scores["temperature"] = scaling.temperature
+            for name in (RIGHT, WRONG):
+                if name in history:
+                    scores[name] = np.mean(history[name])
+            yield (start, extra, gamma, noise), Run(scores, statistics, history)
+
+
+@lru_cache
+def plain_learner(recipe, features, rows):
+    """Returns the one learner of all first trainings."""
+    return Learner(PLAIN, features, recipe, rows)
+
+
+def pretrained(data, weights, recipe, seed):
+    """Returns the weights after cross-entropy on clean labels, whatever the extra."""
+    plain = plain_learner(recipe, data.x_train.shape[1], len(data.x_train))
+    plain.fit(data, "0", weights, recipe.epochs, seed)
+    return plain.model.get_weights()
+
+
+# The tables --------------------------------------------------------------------------
+
+COLUMNS = {
+    "accuracy": ("accuracy ↑", "{:.3f}"),
+    "negative_log_likelihood": ("NLL ↓", "{:.3f}"),
+    "brier_score": ("Brier ↓", "{:.3f}"),
+    "ece": ("ECE ↓", "{:.3f}"),
+    "calibration_gap": ("gap → 0", "{:+.3f}"),
+    "temperature": ("T", "{:.2f}"),
+    "negative_log_likelihood after": ("NLL after T", "{:.3f}"),
+    "ece after": ("ECE after T", "{:.3f}"),
+    RIGHT: ("pull of right labels", "{:.3f}"),
+    WRONG: ("of wrong labels", "{:.3f}"),
+}
+
+# What is claimed for gamma-cross-entropy: (claim, score, what, against what).
+CLAIMS = [
+    ("gamma 0.1 calibrates: less ECE", "ece", (SCRATCH, PLAIN, "0.1"), "0"),
+    ("gamma 0.5 calibrates: less ECE", "ece", (SCRATCH, PLAIN, "0.5"), "0"),
+    ("gamma 0.1 is less confident", "calibration_gap", (SCRATCH, PLAIN, "0.1"), "0"),
+    ("gamma 0.1 is more accurate", "accuracy", (SCRATCH, PLAIN, "0.1"), "0"),
+    ("gamma 0.5 is more accurate", "accuracy", (SCRATCH, PLAIN, "0.5"), "0"),
+    (
+        "from scratch, 0.01 suffices: accuracy of 0.1 less that of 0.01",
+        "accuracy",
+        (SCRATCH, PLAIN, "0.1"),
+        "0.01",
+    ),
+    (
+        "fine-tuned, larger is better: accuracy of 0.1 less that of 0.01",
+        "accuracy",
+        (TUNED, PLAIN, "0.1"),
+        "0.01",
+    ),
+    (
+        "much noise, gamma of 0.5: NLL less that of 0.1",
+        "negative_log_likelihood",
+        (SCRATCH, PLAIN, "0.5"),
+        "0.1",
+    ),
+    (
+        "annealing beats a constant: accuracy less that of 0.5",
+        "accuracy",
+        (SCRATCH, PLAIN, "0 to 0.5"),
+        "0.5",
+    ),
+    (
+        "0.01 with label smoothing: ECE less that without",
+        "ece",
+        (SCRATCH, SMOOTHED, "0.01"),
+        PLAIN,
+    ),
+    (
+        "0.1 with mixup: accuracy less that without",
+        "accuracy",
+        (SCRATCH, MIXED, "0.1"),
+        PLAIN,
+    ),
+    (
+        "0.1, then a temperature: NLL less cross-entropy's with one",
+        "negative_log_likelihood after",
+        (SCRATCH, PLAIN, "0.1"),
+        "0",
+    ),
+]
+
+
+def interval(values, form):
+    """Returns the mean ± the half-width of its 95 % t-interval."""
+    text = form.format(np.mean(values))
+    if len(values) > 1:
+        half = student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1)
+        text += f"\u00a0±\u00a0{half / np.sqrt(len(values)):.3f}"
+    return text
+
+
+def blocks(runs):
+    """Returns the starts and extras that were run."""
+    return list(dict.fromkeys(key[:2] for key in runs))
+
+
+def results(runs):
+    """Returns a table for each start and extra."""
+    parts = []
+    for start, extra in blocks(runs):
+        rows = [["noise, gamma", *(title for title, _ in COLUMNS.values())]]
+        for noise, gamma in itertools.product(NOISES, GAMMAS):
+            seeds = runs[start, extra, gamma, noise]
+            row = [f"{noise:.0%}, {gamma}"]
+            for key, (_, form) in COLUMNS.items():
+                values = [run.scores[key] for run in seeds if key in run.scores]
+                row.append(interval(values, form) if values else "")
+            rows.append(row)
+        parts.append(f"{start}, {extra}\n\n{markdown(rows)}")
+    return "\n\n".join(parts)
+
+
+def differences(runs):
+    """Returns a table of the claims' differences, pair by pair, where they were run."""
+    rows = [["claim", *(f"{noise:.0%} noise" for noise in NOISES)]]
+    for claim, score, (start, extra, gamma), other in CLAIMS:
+        against = (start, other, gamma) if other == PLAIN else (start, extra, other)
+        if not {(start, extra), against[:2]} <= set(blocks(runs)):
+            continue
+        row = [claim]
+        for noise in NOISES:
+            pairs = zip(
+                runs[start, extra, gamma, noise], runs[*against, noise], strict=True
+            )
+            row.append(
+                interval(
+                    [a.scores[score] - b.scores[score] for a, b in pairs], "{:+.3f}"
+                )
+            )
+        rows.append(row)
+    return markdown(rows)
+
+
+# The pictures ------------------------------------------------------------------------
+
+
+def draw_measures(runs):
+    """Draws four measures over noise, a line for each gamma."""
+    columns = list(COLUMNS.items())[:4]
+    starts = [start for start, extra in blocks(runs) if extra == PLAIN]
+    figure, axes = plt.subplots(
+        len(starts),
+        4,
+        figsize=(15, 1 + 3.4 * len(starts)),
+        squeeze=False,
+        sharey="col",
+        layout="constrained",
+    )
+    for row, start in zip(axes, starts, strict=True):
+        for ax, (key, (title, _)) in zip(row, columns, strict=True):
+            for gamma, style in zip(GAMMAS, LINES, strict=True):
+                values = np.array(
+                    [
+                        [run.scores[key] for run in runs[start, PLAIN, gamma, noise]]
+                        for noise in NOISES
+                    ]
+                )
+                ax.plot(
+                    NOISES, values.mean(1), "o", label=f"gamma {gamma}", **style, ms=4
+                )
+                if values.shape[1] > 1:
+                    low, high = values.min(1), values.max(1)
+                    ax.fill_between(NOISES, low, high, color=style["color"], alpha=0.08)
+            ax.set(title=f"{title}  {start}", xticks=NOISES)
+            ax.xaxis.set_major_formatter("{x:.0%}")
+            ax.grid(alpha=0.3)
+    for ax in axes[-1]:
+        ax.set_xlabel("Labels redrawn; shaded: least to most over seeds")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center")
+    return figure
+
+
+def draw_calibration(runs):
+    """Draws the ECE from scratch by gamma and noise, for each extra."""
+    extras = [extra for start, extra in blocks(runs) if start == SCRATCH]
+    scores = {"ece": "ECE", "ece after": "ECE after temperature scaling"}
+    figure, axes = plt.subplots(
+        2,
+        len(extras),
+        figsize=(1.5 + 4.2 * len(extras), 7.5),
+        squeeze=False,
+        layout="constrained",
+    )
+    for row, (key, title) in zip(axes, scores.items(), strict=True):
+        for ax, extra in zip(row, extras, strict=True):
+            values = [
+                [
+                    np.mean([r.scores[key] for r in runs[SCRATCH, extra, gamma, noise]])
+                    for noise in NOISES
+                ]
+                for gamma in GAMMAS
+            ]
+            image = ax.imshow(values, cmap="cividis_r", vmin=0, vmax=0.3)
+            for (i, j), value in np.ndenumerate(values):
+                color = "white" if value > 0.15 else "black"
+                ax.text(j, i, f"{value:.3f}", ha="center", va="center", color=color)
+            ax.set_title(f"{title}, {extra}")
+            ax.set_xticks(range(len(NOISES)), [f"{noise:.0%}" for noise in NOISES])
+            ax.set_yticks(range(len(GAMMAS)), GAMMAS)
+            ax.set(xlabel="Labels redrawn", ylabel="Gamma")
+    figure.colorbar(image, ax=axes, shrink=0.6)
+    return figure
+
+
+def write(runs, output):
+    """Writes tables and pictures, and returns the tables."""
+    output.mkdir(parents=True, exist_ok=True)
+    text = f"{results(runs)}\n\ndifferences\n\n{differences(runs)}"
+    (output / "results.md").write_text(text + "\n", encoding="utf-8")
+    with (output / "runs.csv").open("w", newline="", encoding="utf-8") as file:
+        names = ["start", "extra", "gamma", "noise", "seed", *COLUMNS]
+        table = csv.DictWriter(file, names, extrasaction="ignore")
+        table.writeheader()
+        for key, seeds in runs.items():
+            for seed, run in enumerate(seeds):
+                table.writerow(
+                    {**dict(zip(names, [*key, seed], strict=False)), **run.scores}
+                )
+    shown = {
+        f"gamma {gamma}": runs[SCRATCH, PLAIN, gamma, SHOWN_NOISE] for gamma in GAMMAS
+    }
+    pooled = {
+        name: sum((run.statistics for run in seeds[1:]), seeds[0].statistics)
+        for name, seeds in shown.items()
+    }
+    figure, axes = plt.subplots(1, len(pooled), figsize=(19, 4.8), layout="tight")
+    reliability_diagram(pooled, ax=axes)
+    pictures = {
+        "measures": draw_measures(runs),
+        "calibration": draw_calibration(runs),
+        "gradient_norms": draw_gradient_norms(shown, LINES),
+        "loss_curves": draw_loss_curves(shown, LINES),
+        "reliability": figure,
+    }
+    for name, figure in pictures.items():
+        figure.savefig(output / f"{name}.png", dpi=80)
+        plt.close(figure)
+    return text
+
+
+def main(argv=None):
+    """Trains all combinations, prints the tables and writes them with the pictures."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", choices=RECIPES, default="digits")
+    parser.add_argument("--seeds", type=int)
+    parser.add_argument("--quick", action="store_true", help="one seed, two epochs")
+    parser.add_argument("--output", type=Path, default=Path("demo_output/ablation"))
+    chosen = parser.parse_args(argv)
+    recipe = RECIPES[chosen.data]
+    if chosen.quick:
+        recipe = replace(recipe, starts=(SCRATCH,), extras=(PLAIN,))
+    seeds = chosen.seeds or (1 if chosen.quick else 5)
+    epochs = 2 if chosen.quick else recipe.epochs
+    runs = defaultdict(list)
+    kinds = list(itertools.product(recipe.extras, recipe.starts))
+    with tqdm(total=len(kinds) * len(GAMMAS) * len(NOISES) * seeds, unit="fit") as bar:
+        for extra, start in kinds:
+            for key, run in runs_of_block(recipe, start, extra, seeds, epochs):
+                runs[key].append(run)
+                bar.update()
+            text = write(runs, chosen.output)
+    print(f"\n{chosen.data}, {epochs} epochs, seeds: {seeds}\n\n{text}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""The ablation's figures, pairs and intervals are what its tables say."""
+
+import csv
+
+import numpy as np
+import pytest
+from matplotlib import image
+
+from examples import ablation
+from examples.ablation import GAMMAS, NOISES, PLAIN, SCRATCH
+from examples.noisy_digits import Run
+from tests.backends import tensorflow_only
+
+
+@pytest.mark.slow
+@tensorflow_only
+def test_a_quick_run_writes_its_tables_and_pictures(tmp_path, capsys):
+    ablation.main(["--quick", "--output", str(tmp_path)])
+    results = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert results in capsys.readouterr().out
+    for name in ("measures", "calibration", "gradient_norms", "loss_curves"):
+        assert image.imread(tmp_path / f"{name}.png").std() > 0.01  # not blank
+    with (tmp_path / "runs.csv").open(encoding="utf-8") as file:
+        runs = list(csv.DictReader(file))
+    assert len(runs) == len(GAMMAS) * len(NOISES)
+    for run in runs:
+        assert float(run["accuracy"]) > 0.3
+        assert float(run["ece"]) >= abs(float(run["calibration_gap"])) - 1e-3
+        # The network begins unsure, which a temperature below 1 mends.
+        assert float(run["temperature"]) < 1
+        assert float(run["ece after"]) < float(run["ece"])
+        assert bool(run["wrong labels"]) == (float(run["noise"]) > 0)
+    # Wrong labels pull less, the larger gamma, next to right ones.
+    ratio = {
+        run["gamma"]: float(run["wrong labels"]) / float(run["right labels"])
+        for run in runs
+        if run["noise"] == "0.1"
+    }
+    assert ratio["0.5"] < ratio["0.1"] < ratio["0"]
+
+
+def test_the_interval_is_students():
+    # Mean 2, deviation 1, t = 4.303 for two degrees of freedom: 4.303 / sqrt(3).
+    text = ablation.interval([1.0, 2.0, 3.0], "{:.3f}")
+    assert text == "2.000\u00a0±\u00a02.484"
+    assert ablation.interval([0.25], "{:.3f}") == "0.250"
+
+
+def test_differences_are_taken_pair_by_pair():
+    # Seeds differ much, the pairs always by 0.1: the interval has no width.
+    runs = {
+        (SCRATCH, PLAIN, gamma, noise): [
+            Run({**dict.fromkeys(ablation.COLUMNS, 0.0), "ece": base + more}, None, {})
+            for base in (0.1, 0.5)
+        ]
+        for noise in NOISES
+        for gamma, more in zip(GAMMAS, (0.0, 0.0, 0.1, 0.2, 0.0), strict=True)
+    }
+    _, _, row, *others = ablation.differences(runs).splitlines()
+    assert row.split("|")[1].strip() == ablation.CLAIMS[0][0]
+    assert row.replace("\u00a0", " ").count("+0.100 ± 0.000") == len(NOISES)
+    # Claims on what was not run are left out.
+    assert not any("label smoothing" in other for other in others)
+
+
+@tensorflow_only
+def test_mixup_keeps_the_shares_and_the_pairs():
+    x = np.eye(4, dtype="float32")
+    mixed, y = (np.asarray(part) for part in ablation.mixup(x, np.arange(4)))
+    np.testing.assert_allclose(mixed, y[:, :4], rtol=1e-6)
+    np.testing.assert_allclose(y.sum(-1), 1, rtol=1e-6)
+    assert (y > 0).sum() == 8
