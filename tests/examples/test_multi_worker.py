@@ -1,0 +1,90 @@
+"""Two workers train as one device does, and a death changes nothing."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from examples import multi_worker
+from keras_calib import GammaCE
+from keras_calib.callbacks import GammaScheduler
+from tests.backends import tensorflow_only
+
+pytestmark = [pytest.mark.slow, tensorflow_only]
+ROOT = Path(__file__).parents[2]
+EPOCHS = 2
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory):
+    """Returns output, results and model of a job and of one whose worker dies."""
+    found = {}
+    for name, extra in (("whole", []), ("killed", ["--kill-at", "28"])):
+        folder = tmp_path_factory.mktemp(name)
+        done = subprocess.run(
+            [sys.executable, "examples/multi_worker.py", "--quick"]
+            + ["--output", str(folder), *extra],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        results = json.loads((folder / "results.json").read_text())
+        model = keras.models.load_model(folder / "digits.keras")
+        found[name] = done.stdout, results, model.get_weights()
+    return found
+
+
+def test_two_workers_are_one_device(jobs):
+    """1031 samples in batches of 64: the last has 7."""
+    _, results, weights = jobs["whole"]
+    x, y, x_test, y_test = multi_worker.data()
+    model = multi_worker.network()
+    loss = GammaCE(0.0, from_logits=True)
+    model.compile(
+        keras.optimizers.SGD(0.1, momentum=0.9), loss, metrics=multi_worker.watchers()
+    )
+    steps = multi_worker.STEPS * EPOCHS - 1
+    for epoch in range(EPOCHS):
+        first = epoch * multi_worker.STEPS
+        rows = multi_worker.order(epoch)
+        history = model.fit(
+            x[rows],
+            y[rows],
+            batch_size=multi_worker.BATCH,
+            shuffle=False,
+            verbose=0,
+            callbacks=[
+                GammaScheduler(
+                    lambda step, first=first: multi_worker.ANNEAL(
+                        (first + step) / steps
+                    ),
+                    unit="step",
+                )
+            ],
+        ).history
+    for ours, expected in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, expected, atol=1e-6)
+    assert results["last"]["gamma"] == float(loss.gamma)
+    test = model.evaluate(x_test, y_test, verbose=0, return_dict=True)
+    for name, value in results["test"].items():
+        assert value == pytest.approx(test[name], abs=1e-6), name
+        assert results["last"][name] == pytest.approx(history[name][0], abs=1e-6), name
+
+
+def test_a_killed_workers_job_goes_on_where_it_was(jobs):
+    _, expected, weights = jobs["whole"]
+    text, results, resumed = jobs["killed"]
+    assert "a worker died; the job is started again" in text
+    assert "resumed at step 25" in text  # in the middle of the second epoch
+    for ours, theirs in zip(resumed, weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert results["last"] == pytest.approx(expected["last"], abs=1e-6)
+    assert results["test"] == pytest.approx(expected["test"], abs=1e-6)
