@@ -15,10 +15,10 @@ RUN := $(VENV)/bin/python
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:  # two pips must not write to one environment at once
-.PHONY: help demo test test-all bench docs lint format dist clean distclean
+.PHONY: help demo test test-all test-oldest bench docs lint format dist clean distclean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 demo: $(STAMPS)/demo ## Run examples/noisy_digits.py to the end
 	$(RUN) examples/noisy_digits.py
@@ -28,6 +28,11 @@ test: $(STAMPS)/test ## Run the tests, without the slow ones
 
 test-all: $(STAMPS)/test ## Run all tests, the slow ones too
 	$(RUN) -m pytest -q -m ""
+
+# The rooms that train and measure, on the oldest Keras and TensorFlow of setup.cfg.
+test-oldest: .venv-oldest/.stamp ## Run the core tests on the oldest supported releases
+	.venv-oldest/bin/python -m pytest -q -n 2 tests/test_checks.py \
+		$(addprefix tests/,callbacks calibrators layers losses metrics ops)
 
 bench: $(STAMPS)/test ## Run the benchmarks and print one table
 	$(RUN) -m benchmarks
@@ -54,7 +59,7 @@ clean: ## Remove caches, build products and the demo's output
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## Remove the virtual environment as well
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-oldest
 
 $(STAMPS)/venv:
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "keras_calib needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0] + ": try make PYTHON=python3.11")'
@@ -64,4 +69,10 @@ $(STAMPS)/venv:
 
 $(STAMPS)/%: $(STAMPS)/venv setup.cfg
 	$(RUN) -m pip install -qq --editable '.[$*]'
+	@touch $@
+
+.venv-oldest/.stamp: $(STAMPS)/venv setup.cfg tests/oldest.txt
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install -qq --constraint tests/oldest.txt --editable . \
+		pytest pytest-xdist hypothesis mpmath scikit-learn matplotlib
 	@touch $@
