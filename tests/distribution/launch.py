@@ -1,0 +1,63 @@
+"""Starts a module in one process or in several that know of each other."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def outputs(module, *arguments, processes=1, timeout=600, **environment):
+    """Returns return code, output and errors of each process.
+
+    Args:
+        module: the module to run.
+        *arguments: its arguments.
+        processes: how many run it; each is told of the others in TF_CONFIG and in
+            JAX_JOB (address of the first, number, rank).
+        timeout: seconds until they are killed.
+        **environment: variables of the environment.
+    """
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(processes)]
+    running = []
+    for rank in range(processes):
+        task = {"type": "worker", "index": rank}
+        cluster = {"cluster": {"worker": addresses}, "task": task}
+        job = {
+            "TF_CONFIG": json.dumps(cluster),
+            "JAX_JOB": json.dumps([addresses[0], processes, rank]),
+        }
+        running.append(
+            subprocess.Popen(
+                [sys.executable, "-m", module, *arguments],
+                cwd=ROOT,
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(ROOT),
+                    "KERAS_BACKEND": "tensorflow",
+                    **(job if processes > 1 else {}),
+                    **environment,
+                },
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    try:
+        texts = [process.communicate(timeout=timeout) for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    return [(p.returncode, *text) for p, text in zip(running, texts, strict=True)]
+
+
+def free_ports(number):
+    """Returns ports of the loopback that nobody listens on."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
