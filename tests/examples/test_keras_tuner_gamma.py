@@ -1,0 +1,49 @@
+"""KerasTuner looks for gamma by what can be compared across gammas."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("keras_tuner", reason="KerasTuner is not installed")
+
+from examples import keras_tuner_gamma
+from keras_calib import GammaCE, NegativeLogLikelihood
+from tests.backends import tensorflow_only
+
+
+def tables(text):
+    """Returns the cells of each table, without titles."""
+    return [
+        [
+            [cell.strip() for cell in line.strip("|").split("|")]
+            for line in block.splitlines()[2:]
+        ]
+        for block in text.strip().split("\n\n")
+    ]
+
+
+@pytest.mark.slow
+@tensorflow_only
+def test_a_quick_run_prints_the_trials_and_the_choice(capsys):
+    keras_tuner_gamma.main(["--quick"])
+    trials, chosen = tables(capsys.readouterr().out)
+    gamma, loss, nll, accuracy = np.array(trials, float).T
+    assert len(trials) == 4 and (np.diff(gamma) > 0).all()
+    assert keras_tuner_gamma.LEAST <= gamma[0] and gamma[-1] <= 1
+    assert (accuracy > 0.5).all()
+    # Gamma-cross-entropy is never above cross-entropy, and further below by gamma.
+    assert (loss <= nll + 1e-3).all()
+    assert (nll - loss)[-1] > (nll - loss)[0]
+    assert [row[0] for row in chosen] == ["val_nll", "val_loss"]
+    assert float(chosen[0][1]) == gamma[nll.argmin()]
+    assert float(chosen[1][1]) == gamma[loss.argmin()]
+
+
+def test_the_loss_of_the_same_predictions_falls_as_gamma_rises():
+    """The trap: nothing is learnt, and the largest gamma wins by `val_loss`."""
+    y, z = [0, 1, 1], np.array([[2.0, 0.0], [0.5, 0.0], [-1.0, 3.0]], "float32")
+    gammas = [0.0, 0.01, 0.1, 0.5, 1.0]
+    losses = [float(GammaCE(gamma, from_logits=True)(y, z)) for gamma in gammas]
+    assert (np.diff(losses) < 0).all()
+    nll = NegativeLogLikelihood(from_logits=True)
+    nll.update_state(y, z)
+    assert float(nll.result()) == pytest.approx(losses[0], rel=1e-6)

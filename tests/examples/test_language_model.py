@@ -1,0 +1,114 @@
+"""The words are windows, the unknown are not asked for, and gamma beside 1/V tells."""
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import image
+
+from examples import language_model
+from tests.backends import tensorflow_only
+
+DATA = Path(
+    os.environ.get("KERAS_CALIB_DATA")
+    or Path(__file__).resolve().parents[3] / "shared" / "data"
+)
+SHAKESPEARE = DATA / "language" / "tinyshakespeare.txt"
+SUBSET = ["cross-entropy", "GammaCE(0.1)", "GammaCE, 1e-7 to 0.1"]
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """A text whose next word is one of two, of forty words and some rare ones."""
+    random = np.random.default_rng(0)
+    word, words = 0, []
+    for _ in range(12000):
+        word = (3 * word + 1 + int(random.integers(2))) % 40
+        rare = random.random() < 0.02
+        words.append(f"Rare{random.integers(10**6)}" if rare else f"word{word}")
+    path = tmp_path / "corpus.txt"
+    path.write_text(" ".join(words), encoding="utf-8")
+    return path
+
+
+@pytest.mark.slow
+@tensorflow_only
+def test_a_quick_run_prints_the_table(corpus, tmp_path, monkeypatch, capsys):
+    methods = language_model.methods
+    monkeypatch.setattr(
+        language_model,
+        "methods",
+        lambda v: {name: make for name, make in methods(v).items() if name in SUBSET},
+    )
+    monkeypatch.setattr(language_model, "STYLES", language_model.STYLES[:3])
+    output = tmp_path / "output"
+    arguments = ["--quick", "--data", str(corpus), "--words", "41"]
+    language_model.main([*arguments, "--epochs", "6", "--output", str(output)])
+
+    results = (output / "results.md").read_text(encoding="utf-8")
+    assert results in capsys.readouterr().out
+    assert results.startswith("corpus.txt: V = 41, ")
+    rows = {
+        name.strip(): [float(cell) for cell in cells]
+        for name, *cells in (
+            line.strip("|").split("|") for line in results.splitlines()[4:]
+        )
+    }
+    assert list(rows) == SUBSET
+    for start, accuracy, perplexity, nll, ece, gap, *after in rows.values():
+        assert 0 < start <= 1 and 1 / 41 < accuracy < 0.6
+        assert perplexity == pytest.approx(math.exp(nll), rel=0.02)
+        assert ece >= abs(gap) - 1e-3
+        temperature, perplexity_after, _ = after
+        assert temperature > 0 and perplexity_after < 41
+    # What a token weighs where nothing has been learnt: 1, and 1 / (1 + 40 gamma).
+    assert [rows[name][0] for name in SUBSET] == [1.0, 0.2, 1.0]
+    # A gamma far above 1/V is the more sure.
+    assert rows["GammaCE(0.1)"][5] > rows["cross-entropy"][5]
+    assert image.imread(output / "loss_curves.png").std() > 0.01  # not blank
+
+
+def test_labels_are_the_words_one_on_and_rare_words_are_unknown(corpus):
+    text = language_model.load(corpus, 41)
+    assert text.num_words == 41
+    for words, labels in (text.train, text.held_out, text.test):
+        assert words.shape == labels.shape and words.shape[1] == language_model.CONTEXT
+        np.testing.assert_array_equal(words.ravel()[1:], labels.ravel()[:-1])
+        unknown = np.mean(labels == language_model.UNKNOWN)
+        assert unknown == pytest.approx(0.02, abs=0.012)
+    assert len(text.train[0]) == pytest.approx(8 * len(text.test[0]), rel=0.05)
+
+
+def test_the_vocabulary_knows_nothing_of_the_test(tmp_path):
+    for name in ("a", "b"):
+        path = tmp_path / f"{name}.txt"
+        path.write_text(f"{name} <unk> " * 400 + "later " * 100, encoding="utf-8")
+    text = language_model.load(tmp_path, 10)  # a folder: both files, each split
+    assert text.num_words == 3  # a, b and what is unknown: <unk>, later
+    assert set(np.unique(text.train[0])) == {0, 1, 2}
+    assert not text.test[0].any()
+
+
+def test_a_path_without_text_is_named(tmp_path):
+    with pytest.raises(SystemExit, match=tmp_path.name):
+        language_model.load(tmp_path, 10)
+
+
+@pytest.mark.slow
+@tensorflow_only
+@pytest.mark.skipif(
+    not SHAKESPEARE.exists(),
+    reason=f"real data is not at hand: set KERAS_CALIB_DATA (looked in {DATA})",
+)
+def test_on_the_real_text():
+    text = language_model.load(SHAKESPEARE, 1000)
+    assert text.num_words == 1000
+    assert 0.7 < np.mean(text.test[1] != language_model.UNKNOWN) < 0.95
+    text.train = tuple(part[:1280] for part in text.train)
+    loss, callbacks = language_model.methods(1000)["cross-entropy"]()
+    scores = language_model.train(text, loss, callbacks, epochs=2, seed=0)
+    assert scores["perplexity"] < 500  # of 999 words
+    assert scores["perplexity_after"] <= 1.02 * scores["perplexity"]
+    assert scores["ece"] >= abs(scores["gap"]) - 1e-6
