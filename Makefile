@@ -52,6 +52,7 @@ dist: $(STAMPS)/dev ## Build the sdist and the wheel into dist/ and check them
 	rm -rf dist build *.egg-info
 	$(RUN) -m build
 	$(RUN) -m twine check --strict dist/*
+	$(RUN) tests/check_dist.py dist
 
 clean: ## Remove caches, build products and the demo's output
 	rm -rf dist build docs/_build *.egg-info demo_output examples/demo_output
