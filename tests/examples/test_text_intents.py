@@ -16,6 +16,7 @@ DATA = Path(
     os.environ.get("KERAS_CALIB_DATA")
     or Path(__file__).resolve().parents[3] / "shared" / "data"
 )
+PAGE = Path(__file__).parents[2] / "docs" / "experiments"
 CLASSES = ["balance", "card", "fee", "loan"]
 COUNTS = [300, 200, 100, 50]
 
@@ -50,6 +51,11 @@ def write_clinc150(folder):
     (folder / "data_imbalanced.json").write_text(json.dumps(parts))
 
 
+def mean(cell):
+    """Returns the figure of a cell, without its interval."""
+    return float(cell.split("\u00a0")[0])
+
+
 def tables(results):
     """Returns each table as {loss: {title: figure}}."""
     found = []
@@ -61,7 +67,7 @@ def tables(results):
             ]
             found.append(
                 {
-                    row[0]: dict(zip(titles[1:], map(float, row[1:]), strict=True))
+                    row[0]: dict(zip(titles[1:], map(mean, row[1:]), strict=True))
                     for row in rows
                 }
             )
@@ -140,3 +146,13 @@ def test_on_the_real_data(folder, classes, train, test):
     run = text_intents.train(data, make_loss, one_vs_rest, epochs=5, seed=0)
     assert run.before["accuracy"] > 0.75
     assert run.after["temperature"] > 0
+
+
+def test_the_page_shows_the_tables_of_a_run():
+    page = (PAGE / "text_intents.md").read_text(encoding="utf-8")
+    results = sorted((PAGE / "text_intents").glob("*.md"))
+    assert results
+    for path in results:
+        assert path.read_text(encoding="utf-8") in page
+        rows = tables(path.read_text(encoding="utf-8"))[0]
+        assert list(rows) == list(text_intents.methods(np.ones(4)))
