@@ -26,7 +26,7 @@ extensions = [
     "sphinx.ext.napoleon",
 ]
 # Tables as their scripts wrote them, which pages show.
-exclude_patterns = ["_build", "demo", "experiments/*/*.md"]
+exclude_patterns = ["_build", "demo", "experiments/*/**"]
 # `name` in a docstring is a link where such an object is documented, else code.
 default_role = "py:obj"
 
