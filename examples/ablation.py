@@ -362,23 +362,17 @@ def draw_measures(runs):
     for row, start in zip(axes, starts, strict=True):
         for ax, (key, (title, _)) in zip(row, columns, strict=True):
             for gamma, style in zip(GAMMAS, LINES, strict=True):
-                values = np.array(
-                    [
+                means = [
+                    np.mean(
                         [run.scores[key] for run in runs[start, PLAIN, gamma, noise]]
-                        for noise in NOISES
-                    ]
-                )
-                ax.plot(
-                    NOISES, values.mean(1), "o", label=f"gamma {gamma}", **style, ms=4
-                )
-                if values.shape[1] > 1:
-                    low, high = values.min(1), values.max(1)
-                    ax.fill_between(NOISES, low, high, color=style["color"], alpha=0.08)
+                    )
+                    for noise in NOISES
+                ]
+                ax.plot(NOISES, means, "o", label=f"gamma {gamma}", **style, ms=4)
             ax.set(title=f"{title}  {start}", xticks=NOISES)
             ax.xaxis.set_major_formatter("{x:.0%}")
             ax.grid(alpha=0.3)
-    for ax in axes[-1]:
-        ax.set_xlabel("Labels redrawn; shaded: least to most over seeds")
+    figure.supxlabel("Training labels redrawn at random")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center")
     return figure
 
@@ -386,7 +380,7 @@ def draw_measures(runs):
 def draw_calibration(runs):
     """Draws the ECE from scratch by gamma and noise, for each extra."""
     extras = [extra for start, extra in blocks(runs) if start == SCRATCH]
-    scores = {"ece": "ECE", "ece after": "ECE after temperature scaling"}
+    scores = {"ece": "ECE", "ece after": "ECE after T"}
     figure, axes = plt.subplots(
         2,
         len(extras),
