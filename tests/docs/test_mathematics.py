@@ -11,11 +11,10 @@ import keras_calib
 
 FOLDER = Path(__file__).parents[2] / "docs" / "mathematics"
 P = np.linspace(1e-6, 1 - 1e-6, 200001)
-ROWS = re.findall(
-    r"^\| [^|]+ \| \$(.+?)\$ \| \$(.+?)\$ \| ([\d.]+) \| ([\d.]+) \| `(.+?)` \|$",
-    (FOLDER / "losses.md").read_text(encoding="utf-8"),
-    re.MULTILINE,
-)
+PAGE = (FOLDER / "losses.md").read_text(encoding="utf-8")
+FORMULAS = re.findall(r"^\| [^|]+ \| \$(.+?)\$ \| \$(.+?)\$ \|$", PAGE, re.MULTILINE)
+OBJECTS = re.findall(r"^\| `(.+?)` \| ([\d.]+) \| ([\d.]+) \|$", PAGE, re.MULTILINE)
+ROWS = [a + b for a, b in zip(FORMULAS, OBJECTS, strict=True)]
 # As Python: the numbers are those of the objects in the table.
 GREEK = {r"\gamma": "0.1", r"\beta": "2", r"\epsilon": "1"}
 AS_PYTHON = [
@@ -39,8 +38,8 @@ def formula(latex):
     return eval(latex, {"log": np.log, "p": P}) * np.ones_like(P)
 
 
-@pytest.mark.parametrize(("value", "weight", "bound", "becomes", "thing"), ROWS)
-def test_table(value, weight, bound, becomes, thing):
+@pytest.mark.parametrize(("value", "weight", "thing", "bound", "becomes"), ROWS)
+def test_table(value, weight, thing, bound, becomes):
     loss = eval(thing, vars(keras_calib))
     loss = type(loss).from_config({**loss.get_config(), "dtype": "float64"})
     known = [ops.convert_to_tensor(x) for x in (np.log(P), P, 1 - P)]
