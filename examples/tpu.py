@@ -1,0 +1,130 @@
+"""One training script for a TPU, for several GPUs and for one device.
+
+Everything that XLA and bfloat16 ask for: static shapes (`drop_remainder=True`,
+which leaves 5 of the 517 digits of the test out), a model in mixed_bfloat16 with a
+float32 head, loss and metrics in float32, and a gamma that moves without a new trace.
+
+    python examples/tpu.py --strategy one
+    python examples/tpu.py --strategy mirrored
+    python examples/tpu.py --strategy tpu
+
+`one` is one GPU or the CPU, with its step compiled by XLA: what a TPU does to a step,
+except for its speed and its rounding. `mirrored` takes all GPUs, or two logical CPUs
+where there is none, without XLA: Keras 3.15 fails to trace `jit_compile=True` under
+MirroredStrategy. `tpu` has been compiled for (`python -m tests.tpu`), never run.
+"""
+
+import argparse
+import contextlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+from sklearn.datasets import load_digits
+
+from keras_calib import BrierScore, ExpectedCalibrationError, GammaCE
+from keras_calib.callbacks import GammaScheduler, linear
+
+TRAINING, BATCH = 1280, 128  # of 1797 digits; of all replicas together
+GAMMA = 0.1
+
+
+def strategy(name):
+    """Returns a strategy, or none for one device."""
+    if name == "tpu":
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect()
+        return tf.distribute.TPUStrategy(resolver)
+    if name == "mirrored":
+        if not tf.config.list_physical_devices("GPU"):
+            cpu = tf.config.list_physical_devices("CPU")[0]
+            halves = [tf.config.LogicalDeviceConfiguration()] * 2
+            tf.config.set_logical_device_configuration(cpu, halves)
+            return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+        return tf.distribute.MirroredStrategy()
+    return None
+
+
+def data():
+    """Returns batches for training and for testing, each of BATCH digits."""
+    x, y = load_digits(return_X_y=True)
+    x = (x / 16).astype("float32").reshape(-1, 8, 8, 1)
+    y = y.astype("int32")
+    train = tf.data.Dataset.from_tensor_slices((x[:TRAINING], y[:TRAINING]))
+    test = tf.data.Dataset.from_tensor_slices((x[TRAINING:], y[TRAINING:]))
+    train = train.shuffle(TRAINING, seed=0)
+    return [d.batch(BATCH, drop_remainder=True).prefetch(2) for d in (train, test)]
+
+
+def network():
+    """Returns a small convolutional net."""
+    layers = keras.layers
+    half = {"dtype": "mixed_bfloat16"}
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            layers.Conv2D(32, 3, padding="same", use_bias=False, **half),
+            layers.BatchNormalization(momentum=0.9, **half),
+            layers.Activation("relu", **half),
+            layers.MaxPooling2D(**half),
+            layers.Flatten(**half),
+            layers.Dense(128, activation="relu", **half),
+            layers.Dense(10, dtype="float32"),  # a bfloat16 has less than 3 digits
+        ]
+    )
+
+
+def main(arguments=None):
+    """Trains, and prints a row an epoch and one for the test."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--strategy", choices=("tpu", "mirrored", "one"), default="one")
+    parser.add_argument(
+        "--jit",
+        action=argparse.BooleanOptionalAction,
+        help="XLA; on for one device, off for mirrored, and a TPU knows nothing else",
+    )
+    parser.add_argument("--quick", action="store_true", help="three epochs, not twenty")
+    given = parser.parse_args(arguments)
+    if given.strategy != "one" and given.jit is not None:
+        parser.error("--jit and --no-jit are for --strategy one")
+
+    keras.utils.set_random_seed(0)
+    engine = strategy(given.strategy)
+    with engine.scope() if engine else contextlib.nullcontext():
+        model = network()
+        loss = GammaCE(0.0, from_logits=True)
+        model.compile(
+            keras.optimizers.Adam(3e-3),
+            loss,
+            metrics=[
+                keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
+                ExpectedCalibrationError(from_logits=True),
+                BrierScore(from_logits=True),
+                loss.gamma,
+            ],
+            # TPUStrategy compiles the step by itself.
+            jit_compile=given.strategy == "one" and given.jit is not False,
+        )
+    train, test = data()
+    history = model.fit(
+        train,
+        epochs=3 if given.quick else 20,
+        shuffle=False,
+        verbose=0,
+        callbacks=[GammaScheduler(linear(0.0, GAMMA), unit="step")],
+    ).history
+    table(history, model.evaluate(test, verbose=0, return_dict=True))
+
+
+def table(history, test):
+    """Prints a row an epoch and one for the test."""
+    names = ["gamma", "loss", "accuracy", "ece", "brier_score"]
+    print(" " * 5 + "".join(f"{name:>12}" for name in names))
+    epochs = np.transpose([history[name] for name in names])
+    rows = {str(i): row for i, row in enumerate(epochs, 1)}
+    rows["test"] = [test[name] for name in names]
+    for name, row in rows.items():
+        print(f"{name:<5}" + "".join(f"{figure:>12.4f}" for figure in row))
+
+
+if __name__ == "__main__":
+    main()
