@@ -112,3 +112,12 @@ def test_on_the_real_text():
     assert scores["perplexity"] < 500  # of 999 words
     assert scores["perplexity_after"] <= 1.02 * scores["perplexity"]
     assert scores["ece"] >= abs(scores["gap"]) - 1e-6
+
+
+def test_the_page_shows_the_table_of_a_run():
+    page = Path(__file__).parents[2] / "docs" / "experiments" / "language_model.md"
+    results = page.with_suffix("") / "results.md"
+    found = results.read_text(encoding="utf-8")
+    assert found in page.read_text(encoding="utf-8")
+    rows = [line.split("|")[1].strip() for line in found.splitlines()[4:]]
+    assert rows == list(language_model.methods(1000))
