@@ -1,6 +1,7 @@
 """The ablation's figures, pairs and intervals are what its tables say."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,3 +71,12 @@ def test_mixup_keeps_the_shares_and_the_pairs():
     np.testing.assert_allclose(mixed, y[:, :4], rtol=1e-6)
     np.testing.assert_allclose(y.sum(-1), 1, rtol=1e-6)
     assert (y > 0).sum() == 8
+
+
+def test_the_page_shows_tables_of_the_run():
+    folder = Path(__file__).parents[2] / "docs" / "experiments"
+    page = (folder / "ablation.md").read_text(encoding="utf-8")
+    results = (folder / "ablation" / "digits" / "results.md").read_text("utf-8")
+    tables = [part for part in results.split("\n\n") if part.startswith("|")]
+    shown = [table for table in tables if table.strip() in page]
+    assert shown == [tables[0], tables[1], tables[-1]]
