@@ -1,11 +1,14 @@
-"""Value and gradient of each loss from logits, against Keras's cross-entropy."""
+"""Value and gradient of each loss from logits, against Keras's cross-entropy.
+
+On TensorFlow in graph mode and through XLA; on JAX through XLA.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
 import keras
-import tensorflow as tf
+import numpy as np
 
 from benchmarks.timing import Row, interleaved, ratios
 from keras_calib import losses
@@ -47,26 +50,42 @@ def rows() -> Iterator[Row]:
         if size == (1024, 1000):
             contenders |= OTHERS
             goals |= dict.fromkeys(OTHERS, 1.2)
-        for mode, jit_compile in (("graph", False), ("XLA", True)):
-            measured = _measure(contenders, size, jit_compile)
+        for mode, step in _steps().items():
+            measured = _measure(contenders, size, step)
             for name, ratio in measured.items():
                 yield Row(f"{name} {size} {mode}", ratio, goals[name])
 
 
-def _measure(contenders, size, jit_compile) -> dict[str, float]:
+def _measure(contenders, size, step) -> dict[str, float]:
     batch, num_classes = size
-    z = tf.random.normal([batch, num_classes])
-    y = tf.random.uniform([batch], maxval=num_classes, dtype=tf.int32)
+    rng = np.random.default_rng(0)
+    z = keras.ops.convert_to_tensor(rng.normal(size=size).astype("float32"))
+    y = keras.ops.convert_to_tensor(rng.integers(0, num_classes, batch, "int32"))
     peer = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    steps = {"peer": _step(peer, jit_compile)}
-    steps |= {name: _step(make(), jit_compile) for name, make in contenders.items()}
+    steps = {"peer": step(peer)}
+    steps |= {name: step(make()) for name, make in contenders.items()}
     calls = {name: _call(step, y, z) for name, step in steps.items()}
     found = ratios(interleaved(calls, ROUNDS[size]), "peer")
     del found["peer"]
     return found
 
 
-def _step(loss, jit_compile):
+def _steps() -> dict[str, Callable]:
+    """Returns what makes a step of a loss, for each mode that the backend has."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        return {
+            "graph": lambda loss: _tensorflow_step(loss, jit_compile=False),
+            "XLA": lambda loss: _tensorflow_step(loss, jit_compile=True),
+        }
+    if backend == "jax":
+        return {"XLA": _jax_step}
+    raise SystemExit(f"The losses are timed on tensorflow and jax, not on {backend}")
+
+
+def _tensorflow_step(loss, jit_compile):
+    import tensorflow as tf
+
     @tf.function(jit_compile=jit_compile)
     def step(y, z):
         with tf.GradientTape() as tape:
@@ -77,9 +96,15 @@ def _step(loss, jit_compile):
     return step
 
 
+def _jax_step(loss):
+    import jax
+
+    return jax.jit(jax.value_and_grad(lambda y, z: loss(y, z), argnums=1))
+
+
 def _call(step, y, z):
     def call():
         value, gradient = step(y, z)
-        return float(value), gradient[0, 0].numpy()
+        return float(value), float(gradient[0, 0])
 
     return call
