@@ -1,8 +1,32 @@
 """Settings every test shares."""
 
 import os
+import types
 
 # Before anything imports a backend.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 os.environ.setdefault("JAX_ENABLE_X64", "1")
+
+import keras
+import pytest
+
+from keras_calib.ops.floats import divide_no_nan
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _exact_mean_on_torch():
+    """Lets tests see the digits of a loss in float64.
+
+    On torch Keras takes the mean over a batch in float32, whatever the loss gives.
+    """
+    if keras.backend.backend() != "torch":
+        yield
+        return
+    from keras.src.losses import loss
+
+    exact = types.ModuleType("ops")
+    exact.__dict__.update(loss.ops.__dict__, divide_no_nan=divide_no_nan)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loss, "ops", exact)
+        yield

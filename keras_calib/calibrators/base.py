@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_calib.calibrators.samples import Samples, as_logits
 from keras_calib.config import Configurable, in_range
+from keras_calib.ops.floats import at_least
 
 # The smallest normal float32. Nothing that a float32 softmax can tell from 0 lies
 # below.
@@ -172,7 +173,7 @@ class Calibrator(Configurable, keras.layers.Layer):
             # log p, as without the trace: some maps see a shift of all logits.
             return x if traced is None else ops.log_softmax(x, axis=-1)
         p = ops.concatenate([1.0 - x, x], -1) if one else x
-        return ops.log(ops.maximum(p, self.floor))
+        return ops.log(at_least(p, self.floor))
 
 
 def _array(x: Any) -> np.ndarray:

@@ -14,6 +14,7 @@ from keras_calib.calibrators.base import FLOOR, Calibrator
 from keras_calib.calibrators.samples import Samples, log_softmax
 from keras_calib.calibrators.temperature import log_temperature
 from keras_calib.config import in_range
+from keras_calib.ops.floats import matmul
 
 
 class LinearCalibrator(Calibrator):
@@ -67,7 +68,7 @@ class LinearCalibrator(Calibrator):
     def transform(self, z: Any, scale: Any, bias: Any) -> Any:
         """Returns softmax(W x + b)."""
         x = self.features(z)
-        mapped = ops.matmul(x, ops.transpose(scale)) if self.matrix else x * scale
+        mapped = matmul(x, ops.transpose(scale)) if self.matrix else x * scale
         return ops.softmax(mapped + bias, axis=-1)
 
 

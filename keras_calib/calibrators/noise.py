@@ -11,6 +11,7 @@ from keras_calib.calibrators.base import FLOOR, Calibrator
 from keras_calib.calibrators.samples import Samples, softmax
 from keras_calib.calibrators.temperature import find_root
 from keras_calib.config import in_range
+from keras_calib.ops.floats import at_least
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
@@ -133,5 +134,5 @@ class NoiseCorrection(Calibrator):
         total = 1.0 + (z.shape[-1] - 1) * noise
         if not self.inverse:
             return (noise + (1.0 - noise) * p) / total
-        p = ops.maximum(p * total - noise, 0.0)
+        p = at_least(p * total - noise, 0.0)
         return p / ops.sum(p, axis=-1, keepdims=True)

@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_calib.calibrators.base import Calibrator
 from keras_calib.calibrators.samples import Samples, log_softmax
-from keras_calib.ops.floats import tiny
+from keras_calib.ops.floats import at_least, tiny
 
 
 class OneVsRest(Calibrator):
@@ -72,9 +72,9 @@ class OneVsRest(Calibrator):
         others = ops.where(
             top > 0, ops.sum(e * (1.0 - top), axis=-1, keepdims=True), total - e
         )
-        log_q = ops.log(ops.maximum(others, tiny(z))) - ops.log(total)
+        log_q = ops.log(at_least(others, tiny(z))) - ops.log(total)
         p = self.map(log_p, log_q, **weights)
-        return p / ops.maximum(ops.sum(p, axis=-1, keepdims=True), tiny(z))
+        return p / at_least(ops.sum(p, axis=-1, keepdims=True), tiny(z))
 
 
 def bounded(values: np.ndarray, weight: np.ndarray) -> np.ndarray:

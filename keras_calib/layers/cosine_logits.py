@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_calib.config import in_range
+from keras_calib.ops.floats import at_least
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
@@ -126,4 +127,4 @@ class CosineLogits(keras.layers.Layer):
 def _unit(x: Any, axis: int) -> Any:
     # The maximum under the root keeps a zero vector's gradient finite.
     square = ops.sum(ops.square(x), axis=axis, keepdims=True)
-    return x * ops.rsqrt(ops.maximum(square, 1e-12))
+    return x * ops.rsqrt(at_least(square, 1e-12))

@@ -27,7 +27,9 @@ class CalibrationLoss(Configurable, keras.losses.Loss):
         from_logits: whether predictions are logits.
         reduction: as in `keras.losses.Loss`.
         name: name of the loss.
-        dtype: dtype of the loss's computations, as in `keras.losses.Loss`.
+        dtype: dtype of the loss's computations, as in `keras.losses.Loss`. On torch
+            Keras takes the mean over a float64 batch in float32; `reduction` `"sum"`
+            and `None` keep the digits.
     """
 
     def __init__(

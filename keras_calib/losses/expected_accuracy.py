@@ -13,7 +13,7 @@ from keras_calib.losses.hyperparameter import Hyperparameter
 from keras_calib.ops.class_loss import class_loss
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 from keras_calib.ops.expected_accuracy import log_argmax_probability
-from keras_calib.ops.floats import at_least_float32, at_most, dtype_name
+from keras_calib.ops.floats import at_least, at_least_float32, at_most, dtype_name
 from keras_calib.ops.robust import smooth_error_value, smooth_error_weight
 from keras_calib.ops.true_class import true_class_loss
 
@@ -138,7 +138,7 @@ class ExpectedAccuracyLoss(ClassLoss):
     def _of_labels(self, labels, z):
         if self.margin is not None:
             z_y = ops.take_along_axis(z, ops.expand_dims(labels, -1), axis=-1)
-            z = ops.maximum(z, z_y - self.margin)
+            z = at_least(z, z_y - self.margin)
         if self.noise == "gumbel":
             return self._gumbel(labels, z)
         mu = z / self.sigma.tensor(dtype_name(z))

@@ -12,6 +12,7 @@ from keras_calib.config import Configurable
 from keras_calib.metrics.compensated import CompensatedSum
 from keras_calib.metrics.statistics import BinStatistics
 from keras_calib.ops.binning import NUM_FINE_BINS, bin_sums, fine_edges
+from keras_calib.ops.floats import divide_no_nan, last_mean
 from keras_calib.ops.predictions import Events, Predictions, weighted
 
 
@@ -95,7 +96,7 @@ class MeanMetric(CalibrationMetric):
     def result(self) -> Any:
         """Returns the mean, 0 where there is no weight."""
         weight, total = ops.unstack(self._sums.tensor(), 2)
-        return ops.divide_no_nan(total, weight)
+        return divide_no_nan(total, weight)
 
 
 class BinnedMetric(CalibrationMetric):
@@ -189,13 +190,13 @@ class GroupedMetric(CalibrationMetric):
             return ops.zeros((0,), dtype=self.state_dtype)
         sums = ops.reshape(self._sums.tensor(), (-1, self.num_bins, 4))
         gap = ops.sum(ops.abs(sums[:, :, 1] - sums[:, :, 2]), axis=1)
-        return ops.divide_no_nan(gap, ops.sum(sums[:, :, 0], axis=1))
+        return divide_no_nan(gap, ops.sum(sums[:, :, 0], axis=1))
 
     def result(self) -> Any:
         """Returns the mean over groups, in [0, 1]."""
         if self._sums is None:
             return ops.zeros((), dtype=self.state_dtype)
-        return ops.mean(self.per_group())
+        return last_mean(self.per_group())
 
 
 def binned_error(sums: Any, norm: str) -> Any:
@@ -203,11 +204,11 @@ def binned_error(sums: Any, norm: str) -> Any:
     weight, confidence, hits = ops.unstack(sums[:, :3], 3, axis=-1)
     gap = ops.abs(confidence - hits)
     if norm == "max":
-        return ops.max(ops.divide_no_nan(gap, weight))
+        return ops.max(divide_no_nan(gap, weight))
     if norm == "l1":
-        return ops.divide_no_nan(ops.sum(gap), ops.sum(weight))
-    squares = ops.sum(gap * ops.divide_no_nan(gap, weight))
-    return ops.sqrt(ops.divide_no_nan(squares, ops.sum(weight)))
+        return divide_no_nan(ops.sum(gap), ops.sum(weight))
+    squares = ops.sum(gap * divide_no_nan(gap, weight))
+    return ops.sqrt(divide_no_nan(squares, ops.sum(weight)))
 
 
 def whole_number(name: str, value: Any) -> int:

@@ -11,6 +11,7 @@ from keras_calib.config import one_of
 from keras_calib.metrics.base import CalibrationMetric, MeanMetric, whole_number
 from keras_calib.metrics.compensated import CompensatedSum
 from keras_calib.ops.binning import bin_index, bin_sums
+from keras_calib.ops.floats import divide_no_nan
 from keras_calib.ops.predictions import OneLabel, Predictions, weighted
 
 _PARTS = (
@@ -218,14 +219,14 @@ class BrierDecomposition(CalibrationMetric):
         sums = self._groups.double()
         weight, total = sums[:, :1], ops.sum(sums[:, 0])
         k = (sums.shape[1] - 1) // 2
-        means = ops.divide_no_nan(sums[:, 1:], weight)
+        means = divide_no_nan(sums[:, 1:], weight)
         p, y = means[:, :k], means[:, k:]
-        base = ops.divide_no_nan(ops.sum(sums[:, 1 + k :], axis=0), total)
+        base = divide_no_nan(ops.sum(sums[:, 1 + k :], axis=0), total)
 
         def mean_square(x):
-            return ops.divide_no_nan(ops.sum(weight * ops.square(x)), total)
+            return divide_no_nan(ops.sum(weight * ops.square(x)), total)
 
-        totals = ops.divide_no_nan(self._totals.double(), total)
+        totals = divide_no_nan(self._totals.double(), total)
         score, p_square, label_square = ops.unstack(totals, 3)
         reliability, resolution = mean_square(p - y), mean_square(y - base)
         uncertainty = label_square - ops.sum(ops.square(base))

@@ -10,6 +10,7 @@ from keras import ops
 from keras_calib.config import one_of
 from keras_calib.metrics.base import BinnedMetric, binned_error, whole_number
 from keras_calib.metrics.statistics import BinStatistics
+from keras_calib.ops.floats import divide_no_nan
 from keras_calib.ops.ranked import equal_mass_error_bound, equal_mass_sums
 
 
@@ -236,4 +237,4 @@ class CalibrationGap(BinnedMetric):
     def result(self) -> Any:
         """Returns the gap, in [-1, 1]."""
         weight, confidence, hits = ops.unstack(self._sums.tensor()[0, :3], 3)
-        return ops.divide_no_nan(confidence - hits, weight)
+        return divide_no_nan(confidence - hits, weight)

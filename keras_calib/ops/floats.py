@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
+
+_BACKEND = keras.backend.backend()
+_TORCH = _BACKEND == "torch"
 
 
 def at_least_float32(x: Any) -> Any:
@@ -24,20 +28,45 @@ def tiny(x: Any) -> float:
     return float(np.finfo(dtype_name(x)).tiny)
 
 
-# keras.ops loses digits of float64 where it could keep them: on torch `maximum`
-# beside a Python number, on torch and JAX `mean`, are computed in float32.
+# Some of keras.ops give float32 for float64, since `keras.backend.result_type` does:
+# on torch all of these, on JAX floor. What follows keeps the dtype.
 
 
 def at_least(x: Any, low: float) -> Any:
     """Returns max(x, low) in the dtype of `x`."""
-    return ops.maximum(x, ops.convert_to_tensor(low, dtype_name(x)))
+    low = ops.convert_to_tensor(low, dtype_name(x))
+    return ops.where(x < low, low, x) if _TORCH else ops.maximum(x, low)
 
 
 def at_most(x: Any, high: float) -> Any:
     """Returns min(x, high) in the dtype of `x`."""
-    return ops.minimum(x, ops.convert_to_tensor(high, dtype_name(x)))
+    high = ops.convert_to_tensor(high, dtype_name(x))
+    return ops.where(x > high, high, x) if _TORCH else ops.minimum(x, high)
 
 
 def last_mean(x: Any) -> Any:
     """Returns the mean over the last axis in the dtype of `x`."""
     return ops.sum(x, axis=-1) / ops.cast(ops.shape(x)[-1], dtype_name(x))
+
+
+def floor(x: Any) -> Any:
+    """Returns the largest whole number <= x in the dtype of `x`."""
+    return ops.floor(x) if _BACKEND == "tensorflow" else x // 1.0
+
+
+def cumsum(x: Any) -> Any:
+    """Returns the cumulative sums along the first axis in the dtype of `x`."""
+    return x.cumsum(0) if _TORCH else ops.cumsum(x, axis=0)
+
+
+def divide_no_nan(x: Any, y: Any) -> Any:
+    """Returns x / y, 0 where y is 0, in the dtype of `x` and `y`."""
+    if not _TORCH:
+        return ops.divide_no_nan(x, y)
+    zero = y == 0.0
+    return ops.where(zero, 0.0, x / ops.where(zero, 1.0, y))
+
+
+def matmul(x: Any, y: Any) -> Any:
+    """Returns the product of matrices in the dtype of `x` and `y`."""
+    return x @ y if _TORCH else ops.matmul(x, y)

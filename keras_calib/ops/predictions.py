@@ -11,7 +11,7 @@ from keras.src.backend import get_keras_mask  # an attribute, or on JAX a global
 from keras_calib.ops.binning import NUM_FINE_BINS, bin_index, bin_sums, fine_index
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 from keras_calib.ops.entropy import entropy
-from keras_calib.ops.floats import dtype_name
+from keras_calib.ops.floats import at_most, dtype_name
 from keras_calib.ops.labels import class_labels, is_valid
 from keras_calib.ops.rows import pick
 from keras_calib.ops.true_class import true_class_loss
@@ -207,7 +207,7 @@ class Predictions:
         else:
             label = ops.cast(ops.expand_dims(self.labels, -1), index.dtype)
             hit = ops.any(ops.equal(index, label), axis=-1)
-        mass = ops.minimum(ops.sum(p, axis=-1), 1.0)
+        mass = at_most(ops.sum(p, axis=-1), 1.0)
         return Events(mass, hit, self.weight, precision=self.precision)
 
     @cached_property

@@ -11,6 +11,8 @@ from typing import Any
 
 from keras import ops
 
+from keras_calib.ops.floats import at_most, cumsum, divide_no_nan, floor
+
 
 def equal_mass_cuts(weight: Any, num_bins: int) -> Any:
     """Returns the M + 1 ranks that cut the weight into equal parts.
@@ -20,9 +22,9 @@ def equal_mass_cuts(weight: Any, num_bins: int) -> Any:
     """
     total = ops.sum(weight)
     i = ops.cast(ops.arange(num_bins + 1), weight.dtype)
-    size = ops.floor(total / num_bins)
-    whole = i * size + ops.minimum(i, total - num_bins * size)
-    return ops.where(total == ops.floor(total), whole, i * (total / num_bins))
+    size = floor(total / num_bins)
+    whole = i * size + at_most(i, total - num_bins * size)
+    return ops.where(total == floor(total), whole, i * (total / num_bins))
 
 
 def sums_below(cells: Any, cuts: Any) -> Any:
@@ -35,7 +37,7 @@ def sums_below(cells: Any, cuts: Any) -> Any:
     below = _below(cells)
     end = ops.clip(ops.searchsorted(below[:, 0], cuts), 1, cells.shape[0])
     low, high = ops.take(below, end - 1, axis=0), ops.take(below, end, axis=0)
-    share = ops.divide_no_nan(cuts - low[:, 0], high[:, 0] - low[:, 0])
+    share = divide_no_nan(cuts - low[:, 0], high[:, 0] - low[:, 0])
     return low + ops.expand_dims(share, -1) * (high - low)
 
 
@@ -61,14 +63,14 @@ def equal_mass_error_bound(cells: Any, num_bins: int) -> Any:
     end = ops.clip(ops.searchsorted(below, cuts), 1, cells.shape[0])
     low, high = ops.take(below, end - 1), ops.take(below, end)
     # f (1 - f) w
-    split = ops.divide_no_nan((cuts - low) * (high - cuts), high - low)
-    return ops.divide_no_nan(2.0 * (1.0 + 1.0 / 512) * ops.sum(split), ops.sum(weight))
+    split = divide_no_nan((cuts - low) * (high - cuts), high - low)
+    return divide_no_nan(2.0 * (1.0 + 1.0 / 512) * ops.sum(split), ops.sum(weight))
 
 
 def ks_error(cells: Any) -> Any:
     """Returns max_t |sum of (confidence - hit) where confidence <= t| / N."""
-    difference = ops.abs(ops.cumsum(cells[:, 1] - cells[:, 2]))
-    return ops.divide_no_nan(ops.max(difference), ops.sum(cells[:, 0]))
+    difference = ops.abs(cumsum(cells[:, 1] - cells[:, 2]))
+    return divide_no_nan(ops.max(difference), ops.sum(cells[:, 0]))
 
 
 def area_under_risk_coverage(cells: Any) -> Any:
@@ -87,9 +89,9 @@ def area_under_risk_coverage(cells: Any) -> Any:
     w, errors = cells[:, 0], cells[:, 0] - cells[:, 2]
     below = _below(ops.stack([w, errors], axis=-1))[:-1]
     n, errors_before = below[:, 0], below[:, 1]
-    rate = ops.divide_no_nan(errors, w)
+    rate = divide_no_nan(errors, w)
     risk = rate * w + (errors_before - n * rate) * harmonic_difference(n, w)
-    return ops.divide_no_nan(ops.sum(risk), ops.sum(w))
+    return divide_no_nan(ops.sum(risk), ops.sum(w))
 
 
 def harmonic_difference(n: Any, w: Any) -> Any:
@@ -113,9 +115,9 @@ def accuracy_at_coverage(cells: Any, coverage: float) -> Any:
     cells = ops.flip(cells, axis=0)
     cut = ops.reshape(coverage * ops.sum(cells[:, 0]), (1,))
     taken = sums_below(cells, cut)[0]
-    return ops.divide_no_nan(taken[2], taken[0])
+    return divide_no_nan(taken[2], taken[0])
 
 
 def _below(cells: Any) -> Any:
     """Returns the sums of the cells below each edge, of shape (F + 1, C)."""
-    return ops.pad(ops.cumsum(cells, axis=0), ((1, 0), (0, 0)))
+    return ops.pad(cumsum(cells), ((1, 0), (0, 0)))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from keras import ops
 
 from keras_calib.ops.binning import bin_sums
-from keras_calib.ops.floats import dtype_name
+from keras_calib.ops.floats import at_most, divide_no_nan, dtype_name, floor
 
 NUM_NODES = 1001
 
@@ -33,7 +34,7 @@ def node_sums(x: Any, columns: Any, num_nodes: int) -> Any:
         Sums of shape (G, C).
     """
     position = x * (num_nodes - 1)
-    node = ops.clip(ops.floor(position), 0, num_nodes - 2)
+    node = at_most(floor(position), num_nodes - 2)
     share = position - node
     node = ops.cast(node, "int32")
     columns = [ops.cast(c, x.dtype) for c in columns]
@@ -57,16 +58,16 @@ def smooth_ece(nodes: Any) -> Any:
     # An end of the interval is its own mirror image.
     ends = np.ones((num_nodes, 1), dtype)
     ends[[0, -1]] = 2.0
-    nodes = nodes * ends
+    nodes = nodes * ops.convert_to_tensor(ends)
     wave = ops.concatenate([nodes, ops.flip(nodes[1:-1], axis=0)], axis=0)
     spectrum = ops.rfft(ops.transpose(wave))[0]
-    index = np.arange(num_nodes).astype(dtype)
+    index = ops.arange(num_nodes, dtype=dtype)
     distance = index / (num_nodes - 1)
-    reach = (distance <= 0.5).astype(dtype)
+    reach = ops.cast(distance <= 0.5, dtype)
 
     def smoothed_error(sigma):
         kernel = reach * ops.exp(-0.5 * ops.square(distance / sigma))
-        kernel = kernel / (np.sqrt(2 * np.pi) * sigma)
+        kernel = kernel / (math.sqrt(2 * math.pi) * sigma)
         kernel = ops.concatenate([kernel, ops.flip(kernel[1:-1])])
         damped = spectrum * ops.rfft(kernel)[0]
         smooth = ops.irfft((damped, ops.zeros_like(damped)))[:, :num_nodes]
@@ -74,8 +75,8 @@ def smooth_ece(nodes: Any) -> Any:
         # The mean over `points` points from 0 to 1, interpolated.
         points = ops.clip(ops.round(10.0 / sigma), _POINTS, num_nodes)
         used = ops.cast(index < points, dtype)
-        x = ops.minimum(index / (points - 1.0), 1.0) * (num_nodes - 1)
-        left = ops.minimum(ops.floor(x), num_nodes - 2)
+        x = at_most(index / (points - 1.0), 1.0) * (num_nodes - 1)
+        left = at_most(floor(x), num_nodes - 2)
         share = x - left
         left = ops.cast(left, "int32")
 
@@ -83,7 +84,7 @@ def smooth_ece(nodes: Any) -> Any:
             y = (1.0 - share) * ops.take(y, left) + share * ops.take(y, left + 1)
             return ops.sum(used * ops.abs(y))
 
-        return ops.divide_no_nan(total(residual), total(density + _DENSITY_FLOOR))
+        return divide_no_nan(total(residual), total(density + _DENSITY_FLOOR))
 
     # The smallest sigma, in steps of 2^-10, that is not below its own error.
     low, step = ops.zeros((), dtype=dtype), 1.0

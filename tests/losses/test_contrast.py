@@ -39,7 +39,7 @@ def test_two_views_of_a_batch():
     loss = InfoNCE(tau, dtype="float64")
     np.testing.assert_allclose(per_sample(loss, y, scores), expected, rtol=1e-12)
     features = ops.convert_to_tensor(x)
-    got = ops.matmul(features, ops.transpose(features))
+    got = features @ ops.transpose(features)
     got = ops.where(ops.eye(2 * n, dtype="bool"), -float("inf"), got)
     labels = ops.roll(ops.arange(2 * n), n)
     assert float(loss(labels, got)) == pytest.approx(np.mean(expected), rel=1e-12)

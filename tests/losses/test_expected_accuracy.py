@@ -7,6 +7,7 @@ from scipy import integrate, stats
 
 from keras_calib import ExpectedAccuracyLoss
 from keras_calib.callbacks import HyperparameterScheduler, exponential
+from tests.backends import BACKEND
 from tests.losses.tools import per_sample, value_and_gradient
 
 MU = np.array([[1.0, 0.2, -0.5]])
@@ -186,7 +187,8 @@ def test_sigma_moves_with_no_retrace(noise):
     )
     np.testing.assert_allclose(history.history["sigma"], [10, 1, 0.1, 0.01], rtol=1e-6)
     assert len(set(history.history["loss"])) == 4
-    assert len(traces) <= 2  # one to build, one trace
+    if BACKEND != "torch":  # which runs each step anew
+        assert len(traces) <= 2  # one to build, one trace
 
 
 # What is refused.

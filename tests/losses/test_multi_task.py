@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from keras_calib import GammaCE, MultiTaskModel
 from keras_calib.callbacks import GammaScheduler, linear
@@ -66,7 +67,7 @@ def test_the_variances_settle_where_the_formula_says():
     multi.fit(X, Y, batch_size=64, epochs=30, verbose=0)
     outputs = multi(X)
     for name, loss in losses().items():
-        value = float(np.mean(keras.losses.get(loss)(Y[name], outputs[name])))
+        value = float(ops.mean(keras.losses.get(loss)(Y[name], outputs[name])))
         expected = np.log(value if TASKS[name] == "regression" else 2 * value)
         assert float(multi.log_variances[name]) == pytest.approx(expected, abs=1e-4)
 
@@ -74,7 +75,9 @@ def test_the_variances_settle_where_the_formula_says():
 def test_each_task_has_its_gamma_and_the_model_is_saved(tmp_path):
     multi = model()
     given = losses()
-    multi.compile("adam", given, metrics={"shape": ["accuracy"]})
+    shape, side = given["shape"].gamma, given["side"].gamma
+    metrics = {"shape": ["accuracy", shape], "side": [side]}
+    multi.compile("adam", given, metrics=metrics)
     multi.fit(X, Y, verbose=0)
     assert float(given["shape"].gamma) == 0.1
     assert float(given["side"].gamma) == 0.3
