@@ -95,8 +95,9 @@ def test_val_loss_falls_with_gamma_whatever_the_model_does():
 
 @pytest.mark.skipif(BACKEND != "torch", reason="is about torch's trainer")
 def test_torch_refuses_several_steps_an_execution():
-    with pytest.raises(ValueError, match="steps_per_execution"):
-        compiled(steps_per_execution=4)
+    model = compiled(steps_per_execution=4)
+    with pytest.raises(ValueError, match="`steps_per_execution` must be 1"):
+        model.fit(X, Y, verbose=0)
 
 
 @tensorflow_only

@@ -1,0 +1,117 @@
+"""A step on two replicas, and gamma annealed each step, against Keras's own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+import keras_calib
+from benchmarks.timing import Row, interleaved, ratios
+from keras_calib.callbacks import GammaScheduler, linear
+
+
+def rows() -> Iterator[Row]:
+    """Yields the replicas' steps, from a process of its own, and the annealing."""
+    # Logical devices are made before anything runs.
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.distribution"],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    name = "train step on two replicas, GammaCE + ECE + Brier"
+    yield Row(name, found["bare"], 1.05, "peer: cross-entropy + accuracy")
+    yield Row(
+        name, found["equal"], 1.05, "peer: cross-entropy + accuracy + top-5 accuracy"
+    )
+    ratio, milliseconds = _annealing()
+    yield Row(
+        f"gamma annealed each step, steps of {milliseconds:.0f} ms",
+        ratio,
+        1.02,
+        "peer: gamma constant",
+    )
+
+
+def _replicas() -> dict[str, float]:
+    """Returns our step's time to that of the stock loss with one and two metrics."""
+    import tensorflow as tf
+
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0],
+        [tf.config.LogicalDeviceConfiguration()] * 2,
+    )
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        ours, bare, equal = (_mlp() for _ in range(3))
+        ours.compile(
+            "adam",
+            keras_calib.GammaCE(0.1, from_logits=True),
+            metrics=[
+                keras_calib.ExpectedCalibrationError(from_logits=True),
+                keras_calib.BrierScore(from_logits=True),
+            ],
+        )
+        top_5 = keras.metrics.SparseTopKCategoricalAccuracy(5)
+        for model, more in ((bare, []), (equal, [top_5])):
+            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            model.compile("adam", loss, metrics=["accuracy", *more])
+    x, y = _data(256)
+    batches = tf.data.Dataset.from_tensors((x, y)).repeat(10)
+
+    # Keras spreads over replicas in `fit` alone; ten steps hide its start.
+    def fit(model):
+        return lambda: model.fit(batches, verbose=0)
+
+    times = interleaved({"ours": fit(ours), "bare": fit(bare), "equal": fit(equal)})
+    return {peer: ratios(times, peer)["ours"] for peer in ("bare", "equal")}
+
+
+def _annealing() -> tuple[float, float]:
+    """Returns a fit's time to that with gamma constant, and a step's milliseconds."""
+    x, y = _data(4096)
+    steps = len(x) // 512
+
+    def fit(*callbacks):
+        model = _mlp(1024)
+        loss = keras_calib.GammaCE(0.1, from_logits=True)
+        model.compile("adam", loss, metrics=[loss.gamma])
+        return lambda: model.fit(
+            x, y, batch_size=512, verbose=0, callbacks=list(callbacks)
+        )
+
+    times = interleaved(
+        {
+            "annealed": fit(GammaScheduler(linear(0.0, 0.1), unit="step")),
+            "constant": fit(),
+        }
+    )
+    step = float(np.median(times["constant"])) / steps
+    return ratios(times, "constant")["annealed"], 1000 * step
+
+
+def _mlp(width: int = 256) -> keras.Model:
+    return keras.Sequential(
+        [
+            keras.Input((784,)),
+            keras.layers.Dense(width, activation="relu"),
+            keras.layers.Dense(width, activation="relu"),
+            keras.layers.Dense(10),
+        ]
+    )
+
+
+def _data(samples: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(samples, 784)).astype("float32")
+    return x, rng.integers(0, 10, samples)
+
+
+if __name__ == "__main__":
+    print(json.dumps(_replicas()))
