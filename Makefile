@@ -24,10 +24,10 @@ demo: $(STAMPS)/demo ## Run examples/noisy_digits.py to the end
 	$(RUN) examples/noisy_digits.py
 
 test: $(STAMPS)/test ## Run the tests, without the slow ones
-	$(RUN) -m pytest -q
+	$(RUN) -m pytest -q -n 2
 
 test-all: $(STAMPS)/test ## Run all tests, the slow ones too
-	$(RUN) -m pytest -q -m ""
+	$(RUN) -m pytest -q -n 2 -m ""
 
 # The rooms that train and measure, on the oldest Keras and TensorFlow of setup.cfg.
 test-oldest: .venv-oldest/.stamp ## Run the core tests on the oldest supported releases
