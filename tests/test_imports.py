@@ -1,6 +1,8 @@
 """What `import keras_calib` brings with it, and which room imports which."""
 
 import ast
+import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -57,3 +59,72 @@ def test_the_import_is_light():
     heavy = {"matplotlib", "tensorflow_probability", "tf_keras", "scipy", "sklearn"}
     assert "keras_calib" in done.stdout.split()
     assert not heavy & set(done.stdout.split())
+
+
+@pytest.mark.slow
+def test_the_import_costs_little():
+    """CPU time beyond `import keras`, which a busy machine does not lengthen much."""
+    code = (
+        "import time, keras; start = time.process_time(); import keras_calib; "
+        "print(time.process_time() - start)"
+    )
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=PACKAGE.parent,
+        )
+        for _ in range(3)
+    ]
+    assert min(float(done.stdout) for done in runs) < 0.3
+
+
+WITHOUT_TENSORFLOW = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("tensorflow", "tensorflow_probability"):
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Absent())
+import keras
+import numpy as np
+import benchmarks.losses
+import keras_calib
+from keras_calib.callbacks import GammaScheduler, linear
+
+model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+loss = keras_calib.GammaCE(0.0, from_logits=True)
+ece = keras_calib.ExpectedCalibrationError(from_logits=True)
+brier = keras_calib.BrierScore(from_logits=True)
+model.compile("sgd", loss, metrics=[ece, brier, loss.gamma])
+rng = np.random.default_rng(0)
+history = model.fit(
+    rng.normal(size=(64, 4)).astype("float32"),
+    rng.integers(0, 3, 64),
+    epochs=3,
+    verbose=0,
+    callbacks=[GammaScheduler(linear(0.0, 0.5))],
+).history
+assert history["gamma"] == [0.0, 0.25, 0.5], history
+assert np.isfinite([history[name] for name in ("loss", "ece", "brier_score")]).all()
+assert "tensorflow" not in sys.modules
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("jax") is None, reason="jax is not installed"
+)
+def test_jax_needs_no_tensorflow():
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TENSORFLOW],
+        capture_output=True,
+        text=True,
+        cwd=PACKAGE.parent,
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
