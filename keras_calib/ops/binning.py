@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_calib.ops.floats import dtype_name, floor
+from keras_calib.ops.floats import dtype_name, floor, segment_sum
 
 # Samples that one sum takes in, see `bin_sums`.
 _CHUNK = 2**14
@@ -118,8 +118,8 @@ def bin_sums(
 
         def total(x):
             if one_chunk:
-                return ops.segment_sum(x, index, num_segments=num_bins)
-            sums = ops.segment_sum(x, index, num_segments=chunks * num_bins)
+                return segment_sum(x, index, num_bins)
+            sums = segment_sum(x, index, chunks * num_bins)
             return ops.sum(ops.reshape(sums, (-1, num_bins, *x.shape[1:])), axis=0)
 
     sums = []

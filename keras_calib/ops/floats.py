@@ -70,3 +70,11 @@ def divide_no_nan(x: Any, y: Any) -> Any:
 def matmul(x: Any, y: Any) -> Any:
     """Returns the product of matrices in the dtype of `x` and `y`."""
     return x @ y if _TORCH else ops.matmul(x, y)
+
+
+def segment_sum(x: Any, index: Any, num_segments: int) -> Any:
+    """Returns the sums of the rows of each index in the dtype of `x`."""
+    if not _TORCH:
+        return ops.segment_sum(x, index, num_segments=num_segments)
+    sums = ops.zeros((num_segments, *x.shape[1:]), dtype=dtype_name(x))
+    return sums.index_add(0, ops.convert_to_tensor(index, "int64"), x)

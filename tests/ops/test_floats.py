@@ -1,0 +1,32 @@
+"""No float64 passes through float32, on any backend."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_calib.ops import floats
+
+X = np.array([0.1, 1.7, 2.3])  # none of them a float32
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda x: floats.at_least(x, 0.3), np.maximum(X, 0.3)),
+        (lambda x: floats.at_most(x, 1.9), np.minimum(X, 1.9)),
+        (floats.last_mean, X.sum() / 3),
+        (floats.floor, np.floor(X)),
+        (floats.cumsum, np.cumsum(X)),
+        (lambda x: floats.divide_no_nan(x, ops.flip(x)), X / X[::-1]),
+        (lambda x: floats.divide_no_nan(x, 0.0 * x), np.zeros(3)),
+        (lambda x: floats.matmul(x[None], x[:, None]), [[X @ X]]),
+        (
+            lambda x: floats.segment_sum(x, np.array([1, 0, 1]), 3),
+            [X[1], X[0] + X[2], 0],
+        ),
+    ],
+)
+def test_float64_stays(function, expected):
+    found = function(ops.flip(ops.convert_to_tensor(X[::-1].copy())))
+    assert floats.dtype_name(found) == "float64"
+    np.testing.assert_allclose(ops.convert_to_numpy(found), expected, rtol=1e-15)
