@@ -11,7 +11,8 @@ float32 head, loss and metrics in float32, and a gamma that moves without a new 
 `one` is one GPU or the CPU, with its step compiled by XLA: what a TPU does to a step,
 except for its speed and its rounding. `mirrored` takes all GPUs, or two logical CPUs
 where there is none, without XLA: Keras 3.15 fails to trace `jit_compile=True` under
-MirroredStrategy. `tpu` has been compiled for (`python -m tests.tpu`), never run.
+MirroredStrategy. `tpu` has never been run: steps like its own have been compiled for
+one (`python -m tests.tpu`), no more.
 """
 
 import argparse

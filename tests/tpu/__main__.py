@@ -1,6 +1,6 @@
 """Compiles what Keras would run on a TPU with the TPU's own compiler; needs no TPU.
 
-    make tpu-check
+    python -m tests.tpu   # with jax[tpu]==0.10.2 beside TensorFlow
 
 For two kinds of TPU it prints what each program costs on one chip and which must be
 refused and are. A program that is refused and should not be, or is not and should
