@@ -56,14 +56,6 @@ def test_all_rows_are_read():
     assert len(ROWS) == 7
 
 
-@pytest.mark.parametrize("page", sorted(FOLDER.glob("*.md")), ids=lambda p: p.stem)
-def test_the_code_runs(page):
-    names = {}
-    text = page.read_text(encoding="utf-8")
-    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
-        exec(block, names)
-
-
 def test_the_figure_is_drawn(tmp_path):
     plt = pytest.importorskip("matplotlib.image", reason="the figure needs matplotlib")
     source = FOLDER / "figures.py"
