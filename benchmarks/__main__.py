@@ -6,19 +6,29 @@ import importlib
 import pkgutil
 import sys
 
+import keras
+
 import benchmarks
-from benchmarks.timing import HEADER
+from benchmarks.timing import HEADER, machine
 
 SUPPORT = {"__main__", "timing"}
 
 
 def main() -> None:
-    """Runs the modules named on the command line, or all."""
+    """Runs the modules named on the command line, or all that the backend can."""
     found = [m.name for m in pkgutil.iter_modules(benchmarks.__path__)]
     chosen = sys.argv[1:] or [name for name in found if name not in SUPPORT]
-    print(HEADER)
+    print(f"{machine()}\n\n{HEADER}")
     for name in chosen:
-        for row in importlib.import_module(f"benchmarks.{name}").rows():
+        try:
+            module = importlib.import_module(f"benchmarks.{name}")
+        except ImportError as error:
+            print(f"{name}: left out, {error.name} is not installed")
+            continue
+        if keras.backend.backend() not in module.BACKENDS:
+            print(f"{name}: left out, is for {' and '.join(module.BACKENDS)}")
+            continue
+        for row in module.rows():
             print(row, flush=True)
 
 

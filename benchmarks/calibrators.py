@@ -11,6 +11,8 @@ from benchmarks.timing import Row, interleaved, ratios
 from keras_calib.calibrators import TemperatureScaling
 from keras_calib.calibrators.samples import Samples, log_softmax
 
+BACKENDS = ("tensorflow",)
+
 
 def rows() -> Iterator[Row]:
     """Yields the ratio of the times, with the difference in the likelihood."""

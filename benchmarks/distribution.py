@@ -14,6 +14,8 @@ import keras_calib
 from benchmarks.timing import Row, interleaved, ratios
 from keras_calib.callbacks import GammaScheduler, linear
 
+BACKENDS = ("tensorflow",)
+
 
 def rows() -> Iterator[Row]:
     """Yields the replicas' steps, from a process of its own, and the annealing."""
@@ -76,14 +78,14 @@ def _replicas() -> dict[str, float]:
 def _annealing() -> tuple[float, float]:
     """Returns a fit's time to that with gamma constant, and a step's milliseconds."""
     x, y = _data(4096)
-    steps = len(x) // 512
+    steps = len(x) // 256
 
     def fit(*callbacks):
-        model = _mlp(1024)
+        model = _mlp(512)
         loss = keras_calib.GammaCE(0.1, from_logits=True)
         model.compile("adam", loss, metrics=[loss.gamma])
         return lambda: model.fit(
-            x, y, batch_size=512, verbose=0, callbacks=list(callbacks)
+            x, y, batch_size=256, verbose=0, callbacks=list(callbacks)
         )
 
     times = interleaved(

@@ -10,6 +10,8 @@ import tensorflow as tf
 from benchmarks.timing import Row, interleaved, ratios
 from keras_calib.losses import ExpectedAccuracyLoss
 
+BACKENDS = ("tensorflow",)
+
 BATCH = 64
 POINTS = 16
 # Number of classes -> rounds, and repetitions of the random estimate.

@@ -17,6 +17,8 @@ from keras_calib.metrics import (
     ExpectedCalibrationError,
 )
 
+BACKENDS = ("tensorflow",)
+
 BATCH, NUM_CLASSES, SAMPLES = 8192, 10, 4_000_000
 
 

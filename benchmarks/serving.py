@@ -13,6 +13,8 @@ from benchmarks.timing import Row, interleaved, ratios
 from keras_calib.serving import export
 from tests.serving.c_loader import SavedModel
 
+BACKENDS = ("tensorflow",)
+
 GOAL = 1.05
 
 

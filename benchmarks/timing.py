@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import platform
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
+
+import keras
 
 
 class Row(NamedTuple):
@@ -20,6 +26,24 @@ class Row(NamedTuple):
         goal = "" if self.goal is None else f"{self.goal:.2f}"
         verdict = "" if self.goal is None or self.ratio <= self.goal else "over"
         return f"{self.name:<58} {self.ratio:>6.2f} {goal:>6} {verdict:<5} {self.note}"
+
+
+def machine() -> str:
+    """Returns the names of the device and of what runs on it."""
+    backend = importlib.import_module(keras.backend.backend())
+    device = f"{_processor()}, {os.cpu_count()} cores"
+    if backend.__name__ == "jax" and backend.default_backend() != "cpu":
+        device = backend.devices()[0].device_kind
+    return (
+        f"{device}; {backend.__name__} {backend.__version__}, keras {keras.__version__}"
+    )
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(": ")[2] for line in lines if "model name" in line]
+    return names[0] if names else platform.machine()
 
 
 HEADER = f"{'':<58} {'ratio':>6} {'goal':>6}"

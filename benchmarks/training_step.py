@@ -10,6 +10,8 @@ import numpy as np
 import keras_calib
 from benchmarks.timing import Row, interleaved, ratios
 
+BACKENDS = ("tensorflow", "jax")
+
 
 def rows() -> Iterator[Row]:
     """Yields a small convolutional net and an MLP, in graph mode and under XLA."""
