@@ -13,6 +13,23 @@ import numpy as np
 from keras import ops
 
 from keras_calib.callbacks.held_out import batches, binned_metric
+from keras_calib.callbacks.logit_gradient import (
+    gradient_bound,
+    is_one_of,
+    logit_gradient,
+)
+from keras_calib.callbacks.verdicts import (
+    NOT_CHECKED,
+    OK,
+    WARNING,
+    Rows,
+    Verdict,
+    of_calibration,
+    of_gradient,
+    of_likelihood,
+    of_loss,
+    verdict,
+)
 from keras_calib.checks import check
 from keras_calib.losses.base import CalibrationLoss, ClassLoss
 from keras_calib.losses.gamma import GammaCE
@@ -24,21 +41,11 @@ from keras_calib.metrics import (
     NegativeLogLikelihood,
 )
 
-OK, WARNING, NOT_CHECKED = "ok", "warning", "not checked"
-# An error of calibration that lies above this for certain is worth a warning.
-_TOLERATED_ERROR = 0.02
 _OF_SEVERAL_LABELS = (
     keras.losses.BinaryCrossentropy,
     keras.losses.BinaryFocalCrossentropy,
     keras.losses.binary_crossentropy,
     keras.losses.binary_focal_crossentropy,
-)
-# |p - target|, their gradient in a logit, is at most 1.
-_CROSS_ENTROPIES = (
-    keras.losses.CategoricalCrossentropy,
-    keras.losses.SparseCategoricalCrossentropy,
-    keras.losses.categorical_crossentropy,
-    keras.losses.sparse_categorical_crossentropy,
 )
 
 
@@ -108,7 +115,7 @@ class TrainingChecklist(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Starts a new report."""
         self._epochs: list[dict[str, Any]] = []
-        self._checks: dict[str, dict[str, Any]] = {}
+        self._checks: dict[str, Verdict] = {}
         self._bins: BinStatistics | None = None
         self._unread = "" if self.data is not None else "no held-out data was given"
 
@@ -149,9 +156,9 @@ class TrainingChecklist(keras.callbacks.Callback):
         checks = {
             "labels": self._checks.get("labels", self._not_checked()),
             "gamma": self._checks.get("gamma", self._not_checked()),
-            "gradient": self._gradient(),
-            "loss": self._loss(),
-            "likelihood": self._likelihood(),
+            "gradient": self._of_held_out(of_gradient),
+            "loss": of_loss(self._epochs, self._hyperparameters()),
+            "likelihood": self._of_held_out(of_likelihood),
             "calibration": self._calibration(),
         }
         bins = None if self._bins is None else self._bins.to_dict()
@@ -189,7 +196,7 @@ class TrainingChecklist(keras.callbacks.Callback):
                 f"{_name(loss)} does not say whether it takes logits: give from_logits"
             )
         if not isinstance(loss, GammaCE):
-            self._checks["gamma"] = _found(NOT_CHECKED, "no loss GammaCE")
+            self._checks["gamma"] = verdict(NOT_CHECKED, "no loss GammaCE")
         if self._unread:
             if isinstance(loss, GammaCE):
                 self._check_gamma_of_no_knowledge(loss)
@@ -208,25 +215,25 @@ class TrainingChecklist(keras.callbacks.Callback):
                         **_gamma(loss),
                     )
             except ValueError as error:
-                self._checks["labels"] = _found(WARNING, str(error))
+                self._checks["labels"] = verdict(WARNING, str(error))
                 self._unread = "see labels"
                 return
             caught += [str(w.message) for w in raised if w.category is UserWarning]
         kind = "logits" if self._takes_logits(loss) else "probabilities"
-        self._checks["labels"] = _found(
+        self._checks["labels"] = verdict(
             OK, f"labels fit {y_pred.shape[-1]} classes; predictions are {kind}"
         )
         if isinstance(loss, GammaCE):
             text = f"gamma = {float(loss.gamma):g} leaves samples their weight"
             self._checks["gamma"] = (
-                _found(WARNING, caught[0]) if caught else _found(OK, text)
+                verdict(WARNING, caught[0]) if caught else verdict(OK, text)
             )
 
     def _check_gamma_of_no_knowledge(self, loss: GammaCE) -> None:
         shape = getattr(self.model, "output_shape", None) or (None,)
         if not isinstance(shape[-1], int):
             text = "the number of classes is not known without held-out data"
-            self._checks["gamma"] = _found(NOT_CHECKED, text)
+            self._checks["gamma"] = verdict(NOT_CHECKED, text)
             return
         with warnings.catch_warnings(record=True) as raised:
             warnings.simplefilter("always")
@@ -234,7 +241,7 @@ class TrainingChecklist(keras.callbacks.Callback):
         caught = [str(w.message) for w in raised if w.category is UserWarning]
         text = f"at p = 1/{shape[-1]} a sample weighs {weight:.2g}"
         self._checks["gamma"] = (
-            _found(WARNING, caught[0]) if caught else _found(OK, text)
+            verdict(WARNING, caught[0]) if caught else verdict(OK, text)
         )
 
     def _measure(self, loss: Any) -> dict[str, Any]:
@@ -250,10 +257,10 @@ class TrainingChecklist(keras.callbacks.Callback):
         for x, y, *weight in batches(self.data, self.batch_size):
             y_pred = self.model(x, training=False)
             if not row:
-                gradient = _logit_gradient(loss, y, y_pred, from_logits)
+                gradient = logit_gradient(loss, y, y_pred, from_logits)
                 if gradient is not None:
                     row["gradient"] = float(np.abs(gradient).max())
-                row["gradient_bound"] = _gradient_bound(loss, y_pred.shape[-1])
+                row["gradient_bound"] = gradient_bound(loss, y_pred.shape[-1])
             metrics.update_state(y, y_pred, *weight)
         self._bins = error.statistics()
         nll = float(ops.convert_to_numpy(likelihood.result()))
@@ -264,108 +271,23 @@ class TrainingChecklist(keras.callbacks.Callback):
             "accuracy": float(self._bins.hits.sum() / max(self._bins.total, 1e-300)),
         }
 
-    def _gradient(self) -> dict[str, Any]:
-        if self._unread:
-            return self._not_checked()
-        rows = [row for row in self._epochs if row.get("gradient") is not None]
-        if not rows:
-            backend = keras.backend.backend()
-            return _found(NOT_CHECKED, f"no gradient could be taken on {backend}")
-        for row in rows:
-            if not _finite(row["gradient"]):
-                text = f"NaN or infinite after epoch {row['epoch']}"
-                return _found(WARNING, text, epoch=row["epoch"])
-        if rows[0]["gradient_bound"] is None:
-            largest = max(row["gradient"] for row in rows)
-            text = f"at most {largest:.3g} in a logit; this loss has no bound on record"
-            return _found(NOT_CHECKED, text, largest=largest)
-        worst = max(rows, key=lambda row: row["gradient"] / row["gradient_bound"])
-        largest, bound = worst["gradient"], worst["gradient_bound"]
-        within = largest <= bound * (1 + 1e-5)
-        text = f"{largest:.3g} in a logit, the bound being {bound:.3g}"
-        if not within:
-            text += ": the loss's value or weight is not what its class says"
-        return _found(OK if within else WARNING, text, largest=largest, bound=bound)
+    def _of_held_out(self, judge: Callable[[Rows], Verdict]) -> Verdict:
+        return self._not_checked() if self._unread else judge(self._epochs)
 
-    def _loss(self) -> dict[str, Any]:
-        losses = [row["loss"] for row in self._epochs if row.get("loss") is not None]
-        if not losses:
-            return _found(NOT_CHECKED, "no epoch ended with a loss")
-        for epoch, loss in enumerate(losses, 1):
-            if not _finite(loss):
-                return _found(WARNING, f"{loss} in epoch {epoch}", epoch=epoch)
-        if len(losses) == 1:
-            return _found(NOT_CHECKED, "one epoch has nothing to be compared with")
-        moved = [
-            f"{name} moved from {values[0]:g} to {values[-1]:g}"
-            for name, values in self._moving().items()
-            if len(set(values)) > 1
-        ]
-        if moved:
-            text = f"{', '.join(moved)}: the losses cannot be compared"
-            return _found(NOT_CHECKED, text)
-        first, last, least = losses[0], losses[-1], min(losses)
-        at = losses.index(least) + 1
-        figures = {"first": first, "last": last, "least": least, "least_at": at}
-        if last >= first:
-            text = (
-                f"did not fall: {first:.4g} in the first epoch, {last:.4g} in the last"
-            )
-            return _found(WARNING, text, **figures)
-        if last - least > (first - least) / 2:
-            text = f"fell to {least:.4g} by epoch {at}, and rose to {last:.4g}"
-            return _found(WARNING, text, **figures)
-        return _found(OK, f"fell from {first:.4g} to {last:.4g}", **figures)
+    def _calibration(self) -> Verdict:
+        if self._bins is not None:
+            return of_calibration(self._bins)
+        text = self._unread or "no epoch ended"
+        if self.data is None:
+            text += ", nor was ExpectedCalibrationError validated"
+        return verdict(NOT_CHECKED, text)
 
-    def _moving(self) -> dict[str, list[float]]:
+    def _hyperparameters(self) -> list[str]:
         loss = _only_loss(self.model)
-        names = loss.hyperparameters if isinstance(loss, CalibrationLoss) else ()
-        return {name: [row[name] for row in self._epochs] for name in names}
+        return list(loss.hyperparameters) if isinstance(loss, CalibrationLoss) else []
 
-    def _likelihood(self) -> dict[str, Any]:
-        if self._unread:
-            return self._not_checked()
-        nll = [row["negative_log_likelihood"] for row in self._epochs]
-        if not all(map(_finite, nll)):
-            epoch = next(i for i, x in enumerate(nll) if not _finite(x))
-            return _found(WARNING, f"not finite after epoch {epoch}", epoch=epoch)
-        first, last, least = nll[0], nll[-1], min(nll)
-        at, end = nll.index(least), len(nll) - 1
-        figures = {"first": first, "last": last, "least": least, "least_at": at}
-        if at == 0:
-            text = f"{first:.4g} before the first step, and never less"
-            return _found(WARNING, text, **figures)
-        if last > 1.05 * least:
-            text = (
-                f"least after epoch {at} of {end} ({least:.4g}), now {last:.4g}: stop "
-                "earlier, or restore_best_weights"
-            )
-            return _found(WARNING, text, **figures)
-        return _found(OK, f"fell from {first:.4g} to {last:.4g}", **figures)
-
-    def _calibration(self) -> dict[str, Any]:
-        if self._bins is None:
-            text = self._unread or "no epoch ended"
-            if self.data is None:
-                text += ", nor was ExpectedCalibrationError validated"
-            return _found(NOT_CHECKED, text)
-        ece, gap = self._bins.ece(), self._bins.gap()
-        if not _finite(ece):
-            return _found(WARNING, "not finite")
-        low, high = self._bins.ece_interval()
-        text = f"ECE {ece:.3f} (95 % interval {low:.3f} to {high:.3f}), gap {gap:+.3f}"
-        figures = {"ece": ece, "low": low, "high": high, "gap": gap}
-        if low <= _TOLERATED_ERROR:
-            return _found(OK, text, **figures)
-        if abs(gap) < ece / 2:
-            kind = "too sure here and not sure enough there"
-        else:
-            kind = "too sure" if gap > 0 else "not sure enough"
-        text += f": {kind}; keras_calib.calibrate mends it on held-out data"
-        return _found(WARNING, text, **figures)
-
-    def _not_checked(self) -> dict[str, Any]:
-        return _found(NOT_CHECKED, self._unread or "no step was taken")
+    def _not_checked(self) -> Verdict:
+        return verdict(NOT_CHECKED, self._unread or "no step was taken")
 
     def _takes_logits(self, loss: Any) -> bool | None:
         if self.from_logits is not None:
@@ -380,10 +302,6 @@ class TrainingChecklist(keras.callbacks.Callback):
         warnings.warn(f"TrainingChecklist: {text}", stacklevel=3)
 
 
-def _found(verdict: str, text: str, **figures: Any) -> dict[str, Any]:
-    return {"verdict": verdict, "text": text, **figures}
-
-
 def _only_loss(model: keras.Model) -> Any:
     """Returns the model's loss, or `None` where it has several or none."""
     given = [loss for loss in keras.tree.flatten(model.loss) if loss is not None]
@@ -393,13 +311,7 @@ def _only_loss(model: keras.Model) -> Any:
 def _of_one_label(loss: Any) -> bool:
     if isinstance(loss, CalibrationLoss):
         return isinstance(loss, ClassLoss)
-    return not _is_one_of(loss, _OF_SEVERAL_LABELS)
-
-
-def _is_one_of(loss: Any, group: tuple) -> bool:
-    return any(
-        loss is x or (isinstance(x, type) and isinstance(loss, x)) for x in group
-    )
+    return not is_one_of(loss, _OF_SEVERAL_LABELS)
 
 
 def _name(loss: Any) -> str:
@@ -410,59 +322,6 @@ def _gamma(loss: Any) -> dict[str, float]:
     if not isinstance(loss, GammaCE):
         return {}
     return {"gamma": float(loss.gamma), "floor": loss.floor}
-
-
-def _gradient_bound(loss: Any, num_classes: int) -> float | None:
-    """Returns the most that |dl/dz_j| of a sample can be, if it is known."""
-    if _is_one_of(loss, _CROSS_ENTROPIES):
-        return 1.0
-    if not isinstance(loss, GammaCE):
-        return None
-    # w (1 - p), with w = p / (gamma + (1 - gamma) p), is largest where p / (1 - p)
-    # is sqrt(gamma); below the knee it is floor (1 - p).
-    bound = max(loss.floor, 1 / (1 + math.sqrt(float(loss.gamma))) ** 2)
-    # The smooth term's gradient is e (p_j - 1/K).
-    e = loss.label_smoothing
-    return (1 - e) * bound + e * (1 - 1 / num_classes)
-
-
-def _logit_gradient(
-    loss: Any, y_true: Any, y_pred: Any, from_logits: bool
-) -> np.ndarray | None:
-    """Returns the gradient of each sample's loss in its logits, taken eagerly."""
-    call = loss.call if isinstance(loss, keras.losses.Loss) else loss
-    y_pred = ops.cast(y_pred, "float32")
-    if not from_logits:
-        y_pred = ops.log(ops.maximum(y_pred, float(np.finfo("float32").tiny)))
-    y_true = ops.convert_to_tensor(y_true, "float32")
-
-    def total(z: Any) -> Any:
-        return ops.sum(call(y_true, z if from_logits else ops.softmax(z)))
-
-    gradient = _gradient(total, y_pred)
-    return None if gradient is None else ops.convert_to_numpy(gradient)
-
-
-def _gradient(function: Callable[[Any], Any], x: Any) -> Any:
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            value = function(x)
-        return tape.gradient(value, x)
-    if backend == "jax":
-        import jax
-
-        return jax.grad(function)(x)
-    if backend == "torch":
-        import torch
-
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            return torch.autograd.grad(function(x), x)[0]
-    return None
 
 
 def _finite(x: float | None) -> bool:
