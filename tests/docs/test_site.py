@@ -60,6 +60,13 @@ def test_docstrings_leave_no_markdown(site):
         assert "```" not in html and "](http" not in html, page
 
 
+def test_names_in_code_link_to_the_api(site):
+    page = (site / "articles/gamma_cross_entropy.html").read_text(encoding="utf-8")
+    link = r'<a [^>]*href="../api/callbacks.html#keras_calib.callbacks.AdaptiveGamma"'
+    assert re.search(link + r".*?Adaptive</span><wbr><span class=\"pre\">Gamma", page)
+    assert "tests/</span><wbr>" in page
+
+
 @pytest.mark.parametrize(
     "html",
     [
