@@ -40,6 +40,7 @@ class Calibrator(Configurable, keras.layers.Layer):
             half precision too, is float32.
     """
 
+    built: bool
     # Whether the most probable class stays the most probable.
     keeps_argmax = False
 
@@ -68,7 +69,7 @@ class Calibrator(Configurable, keras.layers.Layer):
         """Returns the value of each weight by its name, fitted to the samples."""
         raise NotImplementedError
 
-    def transform(self, z: Any, **weights: Any) -> Any:
+    def transform(self, z: Any, *args: Any, **weights: Any) -> Any:
         """Returns the calibrated probabilities of logits, of shape (..., K)."""
         raise NotImplementedError
 
@@ -127,7 +128,7 @@ class Calibrator(Configurable, keras.layers.Layer):
             # not been fitted gives NaN.
             return True
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         """Makes the weights, NaN until they are fitted or loaded."""
         if self.built:
             return

@@ -68,7 +68,7 @@ class BetaCalibration(OneVsRest):
             held = [i for i in free if i == 2 or found[i] >= 0]
             if held == free:
                 return tuple(found)
-            free = held if len(free) - len(held) == 1 else [found[:2].argmax(), 2]
+            free = held if len(free) - len(held) == 1 else [int(found[:2].argmax()), 2]
 
     def map(self, log_p: Any, log_q: Any, a: Any, b: Any, c: Any) -> Any:
         """Returns sigmoid(a log p - b log(1 - p) + c)."""

@@ -172,7 +172,7 @@ def calibrate(
     held_out = {}
     if method == "auto":
         held_out = _cross_validate(samples, folds, seed, verbose)
-        method = min(held_out, key=held_out.get)
+        method = min(held_out, key=held_out.__getitem__)
     if method == "uncalibrated":
         calibrator = TemperatureScaling(from_logits=not probabilities)
         calibrator.build((None, samples.num_classes))
@@ -242,7 +242,8 @@ class HeadReader(keras.Model):
             bar.update(i + 1, finalize=i + 1 == count)
         if not found:
             raise ValueError("calibrate needs samples. Received: no batch")
-        return *(np.concatenate(part) for part in zip(*found, strict=True)), x
+        scores, y, weight = map(np.concatenate, zip(*found, strict=True))
+        return scores, y, weight, x
 
 
 def _log(probabilities: RowFunction) -> RowFunction:

@@ -125,7 +125,7 @@ class IsotonicCalibration(OneVsRest):
     def map(self, log_p: Any, log_q: Any, knots: Any, values: Any) -> Any:
         """Returns the values at the knots, interpolated."""
         p = ops.exp(log_p)
-        left = ops.clip(count_below(knots, p) - 1, 0, self.num_knots - 2)
+        left = ops.clip(count_below(knots, p) - 1, 0, knots.shape[-1] - 2)
         x0, x1 = look_up(knots, left), look_up(knots, left + 1)
         y0, y1 = look_up(values, left), look_up(values, left + 1)
         width = x1 - x0

@@ -79,7 +79,7 @@ def _minimiser(matrix: bool) -> Any:
     from tensorflow_probability.python.math import value_and_gradient
     from tensorflow_probability.python.optimizer import lbfgs
 
-    shapes = [None, None], [None, None], [None], [None], [], []
+    shapes: tuple[list[None], ...] = [None, None], [None, None], [None], [None], [], []
 
     @tf.function(input_signature=[tf.TensorSpec(s, tf.float64) for s in shapes])
     def minimise(x, targets, weight, start, off_diagonal_penalty, bias_penalty):
@@ -280,8 +280,8 @@ class DirichletCalibration(MatrixScaling):
     >>> logits = rng.normal(size=(2000, 3))
     >>> y = (2 * logits + rng.gumbel(size=logits.shape)).argmax(-1)
     >>> calibrator = keras_calib.calibrators.DirichletCalibration().fit(logits, y)
-    >>> calibrator(logits[:1].astype("float32")).shape
-    TensorShape([1, 3])
+    >>> tuple(calibrator(logits[:1].astype("float32")).shape)
+    (1, 3)
 
     Reference:
 

@@ -96,7 +96,7 @@ class NoiseCorrection(Calibrator):
         """Returns one scalar."""
         return {"noise": ()}
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         """Makes the weight, and sets it where gamma is given."""
         if not self.built:
             super().build(input_shape)

@@ -33,7 +33,7 @@ class OneVsRest(Calibrator):
         """
         raise NotImplementedError
 
-    def map(self, log_p: Any, log_q: Any, **weights: Any) -> Any:
+    def map(self, log_p: Any, log_q: Any, *args: Any, **weights: Any) -> Any:
         """Returns the calibrated probability of each class mapped."""
         raise NotImplementedError
 
@@ -57,7 +57,7 @@ class OneVsRest(Calibrator):
         values = map(np.stack, zip(*self.fit_classes(samples), strict=True))
         return dict(zip(self.make_weights(samples.num_classes), values, strict=True))
 
-    def transform(self, z: Any, **weights: Any) -> Any:
+    def transform(self, z: Any, *args: Any, **weights: Any) -> Any:
         """Maps each class against the rest."""
         log_p = ops.log_softmax(z, axis=-1)
         if z.shape[-1] == 2:

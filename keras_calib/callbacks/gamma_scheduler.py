@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import keras
 
@@ -10,7 +11,7 @@ from keras_calib.callbacks.linked import linked_hyperparameters
 from keras_calib.callbacks.ramps import Ramp
 from keras_calib.config import one_of
 
-Schedule = (
+Schedule: TypeAlias = (
     Ramp | keras.optimizers.schedules.LearningRateSchedule | Callable[[int], float]
 )
 

@@ -59,7 +59,7 @@ class ReliabilityDiagramLogger(keras.callbacks.Callback):
         self.data = data
         self.metric = metric
         self.batch_size = batch_size
-        self._writer = None
+        self._writer: Any = None
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Says at once, metrics being made by a batch, if there is none."""

@@ -142,7 +142,6 @@ class TrueClassLoss(ClassLoss):
     """
 
     label_smoothing: float = 0.0
-    class_weights: float | Sequence[float] | None = None
 
     def value(self, log_p: Any, p: Any, q: Any) -> Any:
         """Returns the loss."""
@@ -151,6 +150,11 @@ class TrueClassLoss(ClassLoss):
     def weight(self, log_p: Any, p: Any, q: Any) -> Any:
         """Returns -dl/dlog_p."""
         raise NotImplementedError
+
+    @property
+    def class_weights(self) -> float | Sequence[float] | None:
+        """One factor for each class, or one for all."""
+        return None
 
     def smoothing(self, num_classes: int) -> float:
         """Returns the share of the uniform term, of which every class has 1/K."""

@@ -15,6 +15,8 @@ from keras_calib.ops.focal import focal_value, focal_weight
 class _Focal:
     """The value and weight that both losses share."""
 
+    gamma: float
+
     def value(self, log_p, p, q):
         return focal_value(log_p, p, q, self.gamma)
 
@@ -155,7 +157,7 @@ class BinaryFocalCE(_Focal, BinaryLoss):
         )
         self.gamma = in_range("gamma", gamma, 0.0, float("inf"))
         self.alpha = None if alpha is None else in_range("alpha", alpha, 0.0, 1.0)
-        if alpha is not None:
+        if self.alpha is not None:
             self.positive_weight, self.negative_weight = self.alpha, 1.0 - self.alpha
 
 

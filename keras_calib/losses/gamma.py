@@ -16,6 +16,8 @@ from keras_calib.ops.gamma import gamma_value, gamma_weight
 class _Gamma:
     """The value and weight that both losses share."""
 
+    dtype: str
+
     def _set_gamma(self, gamma, floor, formulation):
         self.gamma = Hyperparameter(
             gamma, low=0.0, high=1.0, name="gamma", dtype=self.dtype

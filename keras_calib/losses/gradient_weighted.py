@@ -105,8 +105,7 @@ class GradientWeightedCE(TrueClassLoss):
                 "`weight` must be a function of p or one of "
                 f"{', '.join(map(repr, NAMED_WEIGHTS))}. Received: {weight!r}"
             )
-        has_parameter = named is not None and named.parameter is not None
-        if has_parameter:
+        if named is not None and named.parameter is not None:
             default = named.parameter if parameter is None else parameter
             parameter = in_range("parameter", default, named.low, named.high)
         elif parameter is not None:

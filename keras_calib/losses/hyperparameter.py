@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import keras
 from keras import ops
+from keras.src.backend import get_stateless_scope, in_symbolic_scope
 
 from keras_calib.config import in_range
 
@@ -16,7 +18,9 @@ class Hyperparameter(keras.metrics.Metric):
 
     It is a metric so that `metrics=[loss.gamma]` shows it in the progress bar,
     History and TensorBoard, and makes it part of the trainer's state, without
-    which JAX would bake its first value into the compiled step.
+    which JAX would bake its first value into the compiled step: to `assign` another
+    one warns then. A callback of your own that moves it by the step must, on JAX,
+    read `self.model` first, which brings the trainer's state up to date.
 
     Args:
         value: the initial value.
@@ -54,13 +58,26 @@ class Hyperparameter(keras.metrics.Metric):
             aggregation="only_first_replica",
             name=name,
         )
+        self._baked = False
 
     def assign(self, value: float) -> None:
         """Sets the value, without a new trace of a compiled step."""
+        if self._baked:
+            warnings.warn(
+                f"On JAX a step that was compiled without `{self.name}` among the "
+                f"metrics keeps {self.name}={float(self):g}: compile the model again, "
+                f"with metrics=[loss.{self.name}]",
+                stacklevel=2,
+            )
+            self._baked = False
         self.variable.assign(in_range(self.name, value, self.low, self.high))
 
     def tensor(self, dtype: str) -> Any:
         """Returns the value as a scalar tensor."""
+        scope = get_stateless_scope()
+        if keras.backend.backend() == "jax" and scope and not in_symbolic_scope():
+            # Of a variable that is no part of the state the step holds the number.
+            self._baked = scope.get_current_value(self.variable) is None
         return ops.cast(self.variable, dtype)
 
     def update_state(self, *args: Any, **kwargs: Any) -> None:

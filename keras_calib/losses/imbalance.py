@@ -12,7 +12,7 @@ from keras_calib.config import in_range, one_of
 from keras_calib.losses.base import BinaryLoss, ClassLoss, TrueClassLoss
 from keras_calib.losses.focal import class_factors
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
-from keras_calib.ops.floats import at_least, at_least_float32, at_most
+from keras_calib.ops.floats import at_least, at_least_float32, at_most, segment_sum
 from keras_calib.ops.imbalance import hardest_negatives, harmonizing_weights
 from keras_calib.ops.labels import class_labels, is_valid
 from keras_calib.ops.true_class import true_class_loss, with_gradient
@@ -275,7 +275,7 @@ class GradientHarmonizedBCE(BinaryLoss):
         p = ops.sigmoid(y_pred_32) if self.from_logits else y_pred_32
         norm = ops.stop_gradient(ops.abs(p - y_true))
         index = ops.cast(at_most(norm * self.bins, self.bins - 1.0), "int32")
-        seen = ops.segment_sum(
+        seen = segment_sum(
             ops.reshape(valid, (-1,)), ops.reshape(index, (-1,)), self.bins
         )
         counts = seen

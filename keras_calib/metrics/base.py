@@ -11,7 +11,12 @@ from keras import ops
 from keras_calib.config import Configurable
 from keras_calib.metrics.compensated import CompensatedSum
 from keras_calib.metrics.statistics import BinStatistics
-from keras_calib.ops.binning import NUM_FINE_BINS, bin_sums, fine_edges
+from keras_calib.ops.binning import (
+    NUM_FINE_BINS,
+    bin_sums,
+    equal_width_edges,
+    fine_edges,
+)
 from keras_calib.ops.floats import divide_no_nan, last_mean
 from keras_calib.ops.predictions import Events, Predictions, weighted
 
@@ -38,7 +43,7 @@ class CalibrationMetric(Configurable, keras.metrics.Metric):
         super().__init__(name=name, dtype=dtype)
         self.from_logits = bool(from_logits)
         self.ignore_class = ignore_class
-        self._direction = "down"  # what is better, for callbacks and tuners
+        self._direction: str | None = "down"  # what is better, for callbacks and tuners
 
     @property
     def state_dtype(self) -> str:
@@ -122,8 +127,8 @@ class BinnedMetric(CalibrationMetric):
 
     def statistics(self) -> BinStatistics:
         """Returns what has been seen, as float64 numpy arrays that add up."""
-        edges = fine_edges() if self._bins is None else None
-        return BinStatistics(*self._sums.numpy().T, edges)
+        edges = equal_width_edges(self._bins) if self._bins else fine_edges()
+        return BinStatistics(*self._sums.numpy().T, edges=edges)
 
 
 class RankedMetric(BinnedMetric):
@@ -158,7 +163,7 @@ class GroupedMetric(CalibrationMetric):
     def __init__(self, num_bins: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.num_bins = whole_number("num_bins", num_bins)
-        self._sums = None
+        self._sums: CompensatedSum | None = None
 
     def events(self, batch: Any) -> Events:
         """Returns probabilities and what came out, with their groups."""

@@ -8,7 +8,7 @@ import keras
 
 from keras_calib.config import one_of
 from keras_calib.metrics.base import BinnedMetric, binned_error
-from keras_calib.ops.predictions import BinaryPredictions, Events, OneLabel
+from keras_calib.ops.predictions import Events, OneLabel
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
@@ -88,7 +88,7 @@ class BinaryECE(BinnedMetric):
         """Returns the class that reads a batch."""
         return OneLabel
 
-    def events(self, batch: BinaryPredictions) -> Events:
+    def events(self, batch: OneLabel) -> Events:
         """Returns probabilities and what came out, by the definition."""
         if self.definition == "positive_class":
             return batch.every_label

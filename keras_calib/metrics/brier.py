@@ -177,7 +177,7 @@ class BrierDecomposition(CalibrationMetric):
         self.by = one_of("by", by, ("predicted_class", "confidence"))
         self.num_bins = whole_number("num_bins", num_bins)
         self._direction = None  # it depends on the part
-        self._groups = None
+        self._groups: CompensatedSum | None = None
         self._totals = CompensatedSum(self, (3,))
 
     def accumulate(self, batch: Predictions) -> None:
@@ -209,14 +209,13 @@ class BrierDecomposition(CalibrationMetric):
         if self._groups is None:
             parts = dict.fromkeys(_PARTS, ops.zeros(()))
         else:
-            parts = dict(zip(_PARTS, self._parts(), strict=True))
+            parts = dict(zip(_PARTS, self._parts(self._groups.double()), strict=True))
         return {
             f"brier_{name}": ops.cast(part, self.state_dtype)
             for name, part in parts.items()
         }
 
-    def _parts(self) -> tuple[Any, ...]:
-        sums = self._groups.double()
+    def _parts(self, sums: Any) -> tuple[Any, ...]:
         weight, total = sums[:, :1], ops.sum(sums[:, 0])
         k = (sums.shape[1] - 1) // 2
         means = divide_no_nan(sums[:, 1:], weight)

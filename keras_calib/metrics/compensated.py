@@ -46,7 +46,5 @@ class CompensatedSum:
 
     def numpy(self) -> np.ndarray:
         """Returns the sum in float64."""
-        return sum(
-            np.asarray(ops.convert_to_numpy(v), "float64")
-            for v in (self.high, self.low)
-        )
+        high, low = map(ops.convert_to_numpy, (self.high, self.low))
+        return np.add(high, low, dtype="float64")

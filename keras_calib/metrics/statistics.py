@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,8 @@ class BinStatistics:
     confidence: np.ndarray
     hits: np.ndarray
     squared_error: np.ndarray | None = None
-    edges: np.ndarray | None = None
+    _: KW_ONLY
+    edges: np.ndarray = None  # type: ignore[assignment]  # __post_init__ sets it
 
     def __post_init__(self) -> None:
         if self.edges is None:
@@ -137,8 +139,10 @@ class BinStatistics:
                 f"{other.edges}"
             )
         pairs = zip(self._sums(), other._sums(), strict=True)
-        sums = (None if a is None or b is None else a + b for a, b in pairs)
-        return BinStatistics(*sums, self.edges)
+        sums: Iterator[Any] = (
+            None if a is None or b is None else a + b for a, b in pairs
+        )
+        return BinStatistics(*sums, edges=self.edges)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, BinStatistics) and self.to_dict() == other.to_dict()
@@ -186,7 +190,7 @@ class BinStatistics:
             return np.diff(np.interp(cuts, ranks, np.append(0.0, np.cumsum(x))))
 
         edges = np.interp(cuts, ranks, self.edges)
-        return BinStatistics(*map(between, self._sums()), edges)
+        return BinStatistics(*map(between, self._sums()), edges=edges)
 
     def ece(self, norm: str = "l1") -> float:
         """Returns the calibration error of norm `"l1"`, `"l2"` or `"max"`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -45,7 +46,7 @@ class Events:
             confidence = ops.where(weight != 0.0, confidence, 0.0)
         self.confidence, self.hit, self.weight = confidence, hit, weight
         self.precision, self.group, self.num_groups = precision, group, num_groups
-        self._sums = {}
+        self._sums: dict[int | None, Any] = {}
 
     def at_least(self, threshold: float) -> Events:
         """Returns the events of probability >= `threshold`."""
@@ -389,7 +390,7 @@ def _grouped(p: Any, y: Any, weight: Any, precision: str) -> Events:
     )
 
 
-def _flat_weights(factors: tuple, y_pred: Any, dtype: str) -> Any:
+def _flat_weights(factors: Sequence[Any], y_pred: Any, dtype: str) -> Any:
     """Returns the product of weights and masks as (N,), `None` without any."""
     factors = [_sample_weights(f, y_pred, dtype) for f in factors if f is not None]
     if not factors:

@@ -75,6 +75,7 @@ class Record(NamedTuple):
     def write(self, path: Path) -> None:
         """Keeps it in the SavedModel at `path`."""
         (path / _FILE).parent.mkdir(exist_ok=True)
+        arrays: dict[str, Any] = {f"inputs/{k}": v for k, v in self.inputs.items()}
         np.savez_compressed(
             path / _FILE,
             output=self.output,
@@ -82,7 +83,7 @@ class Record(NamedTuple):
             class_names=np.array(self.class_names),
             signatures=np.array(self.signatures),
             tolerance=self.tolerance,
-            **{f"inputs/{name}": value for name, value in self.inputs.items()},
+            **arrays,
         )
 
     def requests(self, rows: int | None = None) -> list[Request]:

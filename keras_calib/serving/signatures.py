@@ -71,12 +71,12 @@ class Signatures:
         model = self.model
         # A server does not hold requests to the shapes of a signature, and there are
         # kernels that end the process over a wrong rank.
-        inputs = [
+        tensors = [
             tf.cast(tf.ensure_shape(x, i.shape), i.dtype)
             for x, i in zip(inputs, model.inputs, strict=True)
         ]
         form = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
-        output = model(keras.tree.pack_sequence_as(form, inputs), training=False)
+        output = model(keras.tree.pack_sequence_as(form, tensors), training=False)
         return keras.tree.flatten(output)[0]
 
     def serving_default(self, *inputs: Any) -> dict[str, Any]:
