@@ -40,9 +40,10 @@ bench: $(STAMPS)/test ## Run the benchmarks and print one table
 docs: $(STAMPS)/docs ## Build the documentation into docs/_build/index.html
 	$(RUN) -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build
 
-lint: $(STAMPS)/dev ## Check style and formatting, change nothing
+lint: $(STAMPS)/dev ## Check style, formatting and type hints, change nothing
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
 
 format: $(STAMPS)/dev ## Mend what lint can mend by itself
 	$(RUN) -m ruff check --fix .

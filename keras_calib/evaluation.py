@@ -31,7 +31,7 @@ from keras_calib.ops.smooth import NUM_NODES, node_sums, smooth_ece
 _CHUNK = 2**21
 
 
-class Evaluation(dict):
+class Evaluation(dict[str, float]):
     """Figures by name, printed as a table.
 
     Attributes:
@@ -189,9 +189,8 @@ def _ranked(columns: np.ndarray, num_bins: int, coverage: float) -> dict[str, An
         ],
         axis=-1,
     ).astype("float64")  # of no samples numpy counts in integers
-    equal_mass = BinStatistics(
-        *cells.T, edges=np.append(edges, 1.0) if len(edges) else [0.0, 1.0]
-    ).equal_mass(num_bins)
+    edges = np.append(edges if len(edges) else 0.0, 1.0)
+    equal_mass = BinStatistics(*cells.T, edges=edges).equal_mass(num_bins)
     residual = weight * (confidence - hit)
     confidence = ops.convert_to_tensor(confidence)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -57,7 +57,7 @@ class Calibrator(Configurable, keras.layers.Layer):
         # No autocast: a softmax in half precision is traced back to its logits.
         super().__init__(name=name, dtype=dtype, autocast=False)
         self.from_logits = bool(from_logits)
-        self.floor = in_range("floor", floor, np.finfo("float64").tiny, 0.5)
+        self.floor = in_range("floor", floor, float(np.finfo("float64").tiny), 0.5)
         self.ignore_class = ignore_class
         self.supports_masking = True
 
@@ -73,7 +73,7 @@ class Calibrator(Configurable, keras.layers.Layer):
         """Returns the calibrated probabilities of logits, of shape (..., K)."""
         raise NotImplementedError
 
-    def fit(self, logits: Any, labels: Any, sample_weight: Any = None) -> Calibrator:
+    def fit(self, logits: Any, labels: Any, sample_weight: Any = None) -> Self:
         """Fits the weights to held-out predictions.
 
         Args:
@@ -97,7 +97,7 @@ class Calibrator(Configurable, keras.layers.Layer):
         weight = None if sample_weight is None else _array(sample_weight)
         return self.fit_samples(Samples.read(logits, labels, weight, self.ignore_class))
 
-    def fit_samples(self, samples: Samples) -> Calibrator:
+    def fit_samples(self, samples: Samples) -> Self:
         """Fits the weights to samples that have been read already."""
         values = self.adjust(samples)
         if not self.built:

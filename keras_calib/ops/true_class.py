@@ -80,7 +80,7 @@ def true_class_loss(
     batch_shape = ops.shape(y_pred)[:-1]
     k = y_pred.shape[-1]
     z = ops.reshape(y_pred, (-1, k))
-    t = ops.cast(ops.reshape(labels, (-1, k)), z.dtype) if soft else None
+    t: Any = ops.cast(ops.reshape(labels, (-1, k)), z.dtype) if soft else None
     y = None if soft else ops.reshape(labels, (-1,))
     if class_weights is not None:
         class_weights = _class_weights(class_weights, k, z.dtype)
