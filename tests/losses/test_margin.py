@@ -154,7 +154,7 @@ def test_from_the_hinge_to_cross_entropy():
 
 
 def test_keras_has_the_binary_hinges():
-    """y = 1, f = .3: .7 and .49, with gradients -1 and -1.4 (sections 18 and 28)."""
+    """y = 1, f = .3: .7 and .49, with gradients -1 and -1.4."""
     for loss, expected, slope in (
         (keras.losses.Hinge(dtype="float64"), 0.7, -1.0),
         (keras.losses.SquaredHinge(dtype="float64"), 0.49, -1.4),

@@ -21,7 +21,7 @@ def test_reference():
 
 
 def test_no_factor_on_the_logarithm():
-    """p = .5, epsilon = 2: 1.6931, where article 2's formula has 3.0794."""
+    """p = .5, epsilon = 2: 1.6931, where D2's formula has 3.0794."""
     loss = PolyLoss(2.0, dtype="float64")
     assert per_sample(loss, [0], [[0.5, 0.5]])[0] == pytest.approx(1.6931, abs=5e-5)
 

@@ -1,7 +1,4 @@
-"""What each loss makes of a true probability of .7: section 29, to its digits.
-
-And of articles 2 and 3, the numbers.
-"""
+"""What each loss makes of a true probability of .7, and the figures of D2 and D3."""
 
 import numpy as np
 import pytest

@@ -73,6 +73,10 @@ def test_keras_entropy_and_cross_entropy():
     nll.update_state(y, np.log(p))
     peer = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     assert float(nll.result()) == pytest.approx(float(peer(y, np.log(p))), abs=1e-6)
+    found = metrics.PredictiveEntropy(from_logits=True)
+    found.update_state(y, np.log(p))
+    peer = keras.losses.CategoricalCrossentropy()  # of p with itself
+    assert float(found.result()) == pytest.approx(float(peer(p, p)), abs=1e-6)
 
 
 def test_likelihood_of_hopeless_logits_is_exact():
