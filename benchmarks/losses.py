@@ -77,12 +77,13 @@ def _steps() -> dict[str, Callable]:
     if keras.backend.backend() == "jax":
         return {"XLA": _jax_step}
     return {
-        "graph": lambda loss: _tensorflow_step(loss, jit_compile=False),
-        "XLA": lambda loss: _tensorflow_step(loss, jit_compile=True),
+        "graph": tensorflow_step,
+        "XLA": lambda loss: tensorflow_step(loss, jit_compile=True),
     }
 
 
-def _tensorflow_step(loss, jit_compile):
+def tensorflow_step(loss: Callable, jit_compile: bool = False) -> Callable:
+    """Returns the graph of a loss's value and gradient in the logits."""
     import tensorflow as tf
 
     @tf.function(jit_compile=jit_compile)

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import keras
 import numpy as np
-import tensorflow as tf
 
 from benchmarks.timing import Row, interleaved, ratios
 from keras_calib.metrics import (
@@ -38,7 +38,9 @@ def _batches(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _update(metric, jit_compile: bool) -> Callable:
-    y, p = map(tf.constant, _batches(BATCH))
+    import tensorflow as tf
+
+    y, p = _batches(BATCH)
     metric.update_state(y, p)  # makes what depends on the number of classes
     metric.reset_state()
     return tf.function(metric.update_state, jit_compile=jit_compile)
@@ -115,7 +117,7 @@ def _resident() -> int:
 
 
 def _five_to_one(mode: str, jit_compile: bool) -> Row:
-    y, p = map(tf.constant, _batches(BATCH))
+    y, p = map(keras.ops.convert_to_tensor, _batches(BATCH))
     one = _update(ExpectedCalibrationError(), jit_compile)
     five = _update(CalibrationMetrics(), jit_compile)
     calls = {"one": lambda: one(y, p), "five": lambda: five(y, p)}

@@ -11,7 +11,6 @@ import numpy as np
 import keras_calib
 from benchmarks.timing import Row, interleaved, ratios
 from keras_calib.serving import export
-from tests.serving.c_loader import SavedModel
 
 BACKENDS = ("tensorflow",)
 
@@ -30,6 +29,8 @@ def rows() -> Iterator[Row]:
 
 
 def _measure(batch: int) -> float:
+    from tests.serving.c_loader import SavedModel
+
     rng = np.random.default_rng(0)
     x = rng.normal(size=(256, 28, 28, 1)).astype("float32")
     bare = _cnn()

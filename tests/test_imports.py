@@ -87,13 +87,15 @@ import sys
 class Absent:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in ("tensorflow", "tensorflow_probability"):
-            raise ModuleNotFoundError(name)
+            raise ModuleNotFoundError(name, name=name)
 
 sys.meta_path.insert(0, Absent())
+import importlib
+import pkgutil
+import benchmarks
 import keras
-import numpy as np
-import benchmarks.losses
 import keras_calib
+import numpy as np
 from keras_calib.callbacks import GammaScheduler, linear
 
 model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
@@ -111,6 +113,14 @@ history = model.fit(
 ).history
 assert history["gamma"] == [0.0, 0.25, 0.5], history
 assert np.isfinite([history[name] for name in ("loss", "ece", "brier_score")]).all()
+
+found = {m.name for m in pkgutil.iter_modules(benchmarks.__path__)} - {"__main__"}
+assert {"exact", "metrics", "serving"} < found, found
+for name in sorted(found):
+    try:
+        importlib.import_module(f"benchmarks.{name}")
+    except ImportError as error:  # a peer, which need not be installed
+        assert error.name in ("optax", "sklearn", "sklearn.calibration"), (name, error)
 assert "tensorflow" not in sys.modules
 """
 
