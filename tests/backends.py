@@ -1,5 +1,7 @@
 """What a backend cannot be asked."""
 
+import functools
+
 import keras
 import pytest
 
@@ -8,3 +10,28 @@ BACKEND = keras.backend.backend()
 tensorflow_only = pytest.mark.skipif(
     BACKEND != "tensorflow", reason="is about tf.function, XLA through it, or tf.data"
 )
+not_on_torch = pytest.mark.skipif(
+    BACKEND == "torch",
+    reason="Keras runs torch eagerly: one step an execution, and no trace",
+)
+not_on_jax = pytest.mark.skipif(
+    BACKEND == "jax",
+    reason="a JAX array takes no attribute: a softmax leaves no trace of its logits",
+)
+
+
+def _compilers():
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        xla = functools.partial(tf.function, jit_compile=True)
+        return [pytest.param(tf.function, id="graph"), pytest.param(xla, id="xla")]
+    if BACKEND == "jax":
+        import jax
+
+        return [pytest.param(jax.jit, id="jit")]
+    return [pytest.param(None, id="none", marks=not_on_torch)]
+
+
+# A function in, the same function compiled out.
+every_compiler = pytest.mark.parametrize("compiler", _compilers())

@@ -223,7 +223,10 @@ def _sum_of_others(x):
 
 
 def with_gradient(forward, x):
-    """Calls `forward(x) -> (y, backward)` so that backward(dy) is dx."""
+    """Calls `forward(x) -> (y, backward)` so that backward(dy) is dx.
+
+    Where backward is made of differentiable operations, so is dx.
+    """
 
     @ops.custom_gradient
     def function(x):
@@ -232,7 +235,14 @@ def with_gradient(forward, x):
         # TensorFlow and JAX pass the upstream gradient alone; torch passes the
         # inputs too, and the gradient by name.
         def gradient(*args, upstream=None):
-            return backward(args[0] if upstream is None else upstream)
+            if upstream is None:
+                return backward(args[0])
+            import torch
+
+            # The graph of dx, which is recorded where a second derivative may
+            # follow: torch ran `forward` without one.
+            again = torch.is_grad_enabled()
+            return (forward(*args)[1] if again else backward)(upstream)
 
         return y, gradient
 

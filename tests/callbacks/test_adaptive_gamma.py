@@ -11,6 +11,7 @@ from tests.callbacks.tools import X, Y, compiled
 
 def gamma_after(gap, start=0.5, **kwargs):
     model = compiled(GammaCE(start, from_logits=True))
+    model.evaluate(X, Y, verbose=0)  # makes the metrics, as `fit` does
     callback = AdaptiveGamma(**kwargs)
     callback.set_model(model)
     callback.on_epoch_end(0, {"val_calibration_gap": gap})
@@ -54,7 +55,8 @@ def test_a_missing_gap_is_said():
     with pytest.warns(UserWarning, match="'val_calibration_gap'.*validation_data"):
         model.fit(X, Y, verbose=0, callbacks=[AdaptiveGamma()])
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-    model.compile("sgd", GammaCE(0.1, from_logits=True))
+    loss = GammaCE(0.1, from_logits=True)
+    model.compile("sgd", loss, metrics=[loss.gamma])
     with pytest.raises(ValueError, match="compile with metrics=.CalibrationGap"):
         model.fit(X, Y, verbose=0, validation_data=(X, Y), callbacks=[AdaptiveGamma()])
 

@@ -137,7 +137,8 @@ def test_a_gamma_at_which_training_stands_still(data):
     def wide(*callbacks):
         head = keras.layers.Dense(1000, kernel_initializer="zeros")
         model = keras.Sequential([keras.Input((3,)), head])
-        model.compile("sgd", GammaCE(0.5, from_logits=True))
+        loss = GammaCE(0.5, from_logits=True)
+        model.compile("sgd", loss, metrics=[loss.gamma])
         return checked(model, data, *callbacks)
 
     with pytest.warns(UserWarning, match="stands still"):
@@ -211,7 +212,9 @@ def test_nan_is_noticed():
 
 
 def test_losses_of_two_gammas_are_not_compared():
-    report = checked(compiled(), HELD_OUT, GammaScheduler(linear(0.0, 0.5)))
+    loss = GammaCE(0.1, from_logits=True)
+    model = compiled(loss, metrics=[loss.gamma])
+    report = checked(model, HELD_OUT, GammaScheduler(linear(0.0, 0.5)))
     assert verdicts(report)["loss"] == "not checked"
     assert "gamma moved from 0 to 0.5" in report["checks"]["loss"]["text"]
     assert [row["gamma"] for row in report["epochs"]] == [0.0, 0.0, 0.25, 0.5]

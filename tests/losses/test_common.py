@@ -1,19 +1,24 @@
 """What is true of every loss over K classes: one table, one set of checks."""
 
 import copy
+import functools
 import pickle
 
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import ops
 from keras.src.backend import set_keras_mask
 
 from keras_calib import losses
-from tests.backends import tensorflow_only
+from tests.backends import every_compiler, tensorflow_only
 from tests.losses.table import ALL, BINARY, OF_LOGITS_ONLY, TRUE_CLASS
-from tests.losses.tools import per_sample, value_and_gradient
+from tests.losses.tools import (
+    GRADIENT,
+    per_sample,
+    second_derivatives,
+    value_and_gradient,
+)
 
 K = 5
 RNG = np.random.default_rng(7)
@@ -121,6 +126,18 @@ def test_weight_is_the_derivative_of_value(name):
 
 
 @every_loss
+def test_second_derivatives_are_those_of_the_gradient(name):
+    loss, z, step = make(name), LOGITS[:1], 1e-5
+    second = second_derivatives(loss, LABELS[:1], z)[0, :, 0, :]
+    for j in range(K):
+        shift = step * np.eye(K)[j]
+        _, up = value_and_gradient(loss, LABELS[:1], z + shift, "float64")
+        _, down = value_and_gradient(loss, LABELS[:1], z - shift, "float64")
+        difference = (up - down)[0] / (2 * step)
+        np.testing.assert_allclose(second[:, j], difference, rtol=1e-5, atol=1e-8)
+
+
+@every_loss
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_finite_at_extreme_logits(name, dtype, soft):
@@ -163,21 +180,13 @@ def test_weights_and_masks(name):
     assert float(make(name)(y, z)) == pytest.approx(each[mask].mean(), rel=1e-13)
 
 
-@tensorflow_only
+@every_compiler
 @every_loss
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_graph_and_xla_agree_with_eager(name, jit_compile):
+def test_compiled_agrees_with_eager(name, compiler):
     loss = make(name, dtype="float32", reduction=None)
     eager = value_and_gradient(loss, LABELS, LOGITS, "float32")
-
-    @tf.function(jit_compile=jit_compile)
-    def step(y, z):
-        with tf.GradientTape() as tape:
-            tape.watch(z)
-            value = loss(y, z)
-        return value, tape.gradient(value, z)
-
-    got = step(tf.constant(LABELS), tf.constant(LOGITS, "float32"))
+    step = compiler(functools.partial(GRADIENT, loss))
+    got = step(ops.convert_to_tensor(LABELS), ops.convert_to_tensor(LOGITS, "float32"))
     for a, b in zip(got, eager, strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-7)
 
@@ -185,6 +194,8 @@ def test_graph_and_xla_agree_with_eager(name, jit_compile):
 @tensorflow_only
 @every_loss
 def test_unknown_batch_size(name):
+    import tensorflow as tf
+
     loss = make(name, dtype="float32")
 
     @tf.function(
@@ -334,14 +345,12 @@ def test_binary_config_round_trip(name):
     assert float(other(TARGETS, LOGITS)) == float(loss(TARGETS, LOGITS))
 
 
-@tensorflow_only
+@every_compiler
 @every_binary_loss
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_binary_graph_and_xla_agree_with_eager(name, jit_compile):
+def test_binary_compiled_agrees_with_eager(name, compiler):
     loss = make_binary(name, reduction=None)
-    compiled = tf.function(loss, jit_compile=jit_compile)
     np.testing.assert_allclose(
-        compiled(TARGETS, LOGITS), loss(TARGETS, LOGITS), rtol=1e-12
+        compiler(loss)(TARGETS, LOGITS), loss(TARGETS, LOGITS), rtol=1e-12
     )
 
 

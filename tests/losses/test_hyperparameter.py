@@ -1,6 +1,7 @@
 """A number that moves: what it holds, who sees it, how it comes back."""
 
 import pickle
+import warnings
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from keras_calib import FocalCE, GammaBCE, GammaCE
 from keras_calib.losses import Hyperparameter
+from tests.backends import BACKEND
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-12, 0.1, 1 / 3, 1.0])
@@ -59,6 +61,26 @@ def test_it_is_a_metric_that_data_and_epochs_leave_alone():
         keras.saving.serialize_keras_object(held)
     )
     assert again.get_config() == held.get_config()
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="elsewhere a step reads the variable")
+def test_to_assign_what_jax_has_baked_in_warns():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    loss = GammaCE(0.1, from_logits=True)
+    model.compile("sgd", loss)
+    batch = np.zeros((4, 2)), np.zeros(4, int)
+    loss.gamma = 0.2  # nothing is compiled
+    model.evaluate(*batch, verbose=0)
+    with pytest.warns(UserWarning, match=r"keeps gamma=0.2: .* metrics=\[loss.gamma\]"):
+        loss.gamma = 0.3
+    model.compile("sgd", loss, metrics=[loss.gamma])
+    model.evaluate(*batch, verbose=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        loss.gamma = 0.4
+    assert model.evaluate(*batch, verbose=0, return_dict=True)["gamma"] == np.float32(
+        0.4
+    )
 
 
 def test_out_of_range():

@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from keras_calib import LabelSmoothingCE
 from tests.backends import tensorflow_only
@@ -91,6 +90,8 @@ def test_values_are_exact(dtype, rtol, num_classes, convention):
 
 @tensorflow_only
 def test_no_one_hot_is_made_for_integer_labels():
+    import tensorflow as tf
+
     loss = make(0.1, dtype="float32")
 
     @tf.function

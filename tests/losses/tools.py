@@ -1,8 +1,9 @@
 """Calling a loss, and its gradient, on any backend."""
 
-import keras
 import numpy as np
 from keras import ops
+
+from tests.backends import BACKEND
 
 
 def per_sample(loss, y_true, y_pred):
@@ -17,7 +18,7 @@ def value_and_gradient(loss, y_true, y_pred, dtype):
     """Returns the loss and its gradient in the predictions, as float64 numpy."""
     y_true = ops.convert_to_tensor(y_true)
     y_pred = ops.convert_to_tensor(np.asarray(y_pred), dtype)
-    pair = _GRADIENTS[keras.backend.backend()](loss, y_true, y_pred)
+    pair = GRADIENT(loss, y_true, y_pred)
     return tuple(ops.convert_to_numpy(x).astype("float64") for x in pair)
 
 
@@ -48,4 +49,28 @@ def _torch(loss, y_true, y_pred):
     return value.detach(), y_pred.grad
 
 
-_GRADIENTS = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
+def second_derivatives(loss, y_true, y_pred):
+    """Returns the derivative of each entry of the gradient, as float64 numpy."""
+    y_true = ops.convert_to_tensor(y_true)
+    y_pred = ops.convert_to_tensor(np.asarray(y_pred), "float64")
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape(persistent=True) as outer:
+            outer.watch(y_pred)
+            _, gradient = _tensorflow(loss, y_true, y_pred)
+        second = outer.jacobian(gradient, y_pred, experimental_use_pfor=False)
+    elif BACKEND == "jax":
+        import jax
+
+        second = jax.jacrev(lambda z: _jax(loss, y_true, z)[1])
+        second = jax.jit(second)(y_pred)
+    else:
+        from torch.autograd.functional import hessian
+
+        second = hessian(lambda z: loss(y_true, z).sum(), y_pred)
+    return ops.convert_to_numpy(second)
+
+
+# The loss and its gradient, as tensors: what a compiler can be given.
+GRADIENT = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[BACKEND]

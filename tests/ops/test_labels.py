@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from keras_calib.ops import class_labels
+from tests.backends import tensorflow_only
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 1)])
@@ -32,8 +32,11 @@ def test_one_class_is_refused():
         class_labels(np.zeros((4, 1)), np.zeros((4, 1)))
 
 
+@tensorflow_only
 @pytest.mark.parametrize("unknown", ["y_true", "y_pred"])
 def test_unknown_rank_is_refused(unknown):
+    import tensorflow as tf
+
     shapes = {"y_true": [None], "y_pred": [None, 3]}
     shapes[unknown] = None
 
