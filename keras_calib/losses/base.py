@@ -63,6 +63,9 @@ class CalibrationLoss(Configurable, keras.losses.Loss):
             y_true = ops.convert_to_tensor(y_true)
         if isinstance(y_pred, list | tuple):
             y_pred = ops.convert_to_tensor(y_pred)
+        if sample_weight is not None:
+            # On torch Keras multiplies a mask into the weights in place.
+            sample_weight = ops.copy(sample_weight)
         return super().__call__(y_true, y_pred, sample_weight)
 
     def __reduce__(self):

@@ -1,14 +1,17 @@
 """What a platform does wrong in silence, and we must not fall into.
 
-The engines' own numbers are in test_engines.py, a loss's per-sample values in
-tests/losses/test_common.py, resuming and loading in tests/callbacks.
+The engines' own numbers are in test_engines.py, where Keras's `fit` fails in
+test_keras_fit.py, a loss's per-sample values in tests/losses/test_common.py, resuming
+and loading in tests/callbacks.
 """
 
 import keras
 import numpy as np
 import pytest
+from keras import ops
+from keras.src.backend import set_keras_mask
 
-from keras_calib import BrierScore, ExpectedCalibrationError, GammaCE
+from keras_calib import BrierScore, ExpectedCalibrationError, GammaCE, check
 from keras_calib.callbacks import GammaScheduler, linear
 from tests.backends import BACKEND, tensorflow_only
 from tests.callbacks.tools import Tape, X, Y, compiled
@@ -45,6 +48,46 @@ def test_gamma_is_no_weight(tmp_path):
     loaded.load_weights(tmp_path / "m.weights.h5")
     assert float(loaded.loss.gamma) == 0.7
     assert not any("gamma" in v.path for v in model.weights)
+
+
+WAYS = [{}, {"run_eagerly": True}]
+if BACKEND != "torch":
+    WAYS += [{"jit_compile": True}, {"jit_compile": False}, {"steps_per_execution": 4}]
+
+
+@pytest.mark.parametrize("options", WAYS)
+def test_training_validation_and_evaluate_see_gamma(options):
+    """An attribute of Python, or of no part of JAX's state, would be baked in."""
+    model, z = standing_still(**options)
+
+    def loss(gamma):
+        expected = float(GammaCE(gamma, from_logits=True)(Y, z))
+        return pytest.approx(expected, rel=1e-5)
+
+    fitting = {"batch_size": 10, "verbose": 0, "validation_data": (X, Y)}
+    for start in (0.0, 0.1):
+        callbacks = [GammaScheduler(linear(start, 0.9))]
+        history = model.fit(X, Y, epochs=2, callbacks=callbacks, **fitting).history
+        assert history["loss"] == [loss(start), loss(0.9)]
+        assert history["val_loss"] == [loss(start), loss(0.9)]
+    model.loss.gamma.assign(0.3)
+    assert model.evaluate(X, Y, verbose=0, return_dict=True)["loss"] == loss(0.3)
+
+
+def test_a_functional_model_loads_after_annealing(tmp_path):
+    """`model.x = variable` on one would leave a file that does not load."""
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.Dense(3)(inputs))
+    loss = GammaCE(0.0, from_logits=True)
+    model.compile("sgd", loss, metrics=[loss.gamma])
+    model.fit(X, Y, verbose=0, callbacks=[GammaScheduler(linear(0.0, 0.5))])
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    assert float(loaded.loss.gamma) == 0.5
+    assert len(loaded.weights) == len(model.weights)
+    np.testing.assert_array_equal(
+        loaded.predict(X, verbose=0), model.predict(X, verbose=0)
+    )
 
 
 def test_a_ragged_last_batch_has_the_gamma_of_its_step():
@@ -91,6 +134,64 @@ def test_val_loss_falls_with_gamma_whatever_the_model_does():
     history = model.fit(X, Y, callbacks=callbacks, **fitting).history
     assert np.all(np.diff(history["val_loss"]) < -0.01)
     assert len(set(history["val_brier_score"])) == 1
+
+
+def test_weights_are_not_changed_in_place():
+    """On torch Keras multiplies the mask of a loss into them."""
+    z = np.random.default_rng(0).normal(size=(6, 3)).astype("float32")
+    y, kept = np.array([0, 1, 2, 0, 1, 2]), np.arange(6) < 4
+    given = np.arange(1, 7, dtype="float32")
+    metric = ExpectedCalibrationError(from_logits=True, ignore_class=0)
+    for weights in (given.copy(), ops.convert_to_tensor(given)):
+        masked = ops.convert_to_tensor(z)
+        set_keras_mask(masked, ops.convert_to_tensor(kept))
+        for each in (GammaCE(0.1, from_logits=True, ignore_class=0), metric):
+            each(y, masked, sample_weight=weights)
+            np.testing.assert_array_equal(ops.convert_to_numpy(weights), given)
+
+
+def test_the_metrics_see_the_weights_as_they_were_given():
+    """The loss of a batch comes first, and its mask is no business of theirs."""
+    model, _ = standing_still()
+    loss = GammaCE(0.1, from_logits=True, ignore_class=0)
+    brier = BrierScore(from_logits=True, ignore_class=0)
+    model.compile(keras.optimizers.SGD(0.0), loss, weighted_metrics=[brier])
+    w = np.linspace(0.5, 2.0, len(Y)).astype("float32")
+    given = w.copy()
+    fitting = {"batch_size": 10, "shuffle": False, "verbose": 0}
+    history = model.fit(X, Y, sample_weight=w, epochs=3, **fitting).history
+    np.testing.assert_array_equal(w, given)
+    brier.reset_state()
+    brier.update_state(Y, model.predict(X, verbose=0), given)
+    expected = [float(brier.result())] * 3
+    assert history["brier_score"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_float16_softmax_stalls_where_logits_learn():
+    """The gradient 1 / p of an improbable class overflows, and `check` says so."""
+    x, y = np.eye(4, dtype="float32")[np.arange(64) % 4], np.arange(1, 65) % 4
+
+    def fit(from_logits):
+        head = keras.layers.Dense(
+            4, None if from_logits else "softmax", dtype="mixed_float16"
+        )
+        model = keras.Sequential([keras.Input((4,)), head])
+        model.set_weights([12 * np.eye(4), np.zeros(4)])  # wrong, and sure of it
+        optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(1.0))
+        model.compile(optimizer, GammaCE(1e-7, from_logits=from_logits))
+        p = model(x)
+        losses = model.fit(x, y, batch_size=16, epochs=3, verbose=0).history["loss"]
+        return p, losses[-1] - losses[0], float(optimizer.dynamic_scale)
+
+    z, change, scale = fit(from_logits=True)
+    check(y, z, from_logits=True, gamma=1e-7)
+    assert change < -0.1
+    assert scale == 2**15
+    p, change, scale = fit(from_logits=False)
+    with pytest.warns(UserWarning, match=r"training stalls.*dtype='float32'"):
+        check(y, p, gamma=1e-7)
+    assert change == 0
+    assert scale < 2**15
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="is about torch's trainer")
