@@ -279,9 +279,21 @@ CLAIMS = [
         PLAIN,
     ),
     (
+        "cross-entropy with mixup: accuracy less that without",
+        "accuracy",
+        (SCRATCH, MIXED, "0"),
+        PLAIN,
+    ),
+    (
         "0.1 with mixup: accuracy less that without",
         "accuracy",
         (SCRATCH, MIXED, "0.1"),
+        PLAIN,
+    ),
+    (
+        "fine-tuned, 0 to 0.5 with mixup: NLL less that without",
+        "negative_log_likelihood",
+        (TUNED, MIXED, "0 to 0.5"),
         PLAIN,
     ),
     (
@@ -298,7 +310,8 @@ def interval(values, form):
     text = form.format(np.mean(values))
     if len(values) > 1:
         half = student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1)
-        text += f"\u00a0±\u00a0{half / np.sqrt(len(values)):.3f}"
+        half = form.replace("+", "").format(half / np.sqrt(len(values)))
+        text += f"\u00a0±\u00a0{half}"
     return text
 
 
