@@ -10,6 +10,7 @@ HERE = Path(__file__).parent
 
 def main():
     losses = {
+        "cross-entropy": keras_calib.GammaCE(0.0),
         "GammaCE(0.1)": keras_calib.GammaCE(0.1),
         "GeneralizedCE(0.7)": keras_calib.GeneralizedCE(0.7),
         "PolyLoss(1)": keras_calib.PolyLoss(1.0),
