@@ -15,7 +15,8 @@ RUN := $(VENV)/bin/python
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:  # two pips must not write to one environment at once
-.PHONY: help demo test test-all test-oldest bench docs lint format dist clean distclean
+.PHONY: help demo test test-all test-jax test-torch test-oldest bench docs lint format \
+	dist clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -28,6 +29,17 @@ test: $(STAMPS)/test ## Run the tests, without the slow ones
 
 test-all: $(STAMPS)/test ## Run all tests, the slow ones too
 	$(RUN) -m pytest -q -n 2 -m ""
+
+# What is written in keras.ops. The rest is TensorFlow's (serving, most of distribution,
+# the examples) or of no backend.
+ON_ANY_BACKEND := $(addprefix tests/,calibrators callbacks layers losses metrics ops viz \
+	$(addprefix test_,checks.py docstrings.py evaluation.py identifiers.py imports.py))
+
+test-jax: $(STAMPS)/test ## Run the tests of what is written in keras.ops on JAX
+	KERAS_BACKEND=jax $(RUN) -m pytest -q -n 2 $(ON_ANY_BACKEND)
+
+test-torch: $(STAMPS)/test $(STAMPS)/torch ## Run the same tests on torch
+	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 $(ON_ANY_BACKEND)
 
 # The rooms that train and measure, on the oldest Keras and TensorFlow of setup.cfg.
 test-oldest: .venv-oldest/.stamp ## Run the core tests on the oldest supported releases
@@ -70,8 +82,12 @@ $(STAMPS)/venv:
 	@touch $@
 
 $(STAMPS)/%: $(STAMPS)/venv setup.cfg
-	$(RUN) -m pip install -qq --editable '.[$*]'
+	$(RUN) -m pip install -qq $(EXTRA_INDEX) --editable '.[$*]'
 	@touch $@
+
+# PyPI's wheel brings gigabytes of CUDA, PyTorch's own index has one without. Where that
+# cannot be reached, what pip finds elsewhere will do.
+$(STAMPS)/torch: EXTRA_INDEX := --extra-index-url https://download.pytorch.org/whl/cpu --retries 1
 
 .venv-oldest/.stamp: $(STAMPS)/venv setup.cfg tests/oldest.txt
 	$(PYTHON) -m venv .venv-oldest
