@@ -34,10 +34,10 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 from matplotlib import pyplot as plt
-from scipy.stats import t as student
 from tqdm import tqdm
 
 import keras_calib
+from examples.ablation import interval
 from examples.noisy_digits import STYLES, markdown
 from keras_calib import (
     CalibrationGap,
@@ -230,13 +230,9 @@ def table(runs):
     for name, seeds in runs.items():
         row = [name]
         for key, (_, form) in COLUMNS.items():
-            values = np.array([seed[key] for seed in seeds])
-            cell = form.format(values.mean())
-            if len(values) > 1 and key != "start":
-                width = student.ppf(0.975, len(values) - 1) * values.std(ddof=1)
-                width = form.replace("+", "").format(width / np.sqrt(len(values)))
-                cell += f"\u00a0±\u00a0{width}"
-            row.append(cell)
+            values = [seed[key] for seed in seeds]
+            # The start is known beforehand, whatever the seed.
+            row.append(interval(values[:1] if key == "start" else values, form))
         rows.append(row)
     return markdown(rows)
 

@@ -33,12 +33,12 @@ import numpy as np
 import tensorflow as tf
 from matplotlib import pyplot as plt
 from scipy.special import log_expit
-from scipy.stats import t as student
 from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
 import keras_calib
+from examples.ablation import interval
 from examples.noisy_digits import markdown
 from keras_calib import (
     AlphaBalancedCE,
@@ -254,16 +254,11 @@ def table(scores, columns):
     columns = {key: column for key, column in columns.items() if key in first}
     rows = [["loss", *(title for title, _ in columns.values())]]
     for name, seeds in scores.items():
-        row = [name]
-        for key, (_, form) in columns.items():
-            values = np.array([seed[key] for seed in seeds])
-            cell = form.format(values.mean())
-            if len(values) > 1:
-                width = student.ppf(0.975, len(values) - 1) * values.std(ddof=1)
-                width = form.replace("+", "").format(width / np.sqrt(len(values)))
-                cell += f"\u00a0±\u00a0{width}"
-            row.append(cell)
-        rows.append(row)
+        cells = (
+            interval([seed[key] for seed in seeds], form)
+            for key, (_, form) in columns.items()
+        )
+        rows.append([name, *cells])
     return markdown(rows)
 
 
