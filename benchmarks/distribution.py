@@ -12,6 +12,7 @@ import numpy as np
 
 import keras_calib
 from benchmarks.timing import Row, interleaved, ratios
+from benchmarks.training_step import compiled_ours, compiled_stock, images, mlp
 from keras_calib.callbacks import GammaScheduler, linear
 
 BACKENDS = ("tensorflow",)
@@ -51,21 +52,9 @@ def _replicas() -> dict[str, float]:
     )
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     with strategy.scope():
-        ours, bare, equal = (_mlp() for _ in range(3))
-        ours.compile(
-            "adam",
-            keras_calib.GammaCE(0.1, from_logits=True),
-            metrics=[
-                keras_calib.ExpectedCalibrationError(from_logits=True),
-                keras_calib.BrierScore(from_logits=True),
-            ],
-        )
-        top_5 = keras.metrics.SparseTopKCategoricalAccuracy(5)
-        for model, more in ((bare, []), (equal, [top_5])):
-            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-            model.compile("adam", loss, metrics=["accuracy", *more])
-    x, y = _data(256)
-    batches = tf.data.Dataset.from_tensors((x, y)).repeat(10)
+        ours, bare = compiled_ours(mlp()), compiled_stock(mlp())
+        equal = compiled_stock(mlp(), keras.metrics.SparseTopKCategoricalAccuracy(5))
+    batches = tf.data.Dataset.from_tensors(images(256)).repeat(10)
 
     # Keras spreads over replicas in `fit` alone; ten steps hide its start.
     def fit(model):
@@ -77,11 +66,11 @@ def _replicas() -> dict[str, float]:
 
 def _annealing() -> tuple[float, float]:
     """Returns a fit's time to that with gamma constant, and a step's milliseconds."""
-    x, y = _data(4096)
+    x, y = images(4096)
     steps = len(x) // 256
 
     def fit(*callbacks):
-        model = _mlp(512)
+        model = mlp(512)
         loss = keras_calib.GammaCE(0.1, from_logits=True)
         model.compile("adam", loss, metrics=[loss.gamma])
         return lambda: model.fit(
@@ -96,23 +85,6 @@ def _annealing() -> tuple[float, float]:
     )
     step = float(np.median(times["constant"])) / steps
     return ratios(times, "constant")["annealed"], 1000 * step
-
-
-def _mlp(width: int = 256) -> keras.Model:
-    return keras.Sequential(
-        [
-            keras.Input((784,)),
-            keras.layers.Dense(width, activation="relu"),
-            keras.layers.Dense(width, activation="relu"),
-            keras.layers.Dense(10),
-        ]
-    )
-
-
-def _data(samples: int) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(samples, 784)).astype("float32")
-    return x, rng.integers(0, 10, samples)
 
 
 if __name__ == "__main__":

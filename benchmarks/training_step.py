@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ BACKENDS = ("tensorflow", "jax")
 
 def rows() -> Iterator[Row]:
     """Yields a small convolutional net and an MLP, in graph mode and under XLA."""
-    for name, build, batch in (("MLP", _mlp, 256), ("CNN", _cnn, 128)):
+    for name, build, batch in (("MLP", mlp, 256), ("CNN", _cnn, 128)):
         for mode, jit_compile in (("graph", False), ("XLA", True)):
             yield Row(
                 f"train step of a small {name}, GammaCE + ECE + Brier, {mode}",
@@ -26,25 +27,9 @@ def rows() -> Iterator[Row]:
 
 
 def _measure(build, batch, jit_compile) -> float:
-    ours, stock = build(), build()
-    ours.compile(
-        "adam",
-        keras_calib.GammaCE(0.1, from_logits=True),
-        metrics=[
-            keras_calib.ExpectedCalibrationError(from_logits=True),
-            keras_calib.BrierScore(from_logits=True),
-        ],
-        jit_compile=jit_compile,
-    )
-    stock.compile(
-        "adam",
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-        jit_compile=jit_compile,
-    )
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(batch, 28, 28, 1)).astype("float32")
-    y = rng.integers(0, 10, batch)
+    ours = compiled_ours(build(), jit_compile=jit_compile)
+    stock = compiled_stock(build(), jit_compile=jit_compile)
+    x, y = images(batch)
     times = interleaved(
         {
             "ours": lambda: ours.train_on_batch(x, y),
@@ -55,13 +40,39 @@ def _measure(build, batch, jit_compile) -> float:
     return ratios(times, "stock")["ours"]
 
 
-def _mlp() -> keras.Model:
+def compiled_ours(model: keras.Model, **kwargs: Any) -> keras.Model:
+    """Compiles a model with our loss and two of our metrics."""
+    metrics = [
+        keras_calib.ExpectedCalibrationError(from_logits=True),
+        keras_calib.BrierScore(from_logits=True),
+    ]
+    loss = keras_calib.GammaCE(0.1, from_logits=True)
+    model.compile("adam", loss, metrics=metrics, **kwargs)
+    return model
+
+
+def compiled_stock(model: keras.Model, *metrics: Any, **kwargs: Any) -> keras.Model:
+    """Compiles a model with Keras's loss, the accuracy and what else is given."""
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss, metrics=["accuracy", *metrics], **kwargs)
+    return model
+
+
+def images(samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns noise in the shape of small images, and labels of ten classes."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(samples, 28, 28, 1)).astype("float32")
+    return x, rng.integers(0, 10, samples)
+
+
+def mlp(width: int = 256) -> keras.Model:
+    """Returns a network of two hidden layers."""
     return keras.Sequential(
         [
             keras.Input((28, 28, 1)),
             keras.layers.Flatten(),
-            keras.layers.Dense(256, activation="relu"),
-            keras.layers.Dense(256, activation="relu"),
+            keras.layers.Dense(width, activation="relu"),
+            keras.layers.Dense(width, activation="relu"),
             keras.layers.Dense(10),
         ]
     )
