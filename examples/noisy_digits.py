@@ -305,8 +305,16 @@ def draw_reliability(runs):
         name: sum((run.statistics for run in seeds[1:]), seeds[0].statistics)
         for name, seeds in runs.items()
     }
-    figure, axes = plt.subplots(2, 4, figsize=(16, 9.6), layout="tight")
+    figure, axes = plt.subplots(2, 4, figsize=(10, 6.6), layout="tight")
     reliability_diagram(pooled, ax=axes)
+    key = {}
+    for ax, (name, of) in zip(axes.flat, pooled.items(), strict=True):
+        ax.get_legend().remove()  # a panel this small has no room for a box
+        ax.set_title(f"{name}\nECE {of.ece():.3f}, gap {of.gap():+.3f}", fontsize=10)
+        bars, labels = ax.get_legend_handles_labels()
+        key |= zip(labels, bars, strict=True)
+    figure.get_layout_engine().set(rect=(0, 0.04, 1, 1))
+    figure.legend(key.values(), key, loc="lower center", ncols=2)
     return figure
 
 
@@ -420,7 +428,7 @@ def main(argv=None):
         "loss_curves": draw_loss_curves,
         "gradient_norms": draw_gradient_norms,
     }.items():
-        draw(runs).savefig(chosen.output / f"{name}.png", dpi=100)
+        draw(runs).savefig(chosen.output / f"{name}.png", dpi=150)
     print(f"\nresults.md and three pictures are in {chosen.output}/")
 
 

@@ -7,6 +7,7 @@ from scipy.stats import binomtest
 
 import keras_calib as kc
 from keras_calib.calibrators import NoiseCorrection
+from tests.calibrators.data import newsgroups
 
 K, NOISE = 10, 0.3
 
@@ -58,6 +59,16 @@ def test_a_temperature_fitted_to_noisy_labels_doubts(calibrated):
         1, abs=0.02
     )
     assert kc.TemperatureScaling().fit(z, noisy).temperature > 1.5
+
+
+def test_exact_zeros_count_as_they_are_read():
+    """post_hoc_calibration.md, on the 20 newsgroups of cleanlab/label-errors."""
+    p, y = newsgroups()
+    assert np.mean(p == 0) == pytest.approx(0.74, abs=0.005)
+    assert np.mean(p[np.arange(len(y)), y] == 0) == pytest.approx(0.008, abs=5e-4)
+    for given, expected in (({"floor": 1e-7}, 0.627), ({}, 1.42)):
+        layer = kc.TemperatureScaling(from_logits=False, dtype="float64", **given)
+        assert layer.fit(p, y).temperature == pytest.approx(expected, abs=5e-3)
 
 
 def test_the_inverse_correction_takes_noise_out_of_right_noisy_probabilities():

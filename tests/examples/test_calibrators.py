@@ -1,0 +1,49 @@
+"""Calibrators are fitted to one part and measured on another, many and few."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax, softmax
+
+from examples import calibrators
+from tests.calibrators import data
+
+PAGE = Path(__file__).parents[2] / "docs" / "experiments"
+
+
+@pytest.fixture
+def outputs():
+    z, y = data.made(1600, 3)
+    return z, softmax(z, -1), y
+
+
+def test_a_temperature_mends_what_was_made_too_steep(outputs, monkeypatch):
+    z, p, y = outputs
+    temperature = calibrators.METHODS["temperature"]
+    monkeypatch.setattr(calibrators, "METHODS", {"temperature": temperature})
+    found = calibrators.compare(p, y, partings=2)
+    test = np.random.default_rng(1).permutation(1600)[800:]
+    nll = -log_softmax(z[test], -1)[np.arange(800), y[test]].mean()
+    before, after = found["as it is"][1], found["temperature"][1]
+    assert before[0] == before[2] == pytest.approx(nll, rel=1e-9)
+    # 800 samples, then 300.
+    assert after[0] < before[0] and after[2] < before[2]
+    assert after[1] < before[1] and after[3] < before[3]
+
+
+def test_the_files_are_found_at_any_depth(tmp_path, outputs):
+    _, p, y = outputs
+    (tmp_path / "deep").mkdir()
+    np.savez(tmp_path / "deep" / "net.npz", p=p, y=y[:, None])
+    found, labels = calibrators.outputs(tmp_path, "net.npz", "p", "y")
+    np.testing.assert_array_equal(found, p)
+    np.testing.assert_array_equal(labels, y)
+
+
+def test_the_page_shows_the_tables_of_a_run():
+    page = (PAGE / "calibrators.md").read_text(encoding="utf-8")
+    results = (PAGE / "calibrators" / "results.md").read_text(encoding="utf-8")
+    assert results in page
+    rows = [line.split("|")[1].strip() for line in results.splitlines() if "±" in line]
+    assert rows == ["as it is", *calibrators.METHODS] * len(calibrators.NETS)
