@@ -66,6 +66,15 @@ class CalibrationLoss(Configurable, keras.losses.Loss):
         if sample_weight is not None:
             # On torch Keras multiplies a mask into the weights in place.
             sample_weight = ops.copy(sample_weight)
+            # Keras would broadcast from the right: over the positions.
+            if 0 < len(sample_weight.shape) < len(y_pred.shape) - 1:
+                raise ValueError(
+                    "`sample_weight` must have one weight a position, or an axis of 1. "
+                    "For `class_weight`, which Keras makes one weight a sample, by the "
+                    "place of its largest label, take AlphaBalancedCE. "
+                    f"Received: sample_weight.shape={tuple(sample_weight.shape)}, "
+                    f"y_pred.shape={tuple(y_pred.shape)}"
+                )
         return super().__call__(y_true, y_pred, sample_weight)
 
     def __reduce__(self):

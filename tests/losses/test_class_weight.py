@@ -1,0 +1,52 @@
+"""`class_weight` in `fit`: it weighs samples by their label, in every format."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_calib import AlphaBalancedCE, GammaCE
+from tests.losses.tools import per_sample
+
+RNG = np.random.default_rng(11)
+Y = RNG.integers(0, 3, 12)
+SOFT = 0.7 * np.eye(3)[Y] + 0.1
+FORMATS = {"(N,)": Y, "(N, 1)": Y[:, None], "one-hot": np.eye(3)[Y], "soft": SOFT}
+FACTORS = [0.5, 1.0, 4.0]
+
+
+def loss_in_fit(x, y, loss, **kwargs):
+    """Returns the loss of a model that hands on its input."""
+    model = keras.Sequential([keras.Input(x.shape[1:]), keras.layers.Identity()])
+    model.compile("sgd", loss)
+    history = model.fit(x, y, len(x), verbose=0, shuffle=False, **kwargs)
+    return history.history["loss"][0]
+
+
+@pytest.mark.filterwarnings("ignore:The model does not have any trainable weights")
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_of_one_label_a_sample(form):
+    z = RNG.normal(size=(12, 3)).astype("float32")
+    loss = GammaCE(0.1, from_logits=True)
+    got = loss_in_fit(z, FORMATS[form], loss, class_weight=dict(enumerate(FACTORS)))
+    expected = np.take(FACTORS, Y) * per_sample(loss, FORMATS[form], z)
+    assert got == pytest.approx(expected.mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("num_positions", [3, 4])
+def test_labels_of_a_sequence_are_refused(num_positions):
+    """Keras takes the place of the largest for the class of them all."""
+    z = RNG.normal(size=(4, num_positions, 3)).astype("float32")
+    y = RNG.integers(0, 3, (4, num_positions))
+    loss = GammaCE(0.1, from_logits=True)
+    with pytest.raises(ValueError, match=r"take AlphaBalancedCE.*shape=\(4,\)"):
+        loss_in_fit(z, y, loss, class_weight=dict(enumerate(FACTORS)))
+
+
+def test_alpha_weighs_each_position():
+    z, y = RNG.normal(size=(4, 5, 3)), RNG.integers(0, 3, (4, 5))
+    kwargs = {"from_logits": True, "dtype": "float64"}
+    np.testing.assert_allclose(
+        per_sample(AlphaBalancedCE(FACTORS, **kwargs), y, z),
+        np.take(FACTORS, y) * per_sample(AlphaBalancedCE(**kwargs), y, z),
+        rtol=1e-13,
+    )
