@@ -16,7 +16,7 @@ FORMULAS = re.findall(r"^\| [^|]+ \| \$(.+?)\$ \| \$(.+?)\$ \|$", PAGE, re.MULTI
 OBJECTS = re.findall(r"^\| `(.+?)` \| ([\d.]+) \| ([\d.]+) \|$", PAGE, re.MULTILINE)
 ROWS = [a + b for a, b in zip(FORMULAS, OBJECTS, strict=True)]
 # As Python: the numbers are those of the objects in the table.
-GREEK = {r"\gamma": "0.1", r"\beta": "2", r"\epsilon": "1"}
+GREEK = {r"\gamma": "0.1", r"\beta": "2", r"\varepsilon": "1"}
 AS_PYTHON = [
     (r"\^\{(.+?)\}", r"**(\1)"),
     (r"\^q", "**0.7"),
