@@ -15,8 +15,8 @@ RUN := $(VENV)/bin/python
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:  # two pips must not write to one environment at once
-.PHONY: help demo test test-all test-jax test-torch test-oldest bench docs lint format \
-	dist clean distclean
+.PHONY: help demo test test-all test-jax test-torch test-oldest tpu-check bench docs \
+	lint format dist clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -46,6 +46,9 @@ test-oldest: .venv-oldest/.stamp ## Run the core tests on the oldest supported r
 	.venv-oldest/bin/python -m pytest -q -n 2 tests/test_checks.py \
 		$(addprefix tests/,callbacks calibrators layers losses metrics ops)
 
+tpu-check: .venv-tpu/.stamp ## Compile steps, losses and metrics for TPUs, without one
+	.venv-tpu/bin/python -m tests.tpu
+
 bench: $(STAMPS)/test ## Run the benchmarks and print one table
 	$(RUN) -m benchmarks
 
@@ -73,7 +76,7 @@ clean: ## Remove caches, build products and the demo's output
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## Remove the virtual environment as well
-	rm -rf $(VENV) .venv-oldest
+	rm -rf $(VENV) .venv-oldest .venv-tpu
 
 $(STAMPS)/venv:
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "keras_calib needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0] + ": try make PYTHON=python3.11")'
@@ -93,4 +96,10 @@ $(STAMPS)/torch: EXTRA_INDEX := --extra-index-url https://download.pytorch.org/w
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install -qq --constraint tests/oldest.txt --editable . \
 		pytest pytest-xdist hypothesis mpmath scikit-learn matplotlib
+	@touch $@
+
+# Apart from the tests: where libtpu is installed, JAX looks for a TPU.
+.venv-tpu/.stamp: $(STAMPS)/venv setup.cfg
+	$(PYTHON) -m venv .venv-tpu
+	.venv-tpu/bin/python -m pip install -qq --editable '.[tpu]'
 	@touch $@
