@@ -19,6 +19,7 @@ from keras_calib.metrics import (
     PredictiveEntropy,
 )
 from keras_calib.metrics.base import whole_number
+from keras_calib.ops.floats import in_float64
 from keras_calib.ops.predictions import Predictions
 from keras_calib.ops.ranked import (
     accuracy_at_coverage,
@@ -53,6 +54,7 @@ class Evaluation(dict[str, float]):
         return "\n".join(f"{name:<26} {figure: .6f}" for name, figure in self.items())
 
 
+@in_float64
 def evaluate(
     y_true: Any,
     y_pred: Any,

@@ -5,6 +5,7 @@ import pytest
 
 import keras_calib
 from keras_calib import evaluation, metrics
+from tests.backends import BACKEND
 from tests.metrics import reference
 from tests.metrics.reference import TABLE, data
 
@@ -39,6 +40,20 @@ def test_figures_are_exact(weighted):
     assert over - under == pytest.approx(found["calibration_gap"])
     assert found.statistics.ece() == found["ece"]
     assert "brier_score" in str(found)
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="is about JAX, where float64 is asked for")
+def test_figures_are_exact_on_jax_as_it_is():
+    import jax
+
+    y, p, w = data("classes")
+    with jax.enable_x64(False):
+        found = keras_calib.evaluate(y, p.astype("float64"), sample_weight=w)
+    expected = keras_calib.evaluate(y, p.astype("float64"), sample_weight=w)
+    assert found == expected
+    assert found["brier_score"] == pytest.approx(
+        reference.brier(y, p.astype("float64"), w), abs=1e-9
+    )
 
 
 def test_chunks_of_a_memmap_show_a_bar_and_change_nothing(

@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_calib.calibrators.samples import Samples, as_logits
 from keras_calib.config import Configurable, in_range
-from keras_calib.ops.floats import at_least
+from keras_calib.ops.floats import at_least, in_float64
 
 # The smallest normal float32. Nothing that a float32 softmax can tell from 0 lies
 # below.
@@ -30,7 +30,8 @@ class Calibrator(Configurable, keras.layers.Layer):
     Args:
         from_logits: whether `fit` and `call` take logits, or probabilities. From
             probabilities p the layer goes by log p; those that come straight from
-            a Keras softmax or sigmoid are traced back to their logits in `call`.
+            a Keras softmax or sigmoid are traced back to their logits in `call`,
+            except on JAX.
         floor: what probabilities below it are read as. An exact zero has no
             logarithm, and what it is taken for moves the fit: by default the
             smallest normal float32, which moves nothing else.
@@ -40,7 +41,6 @@ class Calibrator(Configurable, keras.layers.Layer):
             half precision too, is float32.
     """
 
-    built: bool
     # Whether the most probable class stays the most probable.
     keeps_argmax = False
 
@@ -56,6 +56,7 @@ class Calibrator(Configurable, keras.layers.Layer):
         dtype = "float64" if dtype == "float64" else "float32"
         # No autocast: a softmax in half precision is traced back to its logits.
         super().__init__(name=name, dtype=dtype, autocast=False)
+        self._parameters: dict[str, keras.Variable] = {}
         self.from_logits = bool(from_logits)
         self.floor = in_range("floor", floor, float(np.finfo("float64").tiny), 0.5)
         self.ignore_class = ignore_class
@@ -106,6 +107,7 @@ class Calibrator(Configurable, keras.layers.Layer):
             variable.assign(np.reshape(values[name], variable.shape))
         return self
 
+    @in_float64
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Returns calibrated probabilities outside the graph, in float64.
 
@@ -120,7 +122,7 @@ class Calibrator(Configurable, keras.layers.Layer):
     def fitted(self) -> bool:
         """Whether the weights have been fitted or loaded."""
         try:
-            return self.built and not any(
+            return bool(self._parameters) and not any(
                 np.isnan(_numpy(v)).any() for v in self._parameters.values()
             )
         except (NotImplementedError, TypeError, ValueError):
@@ -128,9 +130,22 @@ class Calibrator(Configurable, keras.layers.Layer):
             # not been fitted gives NaN.
             return True
 
+    @property
+    def built(self) -> bool:
+        """The same, for Keras.
+
+        Before `predict` Keras calls a model that is not built where values can be
+        read, on JAX too, and what has not been fitted raises.
+        """
+        return self.fitted
+
+    @built.setter
+    def built(self, value: bool) -> None:
+        """Takes what Keras says of `build`, which fits nothing."""
+
     def build(self, input_shape: tuple[Any, ...]) -> None:
         """Makes the weights, NaN until they are fitted or loaded."""
-        if self.built:
+        if self._parameters:
             return
         num_classes = max(2, input_shape[-1])
         self._parameters = {
@@ -144,14 +159,13 @@ class Calibrator(Configurable, keras.layers.Layer):
             for name, shape in self.make_weights(num_classes).items()
         }
         self._build_shapes_dict = {"input_shape": (None, num_classes)}
-        self.built = True
 
     def call(self, inputs: Any) -> Any:
         """Returns calibrated probabilities of the shape of the inputs."""
         if not self.fitted:
             raise ValueError(
                 f"{type(self).__name__} {self.name!r} has not been fitted. Call "
-                "fit(logits, labels) first"
+                "fit(logits, labels) first, or load its weights"
             )
         z = self._logits(inputs)
         weights = {k: ops.cast(v, self.dtype) for k, v in self._parameters.items()}

@@ -99,7 +99,7 @@ def calibrate(
     The new model is the old one, unchanged and with its weights shared, and a
     calibrator on top. Fit it on samples that the model was not trained on. Where
     the model ends in a softmax or a sigmoid, the calibrator reads the logits
-    before it.
+    before it; on JAX, where no trace of them is left, it takes the logarithm.
 
     Args:
         model: a model with one output: logits or probabilities of shape
@@ -153,8 +153,10 @@ def calibrate(
     head = HeadReader(model)
     batches, count = _batches(x, y, sample_weight, batch_size)
     scores, labels, weight, example = head.collect(batches, count, verbose)
+    # Logits of several classes do not sum to 1 by chance; one may be in [0, 1].
+    judge = from_logits is None or (from_logits and scores.shape[-1] > 1)
     probabilities = head.traced or (
-        _look_like_probabilities(scores) if from_logits is None else not from_logits
+        _look_like_probabilities(scores) if judge else not from_logits
     )
     stated = own.from_logits if own else from_logits
     if stated is not None and stated == probabilities:
@@ -285,11 +287,10 @@ def _batches(
     x: Any, y: Any, sample_weight: Any, batch_size: int
 ) -> tuple[Iterator, int | None]:
     """Returns batches (x, y, sample_weight) and their number, where it is known."""
-    unpack = keras.utils.unpack_x_y_sample_weight
     if isinstance(x, keras.utils.PyDataset):
         if (count := x.num_batches) is None:
             raise ValueError("calibrate needs finite data. Received: endless batches")
-        return (unpack(x[i]) for i in range(count)), count
+        return (_batch(x[i]) for i in range(count)), count
     if y is None and hasattr(x, "cardinality"):
         count = int(x.cardinality())
         if count == -1:
@@ -297,11 +298,11 @@ def _batches(
                 "calibrate needs finite data. Received: an endless dataset; use "
                 "dataset.take(batches)"
             )
-        return (unpack(batch) for batch in x), count if count >= 0 else None
+        return map(_batch, x), count if count >= 0 else None
     if y is None:
         if isinstance(x, np.ndarray | dict) or ops.is_tensor(x):
             raise ValueError("calibrate needs labels: pass y beside x")
-        return (unpack(batch) for batch in x), None
+        return map(_batch, x), None
     arrays = keras.tree.map_structure(_array, (x, y, sample_weight))
     sizes = {len(a) for a in keras.tree.flatten(arrays) if a is not None}
     if len(sizes) != 1:
@@ -316,6 +317,12 @@ def _batches(
         return keras.tree.map_structure(lambda a: a if a is None else a[rows], arrays)
 
     return map(part, starts), len(starts)
+
+
+def _batch(data: Any) -> tuple[Any, Any, Any]:
+    """Returns x, y and sample_weight, as arrays of this backend or of numpy."""
+    arrays = keras.tree.map_structure(_array, data)
+    return keras.utils.unpack_x_y_sample_weight(arrays)
 
 
 def _array(x: Any) -> Any:

@@ -105,7 +105,7 @@ def count_below(knots: Any, x: Any) -> Any:
 def look_up(table: Any, index: Any) -> Any:
     """Returns table[c, index_c] for each class c of the last axis of `index`."""
     c, m = table.shape
-    rows = np.arange(c, dtype="int32") * m
+    rows = ops.arange(c, dtype="int32") * m
     return ops.take(ops.reshape(table, (-1,)), index + rows, axis=0)
 
 

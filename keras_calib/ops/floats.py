@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import keras
 import numpy as np
@@ -10,6 +12,23 @@ from keras import ops
 
 _BACKEND = keras.backend.backend()
 _TORCH = _BACKEND == "torch"
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def in_float64(function: Callable[P, R]) -> Callable[P, R]:
+    """Lets a function have float64 on JAX, too, which by itself gives float32."""
+    if _BACKEND != "jax":
+        return function
+    import jax
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        with jax.enable_x64(True):
+            return function(*args, **kwargs)
+
+    return wrapper
 
 
 def at_least_float32(x: Any) -> Any:

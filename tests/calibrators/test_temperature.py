@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from keras.ops import convert_to_numpy
 from scipy.special import log_softmax, softmax
 from sklearn.calibration import _TemperatureScaling
 
@@ -60,7 +61,7 @@ def test_real_nets(outputs, floor, temperature, before, after, digits):
     assert ece(p, y) == pytest.approx(before, abs=6e-5)
     calibrated = layer(p)
     assert ece(calibrated, y) == pytest.approx(after, abs=6e-5)
-    assert (calibrated.numpy().argmax(-1) == p.argmax(-1)).all()
+    assert (convert_to_numpy(calibrated).argmax(-1) == p.argmax(-1)).all()
 
 
 def test_the_default_floor_moves_no_float32_probability():
@@ -247,9 +248,22 @@ def test_before_fit():
         TemperatureScaling()(SMALL)
     with pytest.raises(ValueError, match="no temperature before fit"):
         _ = TemperatureScaling().temperature
-    model = keras.Sequential([keras.Input((3,)), TemperatureScaling()])
+
+
+@pytest.mark.parametrize("call", ["predict", "predict_on_batch", "__call__"])
+def test_a_model_before_fit(call):
+    """Also on JAX, where a compiled step sees no value; and it can be fitted then."""
+    layer = TemperatureScaling()
+    dense = keras.layers.Dense(3, kernel_initializer="identity")
+    model = keras.Sequential([keras.Input((3,)), dense, layer])
     with pytest.raises(ValueError, match="has not been fitted"):
-        model.predict(SMALL, verbose=0)
+        getattr(model, call)(SMALL.astype("float32"))
+    layer.fit(SMALL, SMALL_LABELS)
+    p = softmax(SMALL / layer.temperature, -1)
+    np.testing.assert_allclose(model.predict(SMALL, verbose=0), p, atol=1e-6)
+    other = keras.models.clone_model(model)
+    other.set_weights(model.get_weights())
+    np.testing.assert_allclose(other.predict(SMALL, verbose=0), p, atol=1e-6)
 
 
 def test_extreme_logits_stay_finite():
