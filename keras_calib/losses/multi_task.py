@@ -140,6 +140,11 @@ class _Weighed(keras.losses.Loss):
         self.of_samples = getattr(loss, "call", loss)
         self.log_variance, self.factor = log_variance, factor
 
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        if sample_weight is not None:
+            sample_weight = ops.copy(sample_weight)  # as CalibrationLoss does
+        return super().__call__(y_true, y_pred, sample_weight)
+
     def call(self, y_true, y_pred):
         losses = self.of_samples(y_true, y_pred)
         s = ops.cast(self.log_variance, losses.dtype)

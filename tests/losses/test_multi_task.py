@@ -102,6 +102,14 @@ def test_ignored_samples_stay_ignored():
     assert some == pytest.approx(float(loss(np.array([0, 2]), z[[0, 2]])), rel=1e-6)
 
 
+def test_weights_are_not_changed_in_place():
+    """On torch Keras multiplies the mask of a loss into them."""
+    inner = GammaCE(0.1, from_logits=True, ignore_class=0)
+    w = np.ones(4, "float32")
+    _Weighed(inner, keras.Variable(0.0), 1.0)(np.arange(4) % 3, np.zeros((4, 3)), w)
+    assert w.tolist() == [1.0] * 4
+
+
 def test_bad_arguments():
     x = keras.Input((4,))
     inner = keras.Model(x, {"a": keras.layers.Dense(2)(x)})
