@@ -20,7 +20,7 @@ def rows(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_each_row_names_an_object_and_a_test(page):
     assert rows(page)
-    for _, thing, proof in rows(page):
+    for _, thing, proof, *_ in rows(page):
         reduce(getattr, thing.strip("`").split("."), keras_calib)
         assert re.search(r"`tests/\S+\.py::test_\w+`", proof)
 
@@ -31,6 +31,16 @@ def test_the_tests_exist(page):
     for path, name in re.findall(r"`(tests/\S+\.py)::(test_\w+)`", text):
         source = (ROOT / path).read_text(encoding="utf-8")
         assert f"def {name}(" in source, f"{path}::{name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_erratum_is_linked_from_its_page(page):
+    text = page.read_text(encoding="utf-8")
+    errata = (ROOT / "docs/errata.md").read_text(encoding="utf-8")
+    wanted = re.findall(rf"^### ({text[2:4]}-\d+)$", errata, re.MULTILINE)
+    linked = re.findall(r"\[(\d+)\]\(\.\./errata\.md#(d\d)-(\d+)\)", text)
+    assert wanted and all(shown == number for shown, _, number in linked)
+    assert {f"{d.upper()}-{n}" for _, d, n in linked} == set(wanted)
 
 
 def test_there_is_a_page_for_each_text():
