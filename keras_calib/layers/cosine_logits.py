@@ -26,7 +26,8 @@ class CosineLogits(keras.layers.Layer):
         units: number of classes, at least 2.
         scale: `None` for the cosines themselves, to use with
             `AdditiveMarginSoftmax(margin, scale)`; or a number, for logits to use
-            with `AdditiveMarginSoftmax(margin, scale=None)` and `softmax`.
+            with `AdditiveMarginSoftmax(margin, scale=None)` and `softmax`. On JAX
+            that loss needs `None` here.
         learn_scale: whether the scale is a weight that training moves.
         min_scale: the least scale that training may reach. With too small a scale
             no model can be sure: among K classes a probability p needs a scale of

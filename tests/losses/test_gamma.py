@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_calib import GammaBCE, GammaCE
-from tests.backends import BACKEND
+from tests.backends import not_on_jax
 from tests.losses import exact
 from tests.losses.tools import per_sample, second_derivatives, value_and_gradient
 
@@ -198,7 +198,7 @@ def test_a_probability_of_zero_is_finite(gamma):
         assert float(value) == pytest.approx(-np.log(np.finfo("float32").tiny))
 
 
-@pytest.mark.skipif(BACKEND == "jax", reason="a JAX array holds no attribute")
+@not_on_jax
 def test_a_keras_softmax_keeps_the_gradient_of_hard_samples():
     """Its probability underflows; its logits, which Keras keeps on it, do not."""
 
