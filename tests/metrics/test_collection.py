@@ -6,6 +6,7 @@ import pytest
 
 from keras_calib import metrics
 from keras_calib.ops import predictions
+from tests.backends import not_on_torch
 from tests.metrics.reference import TABLE, assert_close, data, figures
 
 SEVERAL = [name for name, row in TABLE.items() if row.kind == "classes"]
@@ -54,7 +55,7 @@ def test_logits_and_ignored_labels_count_for_all():
     assert_close(together.result(), alone.result(), 2e-6)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=not_on_torch)])
 def test_names_in_logs_and_history(jit_compile, tmp_path):
     y, p, _ = data("classes", n=64)
     model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(5)])
