@@ -1,18 +1,17 @@
-"""One training script for a TPU, for several GPUs and for one device.
+"""One training script for a TPU, for several GPUs, for one GPU and for the CPU.
 
 Everything that XLA and bfloat16 ask for: static shapes (`drop_remainder=True`,
 which leaves 5 of the 517 digits of the test out), a model in mixed_bfloat16 with a
 float32 head, loss and metrics in float32, and a gamma that moves without a new trace.
 
-    python examples/tpu.py --strategy one
-    python examples/tpu.py --strategy mirrored
+    python examples/tpu.py --strategy one        # one GPU, else the CPU
+    python examples/tpu.py --strategy mirrored   # all GPUs, else two logical CPUs
     python examples/tpu.py --strategy tpu
 
-`one` is one GPU or the CPU, with its step compiled by XLA: what a TPU does to a step,
-except for its speed and its rounding. `mirrored` takes all GPUs, or two logical CPUs
-where there is none, without XLA: Keras 3.15 fails to trace `jit_compile=True` under
-MirroredStrategy. `tpu` has never been run: steps like its own have been compiled for
-one (`python -m tests.tpu`), no more.
+`one` has its step compiled by XLA, unless you say `--no-jit`: what a TPU does to a
+step, except for its speed and its rounding. `mirrored` does without XLA: Keras 3.15
+fails to trace `jit_compile=True` under MirroredStrategy. `tpu` has never been run:
+steps like its own are compiled for TPUs by `make tpu-check`, no more.
 """
 
 import argparse
