@@ -7,17 +7,15 @@ from pathlib import Path
 import pytest
 
 CODE = """
-import keras, numpy as np, tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(
-    cpu, [tf.config.LogicalDeviceConfiguration()] * 2
-)
+import keras, numpy as np
+from tests.distribution.launch import mirrored
+strategy = mirrored(2)
 import keras_calib
 from tests.calibrators import data
 z, y = data.made(333, 4)
 z = z.astype("float32")
 expected = keras_calib.TemperatureScaling().fit(z, y).temperature
-with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+with strategy.scope():
     net = keras.Sequential([keras.Input((4,)), keras.layers.Softmax()])
     inside = keras_calib.calibrate(net, z, y, verbose=0)
 outside = keras_calib.calibrate(net, z, y, verbose=0)

@@ -1,5 +1,6 @@
 """Starts a module in one process or in several that know of each other."""
 
+import functools
 import json
 import os
 import socket
@@ -10,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def outputs(module, *arguments, processes=1, timeout=600, **environment):
+def outputs(module, *arguments, processes=1, timeout=1200, **environment):
     """Returns return code, output and errors of each process.
 
     Args:
@@ -61,3 +62,15 @@ def free_ports(number):
     for s in sockets:
         s.close()
     return ports
+
+
+@functools.cache
+def mirrored(replicas):
+    """Returns a MirroredStrategy on logical CPUs, which a process makes once."""
+    import tensorflow as tf
+
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0],
+        [tf.config.LogicalDeviceConfiguration()] * replicas,
+    )
+    return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(replicas)])
