@@ -301,14 +301,20 @@ STYLES = [
 
 def draw_reliability(runs):
     """Draws accuracy against confidence, the test sets of all seeds pooled."""
-    pooled = {
-        name: sum((run.statistics for run in seeds[1:]), seeds[0].statistics)
-        for name, seeds in runs.items()
-    }
+    return draw_diagrams(
+        {
+            name: sum((run.statistics for run in seeds[1:]), seeds[0].statistics)
+            for name, seeds in runs.items()
+        }
+    )
+
+
+def draw_diagrams(statistics):
+    """Draws eight reliability diagrams, their figures above them and one key."""
     figure, axes = plt.subplots(2, 4, figsize=(10, 6.6), layout="tight")
-    reliability_diagram(pooled, ax=axes)
+    reliability_diagram(statistics, ax=axes)
     key = {}
-    for ax, (name, of) in zip(axes.flat, pooled.items(), strict=True):
+    for ax, (name, of) in zip(axes.flat, statistics.items(), strict=True):
         ax.get_legend().remove()  # a panel this small has no room for a box
         ax.set_title(f"{name}\nECE {of.ece():.3f}, gap {of.gap():+.3f}", fontsize=10)
         bars, labels = ax.get_legend_handles_labels()

@@ -39,7 +39,7 @@ from tqdm import tqdm
 
 import keras_calib
 from examples.ablation import interval
-from examples.noisy_digits import markdown
+from examples.noisy_digits import draw_diagrams, markdown
 from keras_calib import (
     AlphaBalancedCE,
     FocalCE,
@@ -49,7 +49,6 @@ from keras_calib import (
     TemperatureScaling,
 )
 from keras_calib.metrics import BinStatistics
-from keras_calib.viz import reliability_diagram
 
 WORDS = 24  # of a text; what is longer is cut
 
@@ -264,14 +263,12 @@ def table(scores, columns):
 
 def draw_reliability(runs):
     """Draws diagrams before (above) and after (below), the seeds pooled."""
-    figure, axes = plt.subplots(2, 4, figsize=(16, 9.6), layout="tight")
     pooled = {}
     for when in ("before", "after"):
         for name in DRAWN:
             first, *rest = (getattr(run, f"bins_{when}") for run in runs[name])
             pooled[f"{name}, {when}"] = sum(rest, first)
-    reliability_diagram(pooled, ax=axes)
-    return figure
+    return draw_diagrams(pooled)
 
 
 def main(argv=None):
@@ -303,7 +300,7 @@ def main(argv=None):
     chosen.output.mkdir(parents=True, exist_ok=True)
     (chosen.output / "results.md").write_text(results, encoding="utf-8")
     figure = draw_reliability(runs)
-    figure.savefig(chosen.output / "reliability.png", dpi=70)
+    figure.savefig(chosen.output / "reliability.png", dpi=150)
     plt.close(figure)
     print(f"results.md and reliability.png are in {chosen.output}/")
 
