@@ -83,4 +83,4 @@ class SmoothECE(CalibrationMetric):
 
     def result(self) -> Any:
         """Returns the error, in [0, 1]."""
-        return ops.cast(smooth_ece(self._sums.double()), self.state_dtype)
+        return smooth_ece(self._sums.tensor())
