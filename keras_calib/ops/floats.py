@@ -74,8 +74,20 @@ def floor(x: Any) -> Any:
 
 
 def cumsum(x: Any) -> Any:
-    """Returns the cumulative sums along the first axis in the dtype of `x`."""
-    return x.cumsum(0) if _TORCH else ops.cumsum(x, axis=0)
+    """Returns the cumulative sums along the first axis in the dtype of `x`.
+
+    A TPU's compiler works for minutes at `ops.cumsum` of thousands of float64: few
+    rows are added by doubling (Hillis and Steele, CACM 29(12), 1986).
+    """
+    if _TORCH:
+        return x.cumsum(0)
+    if x.shape[0] > 2**13:
+        return ops.cumsum(x, axis=0)
+    stride, other_axes = 1, [(0, 0)] * (len(x.shape) - 1)
+    while stride < x.shape[0]:  # a row is the sum of `stride` rows up to it
+        x = x + ops.pad(x[:-stride], [(stride, 0), *other_axes])
+        stride *= 2
+    return x
 
 
 def divide_no_nan(x: Any, y: Any) -> Any:

@@ -30,3 +30,10 @@ def test_float64_stays(function, expected):
     found = function(ops.flip(ops.convert_to_tensor(X[::-1].copy())))
     assert floats.dtype_name(found) == "float64"
     np.testing.assert_allclose(ops.convert_to_numpy(found), expected, rtol=1e-15)
+
+
+@pytest.mark.parametrize("shape", [(1,), (7, 2), (4608, 4), (9000, 2)])
+def test_cumulative_sums_of_few_and_of_many_rows(shape):
+    x = np.random.default_rng(0).integers(-99, 99, shape).astype("float64")
+    found = floats.cumsum(ops.convert_to_tensor(x))
+    np.testing.assert_array_equal(ops.convert_to_numpy(found), np.cumsum(x, axis=0))
