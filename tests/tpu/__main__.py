@@ -1,10 +1,11 @@
 """Compiles what Keras would run on a TPU with the TPU's own compiler; needs no TPU.
 
-    python -m tests.tpu   # with jax[tpu]==0.10.2 beside TensorFlow
+    make tpu-check   # or, with jax[tpu]==0.10.2 beside TensorFlow: python -m tests.tpu
 
-For two kinds of TPU it prints what each program costs on one chip and which must be
-refused and are. A program that is refused and should not be, or is not and should
-be, makes the exit status 1. It says nothing of speed or of figures: nothing runs.
+For two kinds of TPU it prints, as they come, what each program costs on one chip and
+which must be refused and are. A program that is refused and should not be, or is not
+and should be, makes the exit status 1. It says nothing of speed or of figures: nothing
+runs.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from tests.tpu.report import HEADER, judge
@@ -23,30 +26,27 @@ TOPOLOGIES = ("v5e:2x2", "v6e:2x2")
 
 def main() -> int:
     """Prints the table; returns the exit status."""
-    sys.stdout.reconfigure(line_buffering=True)
     os.environ |= {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": ""}
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     from tests.tpu.programs import PROGRAMS
 
-    failed = 0
-    print(HEADER)
+    def report(name: str, found: dict, where: str) -> bool:
+        right, row = judge(f"{name}, {where}", found, PROGRAMS[name][1])
+        print(row, flush=True)
+        return right
+
+    print(HEADER, flush=True)
     with tempfile.TemporaryDirectory() as folder:
         lower(list(PROGRAMS), folder)
-        paths = sorted(Path(folder).glob("*.hlo"))
-        compilers = {t: compiler(t, paths) for t in TOPOLOGIES}
-        for topology, process in compilers.items():
-            output, errors = process.communicate()
-            if process.returncode:
-                sys.exit(errors)
-            lines = map(json.loads, output.splitlines())
-            found = {line["name"]: line for line in lines}
-            for path in Path(folder).glob("*.error"):
-                found[path.stem] = {"error": path.read_text()}
-            for name, (_, refusal) in PROGRAMS.items():
-                right, row = judge(f"{name}, {topology}", found[name], refusal)
-                failed += not right
-                print(row)
-    return int(failed > 0)
+        right = [
+            report(path.stem, {"error": path.read_text()}, "TensorFlow")
+            for path in Path(folder).glob("*.error")
+        ]
+        paths = [p for name in PROGRAMS if (p := Path(folder, f"{name}.hlo")).exists()]
+        with ThreadPoolExecutor() as pool:
+            for rows in pool.map(partial(compiled, paths, report), TOPOLOGIES):
+                right += rows
+    return int(not all(right))
 
 
 def lower(names: list[str], folder: str) -> None:
@@ -58,14 +58,15 @@ def lower(names: list[str], folder: str) -> None:
         sys.exit("Keras or TensorFlow could not trace a program: see above")
 
 
-def compiler(topology: str, paths: list[Path]) -> subprocess.Popen:
-    """Returns a process that compiles the programs for a kind of TPU."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.tpu.compiler", topology, *map(str, paths)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def compiled(paths: list[Path], report, topology: str) -> list[bool]:
+    """Compiles programs for a kind of TPU; returns whether each fared as it must."""
+    command = [sys.executable, "-m", "tests.tpu.compiler", topology, *map(str, paths)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        found = map(json.loads, process.stdout)
+        right = [report(line.pop("name"), line, topology) for line in found]
+    if process.returncode:
+        sys.exit(f"the compiler for {topology} ended with {process.returncode}")
+    return right
 
 
 if __name__ == "__main__":
