@@ -47,7 +47,7 @@ def check(
         UserWarning: for half-precision probabilities beside a small gamma: their
             rounding drowns what the loss reads from improbable classes; and for a
             gamma so large beside these predictions that their samples weigh next
-            to nothing and training stands still.
+            to nothing and training may stand still.
 
     Example:
 
@@ -120,8 +120,8 @@ def _warn_of_standstill(weights: np.ndarray) -> None:
     if weights.size and weights.mean() < STANDSTILL:
         warnings.warn(
             "gamma is large beside these predictions: a sample weighs "
-            f"{weights.mean():.1e} of what it does in cross-entropy, and training "
-            "stands still. Anneal gamma up with GammaScheduler, set a floor, or start "
+            f"{weights.mean():.1e} of what it does in cross-entropy, and training may "
+            "stand still. Anneal gamma up with GammaScheduler, set a floor, or start "
             "from a trained model",
             stacklevel=3,
         )

@@ -89,7 +89,7 @@ def starting_weight(gamma: float, num_classes: int, floor: float = 0.0) -> float
         ValueError: for arguments out of range.
 
     Warns:
-        UserWarning: for a weight below 0.01: trained from scratch, the model would
+        UserWarning: for a weight below 0.01: trained from scratch, the model may
             stand still.
 
     Example:
@@ -104,7 +104,7 @@ def starting_weight(gamma: float, num_classes: int, floor: float = 0.0) -> float
     if weight < STANDSTILL:
         warnings.warn(
             f"gamma={gamma:g} is large beside 1/{k:g}: at p = 1/{k:g} a sample "
-            f"weighs {weight:.1e} and training from scratch stands still. Anneal "
+            f"weighs {weight:.1e} and training from scratch may stand still. Anneal "
             "gamma up with GammaScheduler, set a floor, or start from a trained model",
             stacklevel=2,
         )
