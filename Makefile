@@ -31,12 +31,13 @@ test-all: $(STAMPS)/test ## Run all tests, the slow ones too
 	$(RUN) -m pytest -q -n 2 -m ""
 
 # What is written in keras.ops. The rest is TensorFlow's (serving, most of distribution,
-# the examples) or of no backend.
+# the examples) or of no backend. JAX compiles each operation for each shape, seconds for a
+# file: a file goes to one process.
 ON_ANY_BACKEND := $(addprefix tests/,calibrators callbacks layers losses metrics ops viz \
 	$(addprefix test_,checks.py docstrings.py evaluation.py identifiers.py imports.py))
 
 test-jax: $(STAMPS)/test ## Run the tests of what is written in keras.ops on JAX
-	KERAS_BACKEND=jax $(RUN) -m pytest -q -n 2 $(ON_ANY_BACKEND)
+	KERAS_BACKEND=jax $(RUN) -m pytest -q -n 2 --dist loadfile $(ON_ANY_BACKEND)
 
 test-torch: $(STAMPS)/test $(STAMPS)/torch ## Run the same tests on torch
 	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 $(ON_ANY_BACKEND)
