@@ -10,18 +10,14 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_calib import GradientHarmonizedBCE, PairwiseAUCLoss
+from tests.distribution.launch import mirrored
 
 
 def main(made: str) -> None:
     """Prints the first batch's loss, and that of each replica's half by itself."""
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(
-        cpu, [tf.config.LogicalDeviceConfiguration()] * 2
-    )
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = mirrored(2)
     rng = np.random.default_rng(0)
     x = rng.normal(size=(64, 4)).astype("float32")
     y = (x[:, :1] + rng.normal(size=(64, 1)) > 0).astype("float32")

@@ -20,11 +20,15 @@ from keras_calib import (
     BrierScore,
     CalibrationGap,
     ExpectedCalibrationError,
+    GammaBCE,
     GammaCE,
 )
 from keras_calib.callbacks import GammaScheduler, linear
+from keras_calib.losses import MultiTaskModel
+from keras_calib.metrics import CalibrationMetrics
+from tests.distribution.launch import mirrored
 
-CLASSES, BATCH, EPOCHS, HELD_OUT = 8, 64, 3, 100
+CLASSES, BATCH, EPOCHS = 8, 64, 3
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(263, 8)).astype("float32")
 Y = RNG.integers(0, CLASSES, 263)
@@ -38,9 +42,11 @@ class Case(NamedTuple):
     """What is fitted. The weights after SGD are the sum of the gradients."""
 
     samples: int = 256
+    held_out: int = 100
     rate: float = 0.1
     made: str = "inside"  # loss and metrics: in the engine's scope, or before it
     policy: str = "float32"
+    every: bool = False  # all losses and metrics, not gamma-cross-entropy alone
 
 
 CASES = {
@@ -49,13 +55,16 @@ CASES = {
     # A last batch of 7. A replica's mean is over its own samples, so that training
     # differs; a model that stands still shows loss and metrics alone.
     "ragged": Case(samples=263, rate=0.0),
-    # Gradients are sums of bfloat16 products, whose rounding (1e-3) depends on how a
-    # batch is cut: this model stands still, too. The reference has the same policy.
+    # The forward pass in bfloat16, loss and metrics of its logits in float32.
     "mixed_bfloat16": Case(rate=0.0, policy="mixed_bfloat16"),
+    # Gradients too, which are rounded to bfloat16 once a replica.
+    "trained_bfloat16": Case(policy="mixed_bfloat16"),
+    # On TensorFlow Keras weighs a head's batches alike, a ragged one too.
+    "every": Case(held_out=128, every=True),
 }
 
 
-def objects():
+def gamma_alone():
     """Returns a loss and the metrics that watch it."""
     loss = GammaCE(0.0, from_logits=True)
     metrics = [
@@ -66,6 +75,40 @@ def objects():
         loss.gamma,
     ]
     return loss, metrics
+
+
+def everything():
+    """Returns a loss of each class, by its head, and a metric of each."""
+    # The metrics' table makes one of each, and with them the devices that are there.
+    from tests.losses.table import ALL, BINARY
+    from tests.metrics.reference import TABLE
+
+    losses = {name: make(from_logits=True) for name, make in ALL.items()}
+    losses |= {f"labels_{n}": make(from_logits=True) for n, make in BINARY.items()}
+    losses = first_of_each_class(losses) | {"column": GammaBCE(from_logits=True)}
+    made = {name: row.make(from_logits=True) for name, row in TABLE.items()}
+    made = first_of_each_class(made)
+
+    def of(kind):
+        return [one for name, one in made.items() if TABLE[name].kind == kind]
+
+    metrics = {
+        "gamma": [CalibrationMetrics(of("classes"), from_logits=True)],
+        "labels_gamma": of("labels"),
+        "column": of("binary"),
+    }
+    for head, of_head in metrics.items():  # JAX sees gamma change only there
+        of_head.append(losses[head].gamma)
+    return losses, metrics
+
+
+def first_of_each_class(made):
+    """Returns the first object of each class."""
+    return {
+        name: one
+        for i, (name, one) in enumerate(made.items())
+        if type(one) not in map(type, list(made.values())[:i])
+    }
 
 
 def network(policy="float32"):
@@ -81,6 +124,54 @@ def network(policy="float32"):
     return model
 
 
+def heads(names):
+    """Returns a linear model of a task for each loss, which trains by it alone."""
+    inputs = keras.Input((8,))
+    units = {name: 1 if name == "column" else 5 for name in names}
+    outputs = {
+        name: keras.layers.Dense(n, name=name)(inputs) for name, n in units.items()
+    }
+    model = keras.Model(inputs, outputs)
+    for name, n in units.items():
+        kernel = WEIGHTS[0][:, :n]
+        model.get_layer(name).set_weights([kernel, WEIGHTS[1][:n]])
+    return MultiTaskModel(model, dict.fromkeys(names, "classification"))
+
+
+def data(case):
+    """Returns samples, labels (by head) and weights."""
+    if not case.every:
+        return X, Y, np.ones(len(X), "float32")
+    labels = (X[:, :5] > 0.5).astype("float32")
+    binary = {"labels": labels, "column": labels[:, :1]}
+    losses, _ = everything()
+    y = {name: binary.get(name.partition("_")[0], Y % 5) for name in losses}
+    return X, y, (Y // 3).astype("float32")
+
+
+def compiled(case, scope=contextlib.nullcontext, **options):
+    """Returns the compiled model of a case, made in a scope."""
+    make = everything if case.every else gamma_alone
+    before = make() if case.made == "outside" else None
+    with scope():
+        loss, metrics = before or make()
+        model = heads(list(loss)) if case.every else network(case.policy)
+        optimizer = keras.optimizers.SGD(case.rate)
+        model.compile(optimizer, loss, weighted_metrics=metrics, **options)
+    return model
+
+
+class Watch(keras.callbacks.Callback):
+    """Writes down what History does not: the ECE in the log of each batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.eces = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.eces.append((logs or {}).get("ece"))
+
+
 def fit(case, scope=contextlib.nullcontext, share=(0, 1), **options):
     """Fits on an engine that Keras's own `fit` knows.
 
@@ -91,93 +182,91 @@ def fit(case, scope=contextlib.nullcontext, share=(0, 1), **options):
             every batch.
         **options: of `compile`.
     """
-    before = objects() if case.made == "outside" else None
+    model, watch = compiled(case, scope, **options), Watch()
+    rank, processes = share
+
+    def part(n):
+        rows = slice(rank, n, processes)
+        return keras.tree.map_structure(lambda a: a[rows], data(case))
+
+    x, y, w = part(case.samples)
     with scope():
-        model = network(case.policy)
-        loss, metrics = before or objects()
-        optimizer = keras.optimizers.SGD(case.rate)
-        model.compile(optimizer, loss, metrics=metrics, **options)
-        rank, processes = share
-        part = slice(rank, None, processes)
         history = model.fit(
-            X[: case.samples][part],
-            Y[: case.samples][part],
+            x,
+            y,
+            sample_weight=w,
             batch_size=BATCH // processes,
             epochs=EPOCHS,
             shuffle=False,
             verbose=0,
-            validation_data=(X[:HELD_OUT][part], Y[:HELD_OUT][part]),
-            callbacks=[GammaScheduler(linear(0.0, 0.5), unit="step")],
+            validation_data=part(case.held_out),
+            callbacks=[GammaScheduler(linear(0.0, 0.5), unit="step"), watch],
         ).history
-    return history, model
+    kernel = model.trainable_variables[-2]
+    layout = getattr(kernel.value, "sharding", None)  # of JAX
+    return found(model, history, eces=watch.eces, layout=str(layout))
 
 
 def loop(case, strategy):
-    """Trains by `strategy.run`, since Keras's own `fit` knows no worker."""
+    """Trains by Keras's steps in `strategy.run`, since its `fit` knows no worker."""
     import tensorflow as tf
 
-    before = objects() if case.made == "outside" else None
-    with strategy.scope():
-        model = network(case.policy)
-        loss, metrics = before or objects()
-        mean_loss = keras.metrics.Mean(name="loss")
-        optimizer = keras.optimizers.SGD(case.rate)
-        optimizer.build(model.trainable_variables)
-    metrics = [mean_loss, *metrics]
-
-    def watch(y, z):
-        # A loss of Keras is divided by the replicas: their sum is the mean.
-        mean_loss.update_state(loss(y, z) * strategy.num_replicas_in_sync, len(y))
-        for metric in metrics[1:]:
-            metric.update_state(y, z)
-
-    def train(x, y):
-        with tf.GradientTape() as tape:
-            z = model(x, training=True)
-            value = loss(y, z)
-        gradients = tape.gradient(value, model.trainable_variables)
-        optimizer.apply(gradients, model.trainable_variables)
-        watch(y, z)
-
-    def test(x, y):
-        watch(y, model(x, training=False))
-
-    train_step = tf.function(lambda x, y: strategy.run(train, (x, y)))
-    test_step = tf.function(lambda x, y: strategy.run(test, (x, y)))
+    model = compiled(case, strategy.scope)
 
     def batches(n):
-        data = tf.data.Dataset.from_tensor_slices((X[:n], Y[:n])).batch(BATCH)
+        part = keras.tree.map_structure(lambda a: a[:n], data(case))
+        dataset = tf.data.Dataset.from_tensor_slices(part).batch(BATCH)
         options = tf.data.Options()
         options.experimental_distribute.auto_shard_policy = (
             tf.data.experimental.AutoShardPolicy.DATA
         )
-        return strategy.experimental_distribute_dataset(data.with_options(options))
+        return strategy.experimental_distribute_dataset(dataset.with_options(options))
 
-    history = {}
+    with strategy.scope():  # what is made at the first call
+        x, y, w = keras.tree.map_structure(lambda a: a[:BATCH], data(case))
+        z = model(x)
+        model.compute_loss(x, y, z, w)
+        model.compute_metrics(x, y, z, w)
+        model.optimizer.build(model.trainable_variables)
+    train = tf.function(lambda *batch: strategy.run(model.train_step, (batch,)))
+    test = tf.function(lambda *batch: strategy.run(model.test_step, (batch,)))
 
-    def note(prefix):
-        for metric in metrics:
-            history.setdefault(prefix + metric.name, []).append(float(metric.result()))
-            metric.reset_state()
-
-    steps = -(-case.samples // BATCH)
-    model.compile(loss=loss)  # where the scheduler looks for gamma
     callbacks = keras.callbacks.CallbackList(
-        [GammaScheduler(linear(0.0, 0.5), unit="step")], model=model
+        [GammaScheduler(linear(0.0, 0.5), unit="step")],
+        add_history=True,
+        model=model,
+        epochs=EPOCHS,
+        steps=-(-case.samples // BATCH),
     )
-    callbacks.set_params({"epochs": EPOCHS, "steps": steps})
     callbacks.on_train_begin()
     for epoch in range(EPOCHS):
+        model.reset_metrics()
         callbacks.on_epoch_begin(epoch)
-        for step, (x, y) in enumerate(batches(case.samples)):
+        for step, batch in enumerate(batches(case.samples)):
             callbacks.on_train_batch_begin(step)
-            train_step(x, y)
+            train(*batch)
             callbacks.on_train_batch_end(step)
-        note("")
-        for x, y in batches(HELD_OUT):
-            test_step(x, y)
-        note("val_")
-    return history, model
+        logs = model.get_metrics_result()
+        model.reset_metrics()
+        for batch in batches(case.held_out):
+            test(*batch)
+        held_out = model.get_metrics_result()
+        callbacks.on_epoch_end(
+            epoch, logs | {f"val_{name}": value for name, value in held_out.items()}
+        )
+    return found(model, model.history.history)
+
+
+def found(model, history, **more):
+    """Returns what is compared, the bins of the last validation's ECE, and more."""
+    compiled = [metric for m in model.metrics for metric in getattr(m, "metrics", [m])]
+    bins = [m.statistics() for m in compiled if isinstance(m, ExpectedCalibrationError)]
+    return {
+        "history": history,
+        "weights": [w.tolist() for w in model.get_weights()],
+        "bins": [each.weight.tolist() for each in bins[:1]],
+        **more,
+    }
 
 
 # The engines: each returns the function that runs a case.
@@ -193,15 +282,9 @@ def jit():
     return lambda case: fit(case, jit_compile=True)
 
 
-def mirrored(replicas):
+def replicas(number):
     """MirroredStrategy on logical CPUs."""
-    import tensorflow as tf
-
-    tf.config.set_logical_device_configuration(
-        tf.config.list_physical_devices("CPU")[0],
-        [tf.config.LogicalDeviceConfiguration()] * replicas,
-    )
-    strategy = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(replicas)])
+    strategy = mirrored(number)
     return lambda case: fit(case, strategy.scope)
 
 
@@ -238,20 +321,14 @@ def processes():
 def of_distribution(distribution, share=(0, 1)):
     """Returns the function that fits under a `keras.distribution`."""
 
-    def run(case):
-        history, model = fit(case, distribution.scope, share)
-        spec = model.layers[-1].kernel.value.sharding.spec
-        return {**history, "sharding": str(tuple(spec))}, model
-
-    return run
+    return lambda case: fit(case, distribution.scope, share)
 
 
 ENGINES = {
     "one": one,
-    "one_jax": one,
     "jit": jit,
-    "mirrored2": lambda: mirrored(2),
-    "mirrored4": lambda: mirrored(4),
+    "mirrored2": lambda: replicas(2),
+    "mirrored4": lambda: replicas(4),
     "workers": workers,
     "data_parallel": data_parallel,
     "model_parallel": model_parallel,
@@ -260,14 +337,9 @@ ENGINES = {
 
 
 def main(engine, *cases):
-    """Prints history and weights of each case."""
+    """Prints what was found in each case."""
     run = ENGINES[engine]()
-    found = {}
-    for name in cases:
-        history, model = run(CASES[name])
-        weights = [w.tolist() for w in model.get_weights()]
-        found[name] = {"history": history, "weights": weights}
-    print(json.dumps(found, default=float))
+    print(json.dumps({name: run(CASES[name]) for name in cases}, default=float))
 
 
 if __name__ == "__main__":

@@ -2,28 +2,17 @@
 
 import functools
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.distribution.launch import outputs
 
 
 @functools.cache
 def fit(made):
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.distribution.batch_losses", made],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "tensorflow"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    ((code, out, errors),) = outputs("tests.distribution.batch_losses", made)
+    assert code == 0, errors[-3000:]
+    return json.loads(out.splitlines()[-1])
 
 
 @pytest.mark.slow

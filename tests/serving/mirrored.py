@@ -14,17 +14,14 @@ import tensorflow as tf
 
 import keras_calib
 from keras_calib.serving import export, verify
+from tests.distribution.launch import mirrored
 from tests.serving.tools import IMAGES, labels, network
 
 
 def main(policy: str, folder: str) -> None:
     """Prints the largest difference between the served model and the model."""
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(
-        cpu, [tf.config.LogicalDeviceConfiguration()] * 2
-    )
     keras.config.set_dtype_policy(policy)
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = mirrored(2)
     x, y = IMAGES[:32], np.arange(32) % 5
     with strategy.scope():
         model = network()
