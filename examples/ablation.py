@@ -52,6 +52,7 @@ from examples.noisy_digits import (
     GradientNorms,
     Run,
     digits,
+    draw_diagrams,
     draw_gradient_norms,
     draw_loss_curves,
     fashion_mnist,
@@ -60,7 +61,6 @@ from examples.noisy_digits import (
 )
 from keras_calib import CalibrationMetrics, GammaCE, TemperatureScaling
 from keras_calib.callbacks import GammaScheduler, linear
-from keras_calib.viz import reliability_diagram
 
 GAMMAS = {"0": 0.0, "0.01": 0.01, "0.1": 0.1, "0.5": 0.5, "0 to 0.5": None}
 NOISES = (0.0, 0.1, 0.3, 0.5)
@@ -443,14 +443,12 @@ def write(runs, output):
         name: sum((run.statistics for run in seeds[1:]), seeds[0].statistics)
         for name, seeds in shown.items()
     }
-    figure, axes = plt.subplots(1, len(pooled), figsize=(19, 4.8), layout="tight")
-    reliability_diagram(pooled, ax=axes)
     pictures = {
         "measures": draw_measures(runs),
         "calibration": draw_calibration(runs),
         "gradient_norms": draw_gradient_norms(shown, LINES),
         "loss_curves": draw_loss_curves(shown, LINES),
-        "reliability": figure,
+        "reliability": draw_diagrams(pooled, columns=len(pooled)),
     }
     for name, figure in pictures.items():
         figure.savefig(output / f"{name}.png", dpi=80)

@@ -309,9 +309,11 @@ def draw_reliability(runs):
     )
 
 
-def draw_diagrams(statistics):
-    """Draws eight reliability diagrams, their figures above them and one key."""
-    figure, axes = plt.subplots(2, 4, figsize=(10, 6.6), layout="tight")
+def draw_diagrams(statistics, columns=4):
+    """Draws reliability diagrams, their figures above them and one key."""
+    rows = len(statistics) // columns
+    size = (2.5 * columns, 3.3 * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, layout="tight")
     reliability_diagram(statistics, ax=axes)
     key = {}
     for ax, (name, of) in zip(axes.flat, statistics.items(), strict=True):
@@ -319,7 +321,7 @@ def draw_diagrams(statistics):
         ax.set_title(f"{name}\nECE {of.ece():.3f}, gap {of.gap():+.3f}", fontsize=10)
         bars, labels = ax.get_legend_handles_labels()
         key |= zip(labels, bars, strict=True)
-    figure.get_layout_engine().set(rect=(0, 0.04, 1, 1))
+    figure.get_layout_engine().set(rect=(0, 0.08 / rows, 1, 1))
     figure.legend(key.values(), key, loc="lower center", ncols=2)
     return figure
 
