@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from functools import cache
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -44,71 +44,61 @@ class LinearCalibrator(Calibrator):
 
     def adjust(self, samples: Samples) -> dict[str, Any]:
         """Minimises the penalised likelihood."""
+        from scipy.optimize import minimize
+
         k = samples.num_classes
         beta = np.full(k, np.exp(-log_temperature(samples, *np.log([1e-2, 1e2]))))
         start = np.diag(beta) if self.matrix else beta
-        found = _minimiser(self.matrix)(
-            self.numpy_features(samples.logits.astype("float64")),
-            samples.targets,
-            samples.weight,
+        found = minimize(
+            self._objective(samples),
             np.concatenate([start.ravel(), np.zeros(k)]),
-            self.off_diagonal_penalty,
-            self.bias_penalty,
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxcor": 20, "ftol": 1e-12, "gtol": 1e-9, "maxiter": 1000},
         )
-        if not found.converged:
+        if not found.success:
             warnings.warn(
-                f"{type(self).__name__} has not converged in "
-                f"{int(found.num_iterations)} steps: the samples are too few for its "
-                "parameters, or the penalties too small",
+                f"{type(self).__name__} has not converged in {found.nit} steps: the "
+                "samples are too few for its parameters, or the penalties too small",
                 stacklevel=4,
             )
-        scale, bias = np.split(found.position.numpy(), [-k])
+        scale, bias = np.split(found.x, [-k])
         return {"scale": scale, "bias": bias}
+
+    def _objective(
+        self, samples: Samples
+    ) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
+        """Returns the penalised likelihood and its gradient in W and b, flat."""
+        k, targets, weight = samples.num_classes, samples.targets, samples.weight
+        x = self.numpy_features(samples.logits.astype("float64"))
+        # Soft targets may be off 1 by their rounding.
+        mass = targets.sum(-1, keepdims=True)
+        off_diagonal = self.off_diagonal_penalty / (k * (k - 1))
+
+        def objective(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+            scale, bias = np.split(parameters, [-k])
+            if self.matrix:
+                scale = scale.reshape(k, k)
+                others = scale - np.diag(np.diag(scale))
+            log_p = log_softmax((x @ scale.T if self.matrix else x * scale) + bias)
+            value = -weight @ np.einsum("nk,nk->n", targets, log_p)
+            value += self.bias_penalty * np.mean(bias**2)
+            slope = weight[:, None] * (mass * np.exp(log_p) - targets)
+            bias_slope = slope.sum(0) + 2 * self.bias_penalty / k * bias
+            if self.matrix:
+                value += off_diagonal * np.sum(others**2)
+                scale_slope = (slope.T @ x + 2 * off_diagonal * others).ravel()
+            else:
+                scale_slope = np.einsum("nk,nk->k", slope, x)
+            return float(value), np.concatenate([scale_slope, bias_slope])
+
+        return objective
 
     def transform(self, z: Any, scale: Any, bias: Any) -> Any:
         """Returns softmax(W x + b)."""
         x = self.features(z)
         mapped = matmul(x, ops.transpose(scale)) if self.matrix else x * scale
         return ops.softmax(mapped + bias, axis=-1)
-
-
-@cache
-def _minimiser(matrix: bool) -> Any:
-    """Returns the minimiser, one graph for samples of any shape."""
-    import tensorflow as tf
-    from tensorflow_probability.python.math import value_and_gradient
-    from tensorflow_probability.python.optimizer import lbfgs
-
-    shapes: tuple[list[None], ...] = [None, None], [None, None], [None], [None], [], []
-
-    @tf.function(input_signature=[tf.TensorSpec(s, tf.float64) for s in shapes])
-    def minimise(x, targets, weight, start, off_diagonal_penalty, bias_penalty):
-        k = tf.shape(x)[1]
-
-        def objective(parameters):
-            scale, bias = parameters[:-k], parameters[-k:]
-            penalty = bias_penalty * tf.reduce_mean(bias**2)
-            if matrix:
-                scale = tf.reshape(scale, [k, k])
-                z = tf.matmul(x, scale, transpose_b=True) + bias
-                others = scale - tf.linalg.diag(tf.linalg.diag_part(scale))
-                pairs = tf.cast(k * (k - 1), tf.float64)
-                penalty += off_diagonal_penalty * tf.reduce_sum(others**2) / pairs
-            else:
-                z = x * scale + bias
-            nll = tf.nn.softmax_cross_entropy_with_logits(targets, z)
-            return tf.tensordot(weight, nll, 1) + penalty
-
-        return lbfgs.minimize(
-            lambda parameters: value_and_gradient(objective, parameters),
-            initial_position=start,
-            num_correction_pairs=20,
-            tolerance=1e-9,
-            f_relative_tolerance=1e-12,
-            max_iterations=1000,
-        )
-
-    return minimise
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")

@@ -186,19 +186,17 @@ def find_root(
     tolerance: float,
     value_tolerance: float = 0.0,
 ) -> float:
-    """Returns the root between two points of opposite sign."""
-    # The first import of TensorFlow Probability takes a second.
-    import tensorflow as tf
-    from tensorflow_probability.python.math import root_search
+    """Returns the root between two points of opposite sign.
 
-    found = root_search.find_root_chandrupatla(
-        lambda u: tf.constant(function(float(u)), tf.float64),
-        tf.constant(low, tf.float64),
-        tf.constant(high, tf.float64),
-        position_tolerance=tolerance,
-        value_tolerance=value_tolerance,
-    )
-    return float(found.estimated_root)
+    What is no further from 0 than `value_tolerance` counts as 0.
+    """
+    from scipy.optimize import brentq
+
+    def near_zero(u: float) -> float:
+        value = function(u)
+        return value if abs(value) > value_tolerance else 0.0
+
+    return float(brentq(near_zero, low, high, xtol=tolerance))
 
 
 def _least(function: Callable[[float], float], low: float, high: float) -> float:

@@ -283,12 +283,11 @@ class BinStatistics:
         Args:
             level: probability of the interval, in (0, 1).
         """
-        # A second and a half to import, and seldom wanted.
-        from tensorflow_probability.python.distributions import Beta
+        from scipy.special import betaincinv  # seldom wanted
 
-        tail = _tail(level)
-        posterior = Beta(self.hits + 0.5, np.maximum(self.weight - self.hits, 0) + 0.5)
-        return tuple(posterior.quantile(t).numpy() for t in (tail, 1 - tail))
+        tail, misses = _tail(level), np.maximum(self.weight - self.hits, 0)
+        a, b = self.hits + 0.5, misses + 0.5
+        return betaincinv(a, b, tail), betaincinv(a, b, 1 - tail)
 
     def ece_interval(self, level: float = 0.95) -> tuple[float, float]:
         """Returns a confidence interval of the l1 error, without a bootstrap.
