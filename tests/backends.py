@@ -18,6 +18,8 @@ not_on_jax = pytest.mark.skipif(
     BACKEND == "jax",
     reason="a JAX array takes no attribute: a softmax leaves no trace of its logits",
 )
+# JAX compiles each operation for each shape: where there are many, it takes long.
+slow_on_jax = pytest.mark.slow if BACKEND == "jax" else lambda test: test
 
 
 def _compilers():

@@ -5,7 +5,7 @@ import pytest
 
 import keras_calib
 from keras_calib import evaluation, metrics
-from tests.backends import BACKEND
+from tests.backends import BACKEND, slow_on_jax
 from tests.metrics import reference
 from tests.metrics.reference import TABLE, data
 
@@ -56,6 +56,7 @@ def test_figures_are_exact_on_jax_as_it_is():
     )
 
 
+@slow_on_jax
 def test_chunks_of_a_memmap_show_a_bar_and_change_nothing(
     monkeypatch, tmp_path, capsys
 ):
@@ -139,6 +140,7 @@ def test_no_samples_are_zeros_and_bad_shapes_are_refused():
         keras_calib.evaluate([0], [[0.5, 0.5]], num_bins=0)
 
 
+@slow_on_jax
 def test_small_smooth_errors_are_measured_on_a_finer_grid():
     rng = np.random.default_rng(0)
     p = rng.dirichlet(np.ones(3), 50_000)

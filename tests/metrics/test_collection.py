@@ -6,7 +6,7 @@ import pytest
 
 from keras_calib import metrics
 from keras_calib.ops import predictions
-from tests.backends import not_on_torch
+from tests.backends import not_on_torch, slow_on_jax
 from tests.metrics.reference import TABLE, assert_close, data, figures
 
 SEVERAL = [name for name, row in TABLE.items() if row.kind == "classes"]
@@ -16,6 +16,7 @@ def several():
     return [TABLE[name].make() for name in SEVERAL if name != "by_confidence"]
 
 
+@slow_on_jax
 def test_each_figure_is_that_of_the_metric_alone():
     y, p, w = data("classes")
     together = metrics.CalibrationMetrics(several())

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 from keras.src.backend import set_keras_mask
 
-from tests.backends import BACKEND, not_on_torch, tensorflow_only
+from tests.backends import BACKEND, not_on_torch, slow_on_jax, tensorflow_only
 from tests.metrics.reference import TABLE, assert_close, data, figures, one_hot
 
 every_metric = pytest.mark.parametrize("row", TABLE.values(), ids=TABLE)
@@ -90,6 +90,7 @@ def test_graph_and_xla_agree_with_eager(row, jit_compile, static):
     assert_close(found, expected, max(1e-6, row.atol / 10))
 
 
+@slow_on_jax
 @every_metric
 def test_any_split_of_shuffled_data_agrees(row):
     y, p, w = data(row.kind)

@@ -5,6 +5,7 @@ import pytest
 
 import keras_calib
 from keras_calib import ExpectedCalibrationError
+from tests.backends import slow_on_jax
 from tests.metrics.reference import equal_mass
 
 
@@ -21,6 +22,7 @@ def draw(shape, n, seed):
     return y, np.stack([c, 1 - c], axis=-1)
 
 
+@slow_on_jax
 @pytest.mark.parametrize("shape", ["even", "saturated", "tied", "one"])
 @pytest.mark.parametrize("n", [50, 5000])
 @pytest.mark.parametrize("num_bins", [1, 5, 15])
