@@ -36,6 +36,9 @@ test-all: $(STAMPS)/test ## Run all tests, the slow ones too
 ON_ANY_BACKEND := $(addprefix tests/,calibrators callbacks layers losses metrics ops viz \
 	$(addprefix test_,checks.py docstrings.py evaluation.py identifiers.py imports.py))
 
+# Compiled operations are kept: most of the time goes into them.
+test-jax: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/.pytest_cache/jax
+test-jax: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 test-jax: $(STAMPS)/test ## Run the tests of what is written in keras.ops on JAX
 	KERAS_BACKEND=jax $(RUN) -m pytest -q -n 2 --dist loadfile $(ON_ANY_BACKEND)
 
