@@ -99,7 +99,8 @@ $(STAMPS)/torch: EXTRA_INDEX := --extra-index-url https://download.pytorch.org/w
 .venv-oldest/.stamp: $(STAMPS)/venv setup.cfg tests/oldest.txt
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install -qq --constraint tests/oldest.txt --editable . \
-		pytest pytest-xdist hypothesis mpmath scikit-learn matplotlib
+		pytest pytest-xdist hypothesis mpmath scikit-learn matplotlib \
+		'tensorflow-probability[tf]'
 	@touch $@
 
 # Apart from the tests: where libtpu is installed, JAX looks for a TPU.
