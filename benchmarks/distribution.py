@@ -66,15 +66,15 @@ def _replicas() -> dict[str, float]:
 
 def _annealing() -> tuple[float, float]:
     """Returns a fit's time to that with gamma constant, and a step's milliseconds."""
-    x, y = images(4096)
-    steps = len(x) // 256
+    x, y = images(2048)
+    steps = len(x) // 128
 
     def fit(*callbacks):
         model = mlp(512)
         loss = keras_calib.GammaCE(0.1, from_logits=True)
         model.compile("adam", loss, metrics=[loss.gamma])
         return lambda: model.fit(
-            x, y, batch_size=256, verbose=0, callbacks=list(callbacks)
+            x, y, batch_size=128, verbose=0, callbacks=list(callbacks)
         )
 
     times = interleaved(
