@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Any
 
 _PYTHON = re.compile("PyFunc")
@@ -59,11 +60,12 @@ def problems(path: str | os.PathLike) -> list[str]:
 def _of_ops(graph: Any) -> Iterator[str]:
     import tensorflow as tf
 
-    functions = {f.signature.name: f for f in graph.library.function}
+    top, library = attrgetter("node", "library")(graph)
+    functions = {f.signature.name: f for f in library.function}
     for name, function in functions.items():
         if function.attr["_XlaMustCompile"].b:
             yield f"function {name} must be compiled by XLA (jit_compile=True)"
-    nodes = [graph.node, *(f.node_def for f in functions.values())]
+    nodes = [top, *(f.node_def for f in functions.values())]
     for node in (node for body in nodes for node in body):
         if _PYTHON.search(node.op):
             yield f"op {node.op} runs Python: a server has none"

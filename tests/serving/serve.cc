@@ -11,25 +11,25 @@
 #include <vector>
 
 #include "tensorflow/cc/saved_model/loader.h"
+#include "tensorflow/core/framework/function.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/tensor.h"
 
 namespace tf = tensorflow;
 
-// Every op must be a function of the library or registered in this process.
+// Every op must be a function of the graph or registered in this process.
 int UnknownOps(const tf::GraphDef& graph) {
+  const tf::FunctionLibraryDefinition known(tf::OpRegistry::Global(), graph);
   int unknown = 0;
   auto check = [&](const tf::NodeDef& node) {
-    for (const auto& function : graph.library().function())
-      if (function.signature().name() == node.op()) return;
     const tf::OpDef* op = nullptr;
-    if (tf::OpRegistry::Global()->LookUpOpDef(node.op(), &op).ok()) return;
+    if (known.LookUpOpDef(node.op(), &op).ok()) return;
     std::cerr << "unknown op " << node.op() << "\n";
     ++unknown;
   };
   for (const auto& node : graph.node()) check(node);
-  for (const auto& function : graph.library().function())
-    for (const auto& node : function.node_def()) check(node);
+  for (const auto& name : known.ListFunctionNames())
+    for (const auto& node : known.Find(name)->node_def()) check(node);
   return unknown;
 }
 

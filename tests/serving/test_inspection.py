@@ -2,7 +2,6 @@
 
 import pytest
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_calib.serving.inspection import problems
 
@@ -62,14 +61,9 @@ def test_functions_for_xla_only(tmp_path):
 def test_ops_that_no_server_has(tmp_path):
     """As a graph with a custom op looks like, from whatever library it came."""
     file = save(tmp_path, lambda x: tf.abs(x), X) / "saved_model.pb"
-    model = saved_model_pb2.SavedModel.FromString(file.read_bytes())
-    for function in model.meta_graphs[0].graph_def.library.function:
-        for node in function.node_def:
-            if node.op == "Abs":
-                node.op = "MyAbs"
-    file.write_bytes(model.SerializeToString())
+    file.write_bytes(file.read_bytes().replace(b"Abs", b"Xbs"))  # of the same length
     assert problems(tmp_path) == [
-        "op MyAbs is none of TensorFlow's own: a server lacks it"
+        "op Xbs is none of TensorFlow's own: a server lacks it"
     ]
 
 
