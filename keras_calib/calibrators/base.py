@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Self
 
 import keras
@@ -17,7 +18,7 @@ from keras_calib.ops.floats import at_least, in_float64
 FLOOR = float(np.finfo("float32").tiny)
 
 
-class Calibrator(Configurable, keras.layers.Layer):
+class Calibrator(Configurable, keras.layers.Layer, ABC):
     """Base of the calibrators. A subclass gives `make_weights`, `adjust`, `transform`.
 
     `fit` reads the logits or probabilities of a trained model and their labels,
@@ -62,17 +63,17 @@ class Calibrator(Configurable, keras.layers.Layer):
         self.ignore_class = ignore_class
         self.supports_masking = True
 
+    @abstractmethod
     def make_weights(self, num_classes: int) -> dict[str, tuple[int, ...]]:
         """Returns the shape of each weight by its name."""
-        raise NotImplementedError
 
+    @abstractmethod
     def adjust(self, samples: Samples) -> dict[str, Any]:
         """Returns the value of each weight by its name, fitted to the samples."""
-        raise NotImplementedError
 
+    @abstractmethod
     def transform(self, z: Any, *args: Any, **weights: Any) -> Any:
         """Returns the calibrated probabilities of logits, of shape (..., K)."""
-        raise NotImplementedError
 
     def fit(self, logits: Any, labels: Any, sample_weight: Any = None) -> Self:
         """Fits the weights to held-out predictions.

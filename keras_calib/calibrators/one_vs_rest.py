@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ class OneVsRest(Calibrator):
     `fit_class` and `map`.
     """
 
+    @abstractmethod
     def fit_class(
         self, log_p: np.ndarray, log_q: np.ndarray, target: np.ndarray, weight: Any
     ) -> tuple[np.ndarray, ...]:
@@ -31,11 +33,10 @@ class OneVsRest(Calibrator):
             target: labels in [0, 1], of shape (N,).
             weight: weights, one sample being 1.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def map(self, log_p: Any, log_q: Any, *args: Any, **weights: Any) -> Any:
         """Returns the calibrated probability of each class mapped."""
-        raise NotImplementedError
 
     def num_maps(self, num_classes: int) -> int:
         """Returns how many classes are mapped."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from keras_calib.ops.true_class import true_class_loss
 _EXACT_INTEGERS = {"float16": 2**11, "bfloat16": 2**8}
 
 
-class CalibrationLoss(Configurable, keras.losses.Loss):
+class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
     """Adds to a Keras loss: derived configs, and hyperparameters that move.
 
     Args:
@@ -108,9 +109,9 @@ class ClassLoss(CalibrationLoss):
         )
         self.ignore_class = ignore_class
 
+    @abstractmethod
     def sample_losses(self, y_true: Any, y_pred: Any) -> Any:
         """Returns the loss of each sample, 0 where the label is `ignore_class`."""
-        raise NotImplementedError
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Returns the loss of each sample."""
@@ -155,13 +156,13 @@ class TrueClassLoss(ClassLoss):
 
     label_smoothing: float = 0.0
 
+    @abstractmethod
     def value(self, log_p: Any, p: Any, q: Any) -> Any:
         """Returns the loss."""
-        raise NotImplementedError
 
+    @abstractmethod
     def weight(self, log_p: Any, p: Any, q: Any) -> Any:
         """Returns -dl/dlog_p."""
-        raise NotImplementedError
 
     @property
     def class_weights(self) -> float | Sequence[float] | None:
@@ -216,13 +217,13 @@ class BinaryLoss(CalibrationLoss):
             "label_reduction", label_reduction, ("mean", "sum")
         )
 
+    @abstractmethod
     def value(self, log_p: Any, p: Any, q: Any) -> Any:
         """Returns the loss of a label whose own outcome has probability p."""
-        raise NotImplementedError
 
+    @abstractmethod
     def weight(self, log_p: Any, p: Any, q: Any) -> Any:
         """Returns -dl/dlog_p."""
-        raise NotImplementedError
 
     def label_losses(self, y_true: Any, y_pred: Any) -> Any:
         """Returns the loss of each label."""

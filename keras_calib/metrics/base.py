@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import keras
@@ -21,7 +22,7 @@ from keras_calib.ops.floats import divide_no_nan, last_mean
 from keras_calib.ops.predictions import Events, Predictions, weighted
 
 
-class CalibrationMetric(Configurable, keras.metrics.Metric):
+class CalibrationMetric(Configurable, keras.metrics.Metric, ABC):
     """Base of the metrics. A subclass gives `accumulate` and `result`.
 
     Args:
@@ -76,9 +77,9 @@ class CalibrationMetric(Configurable, keras.metrics.Metric):
             )
         )
 
+    @abstractmethod
     def accumulate(self, batch: Any) -> None:
         """Adds a batch to the state."""
-        raise NotImplementedError
 
 
 class MeanMetric(CalibrationMetric):
@@ -88,9 +89,9 @@ class MeanMetric(CalibrationMetric):
         super().__init__(**kwargs)
         self._sums = CompensatedSum(self, (2,))
 
+    @abstractmethod
     def values(self, batch: Any) -> Any:
         """Returns the values of the samples, of shape (N,)."""
-        raise NotImplementedError
 
     def accumulate(self, batch: Any) -> None:
         """Adds weights and weighted values."""
@@ -141,9 +142,9 @@ class RankedMetric(BinnedMetric):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(None, **kwargs)
 
+    @abstractmethod
     def of_cells(self, cells: Any) -> Any:
         """Returns the figure of sums over cells in rising order of confidence."""
-        raise NotImplementedError
 
     def result(self) -> Any:
         """Returns the figure, 0 where there is no weight."""
@@ -165,9 +166,9 @@ class GroupedMetric(CalibrationMetric):
         self.num_bins = whole_number("num_bins", num_bins)
         self._sums: CompensatedSum | None = None
 
+    @abstractmethod
     def events(self, batch: Any) -> Events:
         """Returns probabilities and what came out, with their groups."""
-        raise NotImplementedError
 
     def accumulate(self, batch: Any) -> None:
         """Adds weight, confidence, hits and squared error to the bins."""

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_calib.config import Configurable
 from keras_calib.metrics.base import CalibrationMetric
 from keras_calib.metrics.brier import BrierScore
 from keras_calib.metrics.expected_calibration_error import (
@@ -27,7 +28,7 @@ _DEFAULT = (
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
-class CalibrationMetrics(CalibrationMetric):
+class CalibrationMetrics(Configurable, keras.metrics.Metric):
     """Computes any set of calibration metrics in one pass over the batch.
 
     The batch is read once (largest probability, predicted class, softmax, sums over
@@ -69,12 +70,9 @@ class CalibrationMetrics(CalibrationMetric):
         name: str | None = "calibration_metrics",
         dtype: Any = None,
     ) -> None:
-        super().__init__(
-            from_logits=from_logits,
-            ignore_class=ignore_class,
-            name=name,
-            dtype=dtype,
-        )
+        super().__init__(name=name, dtype=dtype)
+        self.from_logits = bool(from_logits)
+        self.ignore_class = ignore_class
         if metrics is None:
             metrics = [metric(dtype=dtype) for metric in _DEFAULT]
         names = [getattr(metric, "name", None) for metric in metrics]

@@ -114,7 +114,8 @@ def test_binary_metrics_may_stand_beside_others():
 def test_bad_members_are_refused():
     with pytest.raises(ValueError, match="name of their own. Received: .'ece', 'ece'"):
         metrics.CalibrationMetrics([metrics.ExpectedCalibrationError()] * 2)
-    with pytest.raises(ValueError, match="metrics of keras_calib.metrics"):
-        metrics.CalibrationMetrics([keras.metrics.Accuracy()])
+    for other in (keras.metrics.Accuracy(), metrics.CalibrationMetrics()):
+        with pytest.raises(ValueError, match="metrics of keras_calib.metrics"):
+            metrics.CalibrationMetrics([other])
     with pytest.raises(ValueError, match="name of their own"):
         metrics.CalibrationMetrics([])
