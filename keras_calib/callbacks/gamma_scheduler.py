@@ -56,7 +56,7 @@ class HyperparameterScheduler(keras.callbacks.Callback):
     def set_model(self, model: keras.Model) -> None:
         """Links the model's losses and metrics, before a step is compiled."""
         super().set_model(model)
-        linked_hyperparameters(model, self.hyperparameter)
+        self._link()
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Starts counting."""
@@ -65,6 +65,7 @@ class HyperparameterScheduler(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Moves to the epoch's value."""
+        self._last_step = self._first_of_last_execution()
         if self.unit == "epoch":
             self._set(epoch, last=self.params["epochs"] - 1)
             return
@@ -83,18 +84,21 @@ class HyperparameterScheduler(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
         """Moves to the step's value."""
         if self.unit == "step":
-            self._set(self._first_step + batch, last=self._last_step())
+            self._set(self._first_step + batch, last=self._last_step)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Counts the steps done."""
         if self._in_first_step:
             # A loaded model makes its metrics only now: show the value there too.
-            linked_hyperparameters(self.model, self.hyperparameter)
+            self._link()
             self._in_first_step = False
         if self.unit == "step":
             self._next_step = self._first_step + batch + 1
 
-    def _last_step(self) -> int | None:
+    def _link(self) -> None:
+        self._parameters = linked_hyperparameters(self.model, self.hyperparameter)
+
+    def _first_of_last_execution(self) -> int | None:
         """Returns the first step of the run's last execution, if it is known."""
         steps = self.params.get("steps")
         if steps is None:
@@ -113,8 +117,8 @@ class HyperparameterScheduler(keras.callbacks.Callback):
             )
         else:
             value = self.schedule(position / last if last else 1.0)
-        # On JAX `self.model` brings the trainer's state back into the variables.
-        for parameter in linked_hyperparameters(self.model, self.hyperparameter):
+        _ = self.model  # on JAX brings the trainer's state back into the variables
+        for parameter in self._parameters:
             parameter.assign(float(value))
 
 
