@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_calib import GradientHarmonizedBCE, PairwiseAUCLoss
+from keras_calib import GradientHarmonizedBCE, HardNegativeCE, PairwiseAUCLoss
 from tests.distribution.launch import mirrored
 
 
@@ -21,9 +21,10 @@ def main(made: str) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(64, 4)).astype("float32")
     y = (x[:, :1] + rng.normal(size=(64, 1)) > 0).astype("float32")
-    y[:32] = 0.0  # no pair in the first replica's batch
+    y[:32] = 0.0  # no pair, no positive in the first replica's batch
     makers = {
         "auc": PairwiseAUCLoss,
+        "hard_negatives": lambda: HardNegativeCE(1.0, from_logits=True),
         "ghm": lambda: GradientHarmonizedBCE(10, from_logits=True),
         "ghm_momentum": lambda: GradientHarmonizedBCE(10, 0.75, from_logits=True),
     }
@@ -32,8 +33,9 @@ def main(made: str) -> None:
         outside = make() if made == "outside" else None
         with strategy.scope():
             keras.utils.set_random_seed(0)
-            model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
             loss = outside or make()
+            units = 2 if name == "hard_negatives" else 1
+            model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(units)])
             model.compile(keras.optimizers.SGD(0.1), loss)
         z = keras.ops.convert_to_numpy(model(x))
         history = model.fit(x, y, batch_size=64, epochs=3, shuffle=False, verbose=0)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+from keras.src.utils.python_utils import pythonify_logs
 
 from keras_calib import (
     BrierScore,
@@ -127,14 +128,12 @@ def network(policy="float32"):
 def heads(names):
     """Returns a linear model of a task for each loss, which trains by it alone."""
     inputs = keras.Input((8,))
-    units = {name: 1 if name == "column" else 5 for name in names}
-    outputs = {
-        name: keras.layers.Dense(n, name=name)(inputs) for name, n in units.items()
-    }
+    dense = {name: keras.layers.Dense(5, name=f"task_{name}") for name in names}
+    dense["column"] = keras.layers.Dense(1, name="task_column")
+    outputs = {name: layer(inputs) for name, layer in dense.items()}
     model = keras.Model(inputs, outputs)
-    for name, n in units.items():
-        kernel = WEIGHTS[0][:, :n]
-        model.get_layer(name).set_weights([kernel, WEIGHTS[1][:n]])
+    for layer in dense.values():
+        layer.set_weights([w[..., : layer.units] for w in WEIGHTS[:2]])
     return MultiTaskModel(model, dict.fromkeys(names, "classification"))
 
 
@@ -246,11 +245,11 @@ def loop(case, strategy):
             callbacks.on_train_batch_begin(step)
             train(*batch)
             callbacks.on_train_batch_end(step)
-        logs = model.get_metrics_result()
+        logs = pythonify_logs(model.get_metrics_result())
         model.reset_metrics()
         for batch in batches(case.held_out):
             test(*batch)
-        held_out = model.get_metrics_result()
+        held_out = pythonify_logs(model.get_metrics_result())
         callbacks.on_epoch_end(
             epoch, logs | {f"val_{name}": value for name, value in held_out.items()}
         )
@@ -302,11 +301,12 @@ def data_parallel():
 
 
 def model_parallel():
-    """Two devices along the batch, two along the classes."""
+    """Two devices along the batch, two along the classes (of "every": features)."""
     mesh = keras.distribution.DeviceMesh((2, 2), ["batch", "model"])
     layout = keras.distribution.LayoutMap(mesh)
     layout[".*head/kernel"] = (None, "model")
     layout[".*head/bias"] = ("model",)
+    layout["task_.*/kernel"] = ("model", None)  # two do not divide five classes
     return of_distribution(keras.distribution.ModelParallel(layout_map=layout))
 
 

@@ -17,9 +17,9 @@ def fit(made):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("made", ["inside", "outside"])
-@pytest.mark.parametrize("name", ["auc", "ghm"])
+@pytest.mark.parametrize("name", ["auc", "ghm", "hard_negatives"])
 def test_the_loss_is_the_mean_of_the_replicas(name, made):
-    """The first half has no pair to rank, and gives 0."""
+    """The first half has no pair to rank and no positive, and gives 0."""
     found = fit(made)[name]
     assert found["loss"][0] == pytest.approx(sum(found["halves"]) / 2, rel=1e-5)
     assert found["loss"][2] < found["loss"][0]

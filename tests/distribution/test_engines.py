@@ -35,11 +35,8 @@ class Row(NamedTuple):
 
 
 ALL = tuple(engines.CASES)
-ONE_HEAD = tuple(name for name in ALL if name != "every")
 # Keras refuses what was made before, and a batch that the devices do not divide.
 ON_JAX = tuple(name for name in ALL if name not in ("made_outside", "ragged"))
-# The heads of the other cases have no name in the layout map.
-ONE_HEAD_ON_JAX = tuple(name for name in ON_JAX if name != "every")
 TABLE = {
     "one": Row("one", ALL),
     "one_jax": Row("one", (*ON_JAX, "ragged"), "jax"),
@@ -47,13 +44,11 @@ TABLE = {
     # Every loss and every metric has its own test under XLA.
     "xla": Row("jit", ("trained", "ragged", "mixed_bfloat16")),
     "mirrored2": Row("mirrored2", ALL),
-    "mirrored4": Row("mirrored4", ONE_HEAD),
-    "workers": Row("workers", ONE_HEAD, processes=2),
+    "mirrored4": Row("mirrored4", ALL),
+    "workers": Row("workers", ALL, processes=2),
     "data_parallel": Row("data_parallel", ON_JAX, "jax", environment=FOUR_DEVICES),
-    "model_parallel": Row(
-        "model_parallel", ONE_HEAD_ON_JAX, "jax", environment=FOUR_DEVICES
-    ),
-    "processes": Row("processes", ONE_HEAD_ON_JAX, "jax", 2, GLOO),
+    "model_parallel": Row("model_parallel", ON_JAX, "jax", environment=FOUR_DEVICES),
+    "processes": Row("processes", ON_JAX, "jax", 2, GLOO),
 }
 # TensorFlow's kernels and XLA round bfloat16 differently, by 1e-4: what XLA compiles is
 # held against one device of JAX.
