@@ -31,6 +31,7 @@ def test_examples_run(name):
         optionflags=doctest.NORMALIZE_WHITESPACE,
     )
     assert found.failed == 0
+    assert "```python" not in inspect.getsource(module)  # which doctest passes over
 
 
 @pytest.mark.parametrize("name", keras_calib.__all__)

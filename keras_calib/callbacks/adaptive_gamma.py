@@ -38,12 +38,18 @@ class AdaptiveGamma(keras.callbacks.Callback):
 
     Example:
 
-    ```python
-    loss = GammaCE(0.0, from_logits=True)
-    gap = CalibrationGap(from_logits=True)
-    model.compile("adam", loss=loss, metrics=[gap, loss.gamma])
-    model.fit(x, y, validation_data=clean, callbacks=[AdaptiveGamma()])
-    ```
+    >>> from keras_calib.callbacks import AdaptiveGamma
+    >>> x, y = np.eye(3), np.arange(3)
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
+    >>> model.set_weights([np.eye(3), np.zeros(3)])
+    >>> loss = keras_calib.GammaCE(0.0, from_logits=True)
+    >>> gap = keras_calib.CalibrationGap(from_logits=True)
+    >>> model.compile("adam", loss=loss, metrics=[gap, loss.gamma])
+    >>> history = model.fit(
+    ...     x, y, validation_data=(x, y), verbose=0, callbacks=[AdaptiveGamma()]
+    ... )
+    >>> round(float(loss.gamma), 3)  # always right, and 58 % sure
+    0.042
     """
 
     def __init__(

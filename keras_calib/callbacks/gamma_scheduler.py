@@ -136,11 +136,15 @@ class GammaScheduler(HyperparameterScheduler):
 
     Example:
 
-    ```python
-    loss = GammaCE(0.0, from_logits=True)
-    model.compile("adam", loss=loss, metrics=["accuracy", loss.gamma])
-    model.fit(x, y, epochs=10, callbacks=[GammaScheduler(linear(0.0, 0.5))])
-    ```
+    >>> from keras_calib.callbacks import GammaScheduler, linear
+    >>> x, y = np.eye(3), np.arange(3)
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
+    >>> loss = keras_calib.GammaCE(0.0, from_logits=True)
+    >>> model.compile("adam", loss=loss, metrics=["accuracy", loss.gamma])
+    >>> scheduler = GammaScheduler(linear(0.0, 0.5))
+    >>> history = model.fit(x, y, epochs=3, verbose=0, callbacks=[scheduler])
+    >>> history.history["gamma"]
+    [0.0, 0.25, 0.5]
 
     Watch something that does not move with gamma (accuracy, NLL, Brier score): a
     `val_loss` of one gamma cannot be compared with that of another.

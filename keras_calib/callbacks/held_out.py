@@ -16,6 +16,16 @@ from keras_calib.metrics import (
 _BINNED = ExpectedCalibrationError, MaximumCalibrationError, BinaryECE
 
 
+def readable_again(data: Any) -> Any:
+    """Returns the data, or says that an iterator would be empty after one epoch."""
+    if isinstance(data, Iterator):
+        raise ValueError(
+            "`data` is read after every epoch: give (x, y), a list of batches, a "
+            f"tf.data.Dataset or a PyDataset, no iterator. Received: {data!r}"
+        )
+    return data
+
+
 def batches(data: Any, batch_size: int) -> Iterator[tuple]:
     """Yields `(x, y)` or `(x, y, sample_weight)`.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_calib.callbacks.held_out import batches, binned_metric
+from keras_calib.callbacks.held_out import batches, binned_metric, readable_again
 from keras_calib.metrics import BinStatistics, ExpectedCalibrationError
 from keras_calib.viz import ReliabilityDisplay
 
@@ -35,15 +35,21 @@ class ReliabilityDiagramLogger(keras.callbacks.Callback):
         batch_size: samples of `data` that are predicted at once.
 
     Raises:
-        ValueError: in `fit`, where there is neither data nor a metric.
+        ValueError: for `data` that can be read once only; in `fit`, where there is
+            neither data nor a metric.
 
     Example:
 
-    ```python
-    model.compile("adam", loss, metrics=[ExpectedCalibrationError(from_logits=True)])
-    logger = ReliabilityDiagramLogger("logs")
-    model.fit(x, y, validation_data=held_out, callbacks=[logger])
-    ```
+    >>> import tempfile
+    >>> from keras_calib.callbacks import ReliabilityDiagramLogger
+    >>> x, y = np.eye(3), np.arange(3)
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
+    >>> ece = keras_calib.ExpectedCalibrationError(from_logits=True)
+    >>> model.compile("adam", keras_calib.GammaCE(from_logits=True), metrics=[ece])
+    >>> logger = ReliabilityDiagramLogger(tempfile.mkdtemp())
+    >>> history = model.fit(
+    ...     x, y, validation_data=(x, y), verbose=0, callbacks=[logger]
+    ... )
     """
 
     def __init__(
@@ -56,7 +62,7 @@ class ReliabilityDiagramLogger(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.log_dir = str(log_dir)
-        self.data = data
+        self.data = readable_again(data)
         self.metric = metric
         self.batch_size = batch_size
         self._writer: Any = None

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_calib.callbacks.held_out import batches, binned_metric
+from keras_calib.callbacks.held_out import batches, binned_metric, readable_again
 from keras_calib.callbacks.logit_gradient import (
     gradient_bound,
     is_one_of,
@@ -83,6 +83,9 @@ class TrainingChecklist(keras.callbacks.Callback):
     Put it last in the list of callbacks, so that it sees gamma as the first step
     does.
 
+    Raises:
+        ValueError: for `data` that can be read once only.
+
     Example:
 
     >>> import keras
@@ -106,7 +109,7 @@ class TrainingChecklist(keras.callbacks.Callback):
         verbose: int = 1,
     ) -> None:
         super().__init__()
-        self.data = data
+        self.data = readable_again(data)
         self.from_logits = from_logits
         self.batch_size = batch_size
         self.verbose = verbose
@@ -262,17 +265,22 @@ class TrainingChecklist(keras.callbacks.Callback):
                     row["gradient"] = float(np.abs(gradient).max())
                 row["gradient_bound"] = gradient_bound(loss, y_pred.shape[-1])
             metrics.update_state(y, y_pred, *weight)
-        self._bins = error.statistics()
+        bins = error.statistics()
+        if not bins.total:
+            self._unread = "no held-out sample counts"
+            return row
+        self._bins = bins
         nll = float(ops.convert_to_numpy(likelihood.result()))
         return row | {
             "negative_log_likelihood": nll,
-            "ece": self._bins.ece(),
-            "gap": self._bins.gap(),
-            "accuracy": float(self._bins.hits.sum() / max(self._bins.total, 1e-300)),
+            "ece": bins.ece(),
+            "gap": bins.gap(),
+            "accuracy": float(bins.hits.sum() / bins.total),
         }
 
     def _of_held_out(self, judge: Callable[[Rows], Verdict]) -> Verdict:
-        return self._not_checked() if self._unread else judge(self._epochs)
+        unknown = self._unread or not self._epochs
+        return self._not_checked() if unknown else judge(self._epochs)
 
     def _calibration(self) -> Verdict:
         if self._bins is not None:
@@ -283,7 +291,7 @@ class TrainingChecklist(keras.callbacks.Callback):
         return verdict(NOT_CHECKED, text)
 
     def _hyperparameters(self) -> list[str]:
-        loss = _only_loss(self.model)
+        loss = _only_loss(self.model) if self._epochs else None
         return list(loss.hyperparameters) if isinstance(loss, CalibrationLoss) else []
 
     def _not_checked(self) -> Verdict:

@@ -26,20 +26,9 @@ class InfoNCE(TrueClassLoss):
     loss = log sum_j exp(s_j / temperature) - s_y / temperature
     ```
 
-    A candidate of score -inf is left out, exactly (with integer labels). In-batch
-    contrast of two views of each sample, whose features are stacked as
-    `[first views, second views]`, is three lines:
-
-    ```python
-    features = ops.normalize(features, axis=-1)
-    scores = ops.matmul(features, ops.transpose(features))
-    scores = ops.where(ops.eye(2 * n, dtype="bool"), -float("inf"), scores)
-    loss = InfoNCE(0.1)(ops.roll(ops.arange(2 * n), n), scores)
-    ```
-
-    (SimCLR's code masks with -1e9, and adds the two directions where this takes the
-    mean.) The probabilities are those of this choice among these candidates, and
-    depend on how many there are.
+    A candidate of score -inf is left out, exactly (with integer labels). The
+    probabilities are those of this choice among these candidates, and depend on how
+    many there are.
 
     Args:
         temperature: above 0; at least 1e-6.
@@ -56,12 +45,23 @@ class InfoNCE(TrueClassLoss):
     Raises:
         ValueError: for arguments out of range and shapes that do not fit.
 
-    Example:
+    Examples:
 
     >>> import keras_calib
     >>> loss = keras_calib.InfoNCE(temperature=0.1)
     >>> round(float(loss([0], [[0.8, 0.1, -0.2, 0.3]])), 6)
     0.007666
+
+    In-batch contrast of two views of n samples, their features stacked as
+    `[first views, second views]` (SimCLR's code masks with -1e9, and adds the two
+    directions where this takes the mean):
+
+    >>> n, features = 2, ops.array([[3.0, 1.0], [0.0, 2.0], [2.0, 1.0], [1.0, 2.0]])
+    >>> features = ops.normalize(features, axis=-1)
+    >>> scores = ops.matmul(features, ops.transpose(features))
+    >>> scores = ops.where(ops.eye(2 * n, dtype="bool"), -float("inf"), scores)
+    >>> round(float(loss(ops.roll(ops.arange(2 * n), n), scores)), 5)
+    0.16242
 
     References:
 

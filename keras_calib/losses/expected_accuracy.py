@@ -36,15 +36,7 @@ class ExpectedAccuracyLoss(ClassLoss):
 
     As sigma falls to 0 the loss becomes the error rate, and its gradient vanishes
     away from the boundary: start with a large sigma and anneal it, as the paper
-    does from 10 to 0.01:
-
-    ```python
-    loss = ExpectedAccuracyLoss(sigma=10.0, from_logits=True)
-    model.compile("adam", loss=loss, metrics=["accuracy", loss.sigma])
-    model.fit(
-        x, y, callbacks=[HyperparameterScheduler("sigma", exponential(10.0, 0.01))]
-    )
-    ```
+    does from 10 to 0.01, with `HyperparameterScheduler`.
 
     1 - P is least where all of P is on the likeliest class: it says nothing about
     the probability of a class. -log P, of noise fixed in size, is proper.
@@ -71,12 +63,23 @@ class ExpectedAccuracyLoss(ClassLoss):
         ValueError: for arguments out of range, for Gaussian noise, a margin or a
             sigma other than 1 with probabilities, and for shapes that do not fit.
 
-    Example:
+    Examples:
 
     >>> import keras_calib
     >>> loss = keras_calib.ExpectedAccuracyLoss(sigma=1.0, from_logits=True)
     >>> round(float(loss([0], [[1.0, 0.2, -0.5]])), 5)
     0.34405
+
+    Annealed:
+
+    >>> from keras_calib.callbacks import HyperparameterScheduler, exponential
+    >>> x, y = np.eye(3), np.arange(3)
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
+    >>> model.compile("adam", loss, metrics=["accuracy", loss.sigma])
+    >>> scheduler = HyperparameterScheduler("sigma", exponential(10.0, 0.01))
+    >>> history = model.fit(x, y, epochs=4, verbose=0, callbacks=[scheduler])
+    >>> [round(sigma, 4) for sigma in history.history["sigma"]]
+    [10.0, 1.0, 0.1, 0.01]
 
     Reference:
 

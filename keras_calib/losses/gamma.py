@@ -102,12 +102,11 @@ class GammaCE(_Gamma, TrueClassLoss):
     >>> round(float(loss([0], [[0.3, 0.7]])), 6)
     0.7
 
-    With `compile`:
+    With `compile`, gamma among what the logs show:
 
-    ```python
-    loss = GammaCE(0.1, from_logits=True)
-    model.compile("adam", loss=loss, metrics=["accuracy", loss.gamma])
-    ```
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    >>> loss = keras_calib.GammaCE(0.1, from_logits=True)
+    >>> model.compile("adam", loss=loss, metrics=["accuracy", loss.gamma])
 
     Reference:
 

@@ -29,12 +29,7 @@ class MultiTaskModel(keras.Model):
     s moves towards log(2 loss), and log(loss) for a regression, whose loss is a
     mean squared error: a task that is hard to predict weighs less. The total may be
     negative. `compile` takes the losses by task, gammas and all; callbacks find
-    them there:
-
-    ```python
-    model = MultiTaskModel(model, {"digit": "classification", "angle": "regression"})
-    model.compile("adam", loss={"digit": GammaCE(0.1), "angle": "mse"})
-    ```
+    them there.
 
     Args:
         model: a model whose output is a dictionary, one entry a task.
@@ -53,6 +48,8 @@ class MultiTaskModel(keras.Model):
     >>> model = keras_calib.losses.MultiTaskModel(
     ...     keras.Model(x, outputs), {"digit": "classification", "angle": "regression"}
     ... )
+    >>> digit = keras_calib.GammaCE(0.1, from_logits=True)
+    >>> model.compile("adam", loss={"digit": digit, "angle": "mse"})
     >>> [w.name for w in model.log_variances.values()]
     ['digit_log_variance', 'angle_log_variance']
 

@@ -11,13 +11,19 @@ import pytest
 from keras import ops
 
 from keras_calib import ExpectedCalibrationError, GammaBCE, GammaCE, PolyLoss
-from keras_calib.callbacks import GammaScheduler, TrainingChecklist, linear
+from keras_calib.callbacks import (
+    GammaScheduler,
+    ReliabilityDiagramLogger,
+    TrainingChecklist,
+    linear,
+)
 from tests.backends import tensorflow_only
 
 RNG = np.random.default_rng(5)
 Y = RNG.integers(0, 3, 600)
 X = (RNG.normal(size=(600, 3)) + 2.0 * np.eye(3)[Y]).astype("float32")
 TRAIN, HELD_OUT = (X[:300], Y[:300]), (X[300:], Y[300:])
+NO_LABEL = X[300:], np.zeros(300, int)
 
 
 class TripledGammaCE(GammaCE):
@@ -267,6 +273,25 @@ def test_what_cannot_be_checked_is_said(loss, why):
     assert why in report["checks"]["labels"]["text"]
     assert verdicts(report)["calibration"] == "not checked"
     assert verdicts(report)["loss"] == "ok"
+
+
+def test_a_report_before_the_fit_says_so():
+    report = TrainingChecklist(HELD_OUT).report()
+    assert set(verdicts(report).values()) == {"not checked"}
+    assert report["epochs"] == []
+
+
+def test_of_no_sample_nothing_is_said():
+    report = checked(compiled(GammaCE(0.1, from_logits=True, ignore_class=0)), NO_LABEL)
+    for name in ("gradient", "likelihood", "calibration"):
+        assert report["checks"][name]["text"] == "no held-out sample counts"
+
+
+@pytest.mark.parametrize("callback", [TrainingChecklist, ReliabilityDiagramLogger])
+def test_what_can_be_read_once_only_is_refused(callback, tmp_path):
+    first = [tmp_path] if callback is ReliabilityDiagramLogger else []
+    with pytest.raises(ValueError, match="read after every epoch"):
+        callback(*first, data=iter([HELD_OUT]))
 
 
 def test_several_losses_are_not_checked():
