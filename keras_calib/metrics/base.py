@@ -62,7 +62,7 @@ class CalibrationMetric(Configurable, keras.metrics.Metric, ABC):
             y_true: integer labels of shape `(...)` or `(..., 1)`, or targets of
                 shape `(..., K)`.
             y_pred: logits or probabilities of shape `(..., K)`. A Keras mask on it
-                counts.
+                counts; Keras loses it in `fit` on JAX, where `ignore_class` serves.
             sample_weight: weights of shape `(...)` or of its leading axes.
         """
         y_pred = ops.convert_to_tensor(y_pred) if isinstance(y_pred, list) else y_pred
