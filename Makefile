@@ -22,7 +22,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 demo: $(STAMPS)/demo ## Run examples/noisy_digits.py to the end
-	$(RUN) examples/noisy_digits.py
+	$(RUN) -m examples.noisy_digits
 
 test: $(STAMPS)/test ## Run the tests, without the slow ones
 	$(RUN) -m pytest -q -n 2

@@ -40,9 +40,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 from matplotlib import pyplot as plt
-from scipy.stats import t as student
 from tqdm import tqdm
 
+from examples import tables
+from examples.arguments import at_least_one
 from examples.noisy_digits import (
     NUM_CLASSES,
     RIGHT,
@@ -55,9 +56,9 @@ from examples.noisy_digits import (
     draw_gradient_norms,
     draw_loss_curves,
     fashion_mnist,
-    markdown,
     noisy,
 )
+from examples.tables import interval, markdown
 from keras_calib import CalibrationMetrics, GammaCE, TemperatureScaling
 from keras_calib.callbacks import GammaScheduler, linear
 
@@ -302,16 +303,6 @@ CLAIMS = [
 ]
 
 
-def interval(values, form):
-    """Returns the mean ± the half-width of its 95 % t-interval."""
-    text = form.format(np.mean(values))
-    if len(values) > 1:
-        half = student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1)
-        half = form.replace("+", "").format(half / np.sqrt(len(values)))
-        text += f"\u00a0±\u00a0{half}"
-    return text
-
-
 def blocks(runs):
     """Returns the starts and extras that were run."""
     return list(dict.fromkeys(key[:2] for key in runs))
@@ -422,8 +413,6 @@ def draw_calibration(runs):
 def write(runs, output):
     """Writes tables and pictures, and returns the tables."""
     output.mkdir(parents=True, exist_ok=True)
-    text = f"{results(runs)}\n\ndifferences\n\n{differences(runs)}"
-    (output / "results.md").write_text(text + "\n", encoding="utf-8")
     with (output / "runs.csv").open("w", newline="", encoding="utf-8") as file:
         names = ["start", "extra", "gamma", "noise", "seed", *COLUMNS]
         table = csv.DictWriter(file, names, extrasaction="ignore")
@@ -440,16 +429,17 @@ def write(runs, output):
         name: sum((run.statistics for run in seeds[1:]), seeds[0].statistics)
         for name, seeds in shown.items()
     }
-    pictures = {
-        "measures": draw_measures(runs),
-        "calibration": draw_calibration(runs),
-        "gradient_norms": draw_gradient_norms(shown, LINES),
-        "loss_curves": draw_loss_curves(shown, LINES),
-        "reliability": draw_diagrams(pooled, columns=len(pooled)),
-    }
-    for name, figure in pictures.items():
-        figure.savefig(output / f"{name}.png", dpi=80)
-        plt.close(figure)
+    text = f"{results(runs)}\n\ndifferences\n\n{differences(runs)}"
+    tables.write(
+        output,
+        text,
+        dpi=80,
+        measures=draw_measures(runs),
+        calibration=draw_calibration(runs),
+        gradient_norms=draw_gradient_norms(shown, LINES),
+        loss_curves=draw_loss_curves(shown, LINES),
+        reliability=draw_diagrams(pooled, columns=len(pooled)),
+    )
     return text
 
 
@@ -459,7 +449,7 @@ def main(argv=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", choices=RECIPES, default="digits")
-    parser.add_argument("--seeds", type=int)
+    parser.add_argument("--seeds", type=at_least_one)
     parser.add_argument("--quick", action="store_true", help="one seed, two epochs")
     parser.add_argument("--output", type=Path, default=Path("demo_output/ablation"))
     chosen = parser.parse_args(argv)

@@ -23,8 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from examples.ablation import interval
-from examples.noisy_digits import markdown
+from examples.tables import interval, markdown, write
 from keras_calib import ExpectedCalibrationError, NegativeLogLikelihood
 from keras_calib.calibrators.calibrate import METHODS
 
@@ -93,8 +92,7 @@ def main(argv=None):
         for net, file in NETS.items()
     )
     print(results)
-    chosen.output.mkdir(parents=True, exist_ok=True)
-    (chosen.output / "results.md").write_text(results + "\n", encoding="utf-8")
+    write(chosen.output, results)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ import keras_tuner
 import tensorflow as tf
 from sklearn.model_selection import train_test_split
 
-from examples.noisy_digits import NUM_CLASSES, digits, markdown, noisy
+from examples.noisy_digits import NUM_CLASSES, digits, noisy
+from examples.tables import markdown
 from keras_calib import ExpectedCalibrationError, GammaCE, NegativeLogLikelihood
 
 LEAST, LARGEST = 1e-3, 1.0

@@ -28,8 +28,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from scipy.special import softmax
 
-from examples.ablation import interval
-from examples.noisy_digits import markdown
+from examples.tables import interval, markdown, write
 from keras_calib import (
     GammaCE,
     TemperatureScaling,
@@ -143,7 +142,7 @@ def real_row(folder, name):
 # The job -----------------------------------------------------------------------------
 
 
-def draw(found, path):
+def draw(found):
     """Draws the distance to the truth by method."""
     figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
     means = {name: np.mean(values) for name, values in found.items()}
@@ -155,8 +154,7 @@ def draw(found, path):
     ax.set(xlabel="Mean total variation distance to the true probabilities")
     ax.set_title(f"{NOISE:.0%} of the labels redrawn at random")
     ax.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=100)
-    plt.close(figure)
+    return figure
 
 
 def main(argv=None):
@@ -175,9 +173,7 @@ def main(argv=None):
     print(results)
     error = identity_error(np.random.default_rng(0))
     print(f"\ngamma-CE less rescaled forward-corrected cross-entropy: {error:.1e}")
-    chosen.output.mkdir(parents=True, exist_ok=True)
-    (chosen.output / "results.md").write_text(results + "\n", encoding="utf-8")
-    draw(found, chosen.output / "label_noise.png")
+    write(chosen.output, results, label_noise=draw(found))
     if chosen.data:
         rows = [["labels", "wrong, people say", "estimated", "after a temperature"]]
         rows += [real_row(chosen.data, name) for name in ("mnist", "cifar10")]

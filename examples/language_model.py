@@ -3,8 +3,8 @@
 A causal transformer of one layer learns to give the next word of a text from scratch,
 with the settings that TaiLr published (`gamma_presets`), with gammas beside 1/V, V
 being the size of the vocabulary, and with gamma annealed. Words outside of the
-vocabulary are read, but never asked for: `ignore_class`. The script prints a table
-and writes it, with a picture, into `language_model_output/`, anew after each seed:
+vocabulary are read, but never asked for: `ignore_class`. The script prints a table and
+writes it, with a picture, into `demo_output/language_model/`, anew after each seed:
 
     results.md         test scores, before and after temperature scaling
     loss_curves.png    perplexity on held-out text, by epoch
@@ -37,8 +37,9 @@ from matplotlib import pyplot as plt
 from tqdm import tqdm
 
 import keras_calib
-from examples.ablation import interval
-from examples.noisy_digits import STYLES, markdown
+from examples.arguments import at_least_one
+from examples.noisy_digits import STYLES
+from examples.tables import interval, markdown, write
 from keras_calib import (
     CalibrationGap,
     CalibrationMetrics,
@@ -258,17 +259,18 @@ def main(argv=None):
     )
     parser.add_argument("--data", type=Path, required=True, help="file or folder")
     parser.add_argument("--words", type=int, default=1000, help="V")
-    parser.add_argument("--seeds", type=int)
-    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--seeds", type=at_least_one)
+    parser.add_argument("--epochs", type=at_least_one)
     parser.add_argument("--quick", action="store_true", help="one seed, two epochs")
-    parser.add_argument("--output", type=Path, default=Path("language_model_output"))
+    parser.add_argument(
+        "--output", type=Path, default=Path("demo_output/language_model")
+    )
     chosen = parser.parse_args(argv)
     num_seeds = chosen.seeds or (1 if chosen.quick else 3)
     epochs = chosen.epochs or (2 if chosen.quick else 4)
 
     text = load(chosen.data, chosen.words)
     makers = methods(text.num_words)
-    chosen.output.mkdir(parents=True, exist_ok=True)
     runs = defaultdict(list)
     with tqdm(total=num_seeds * len(makers), unit="run") as bar:
         for seed in range(num_seeds):
@@ -281,13 +283,11 @@ def main(argv=None):
                 f"{chosen.data.name}: V = {text.num_words}, {text.train[0].size} "
                 f"training and {text.test[0].size} test tokens, of which "
                 f"{asked:.1%} are asked for; {epochs} epochs; seeds: {seed + 1}\n\n"
-                f"{table(runs)}\n"
+                f"{table(runs)}"
             )
-            (chosen.output / "results.md").write_text(results, encoding="utf-8")
-            figure = draw_loss_curves(runs)
-            figure.savefig(chosen.output / "loss_curves.png", dpi=80)
-            plt.close(figure)
-    print(f"\n{results}\nresults.md and loss_curves.png are in {chosen.output}/")
+            curves = draw_loss_curves(runs)
+            write(chosen.output, results, dpi=80, loss_curves=curves)
+    print(f"\n{results}\n\nresults.md and loss_curves.png are in {chosen.output}/")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from scipy.optimize import minimize
 from scipy.special import rel_entr
 from scipy.stats import norm
 
-from examples.noisy_digits import markdown
+from examples.tables import markdown, write
 from keras_calib import GammaCE
 
 WIDTH = 0.05
@@ -90,7 +90,7 @@ def between(p):
     return float(p[(CENTRES > -0.2) & (CENTRES < 1.2)].sum())
 
 
-def draw(fits, path):
+def draw(fits):
     """Draws the data and the fits, as densities."""
     styles = {
         "KL (gamma 0)": {"color": "black", "linestyle": "-"},
@@ -106,8 +106,7 @@ def draw(fits, path):
     ax.set(xlabel="x", ylabel="Density", xlim=(-6, 7), ylim=(0, None))
     ax.set_title("The best single Gaussian: KL spreads over both modes, TVD takes one")
     ax.legend(frameon=False)
-    figure.savefig(path, dpi=100)
-    plt.close(figure)
+    return figure
 
 
 def main(argv=None):
@@ -123,9 +122,7 @@ def main(argv=None):
         rows.append([name, *(f"{figure:.3f}" for figure in figures)])
     results = markdown(rows)
     print(results)
-    chosen.output.mkdir(parents=True, exist_ok=True)
-    (chosen.output / "results.md").write_text(results + "\n", encoding="utf-8")
-    draw(fits, chosen.output / "mixture_toy.png")
+    write(chosen.output, results, mixture_toy=draw(fits))
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ pictures, into `demo_output/`:
 
 Nothing is tuned on the test labels: they are only watched, and the last epoch counts.
 
-    python examples/noisy_digits.py                        # digits
-    python examples/noisy_digits.py --data fashion-mnist   # 60000 images
-    python examples/noisy_digits.py --quick                # a look in seconds
+    python -m examples.noisy_digits                        # digits
+    python -m examples.noisy_digits --data fashion-mnist   # 60000 images
+    python -m examples.noisy_digits --quick                # a look in seconds
 """
 
 import argparse
@@ -33,6 +33,8 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
+from examples.arguments import at_least_one
+from examples.tables import markdown, write
 from keras_calib import (
     BrierScore,
     CalibrationGap,
@@ -271,18 +273,6 @@ def table(runs):
     return markdown(rows)
 
 
-def markdown(rows):
-    """Returns rows of text, the titles first, as a Markdown table."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rule = ["-" * widths[0], *("-" * (w - 1) + ":" for w in widths[1:])]
-    lines = (
-        [row[0].ljust(widths[0])]
-        + [cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True)]
-        for row in [rows[0], rule, *rows[1:]]
-    )
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 # The pictures ------------------------------------------------------------------------
 
 # Gammas from light to dark blue, their rivals in other hues and dashes: told apart in
@@ -395,8 +385,10 @@ def arguments(argv):
     parser.add_argument(
         "--noise", type=float, default=0.2, help="share of labels redrawn"
     )
-    parser.add_argument("--seeds", type=int, help="number of runs of each loss")
-    parser.add_argument("--epochs", type=int)
+    parser.add_argument(
+        "--seeds", type=at_least_one, help="number of runs of each loss"
+    )
+    parser.add_argument("--epochs", type=at_least_one)
     parser.add_argument("--quick", action="store_true", help="one seed, two epochs")
     parser.add_argument("--output", type=Path, default=Path("demo_output"))
     chosen = parser.parse_args(argv)
@@ -407,11 +399,6 @@ def arguments(argv):
         chosen.epochs = 2 if chosen.quick else recipe.epochs
     if not 0 <= chosen.noise < 1:
         parser.error(f"--noise must be in [0, 1). Received: {chosen.noise}")
-    if chosen.seeds < 1 or chosen.epochs < 1:
-        parser.error(
-            "--seeds and --epochs must be at least 1. Received: "
-            f"{chosen.seeds} and {chosen.epochs}"
-        )
     return chosen, recipe
 
 
@@ -429,14 +416,14 @@ def main(argv=None):
         f"{chosen.epochs} epochs, seeds: {chosen.seeds}; clean test labels\n\n{results}"
     )
 
-    chosen.output.mkdir(parents=True, exist_ok=True)
-    (chosen.output / "results.md").write_text(results + "\n", encoding="utf-8")
-    for name, draw in {
-        "reliability": draw_reliability,
-        "loss_curves": draw_loss_curves,
-        "gradient_norms": draw_gradient_norms,
-    }.items():
-        draw(runs).savefig(chosen.output / f"{name}.png", dpi=150)
+    write(
+        chosen.output,
+        results,
+        dpi=150,
+        reliability=draw_reliability(runs),
+        loss_curves=draw_loss_curves(runs),
+        gradient_norms=draw_gradient_norms(runs),
+    )
     print(f"\nresults.md and three pictures are in {chosen.output}/")
 
 

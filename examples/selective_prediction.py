@@ -21,8 +21,9 @@ import numpy as np
 import tensorflow as tf
 from matplotlib import pyplot as plt
 
-from examples.ablation import interval
-from examples.noisy_digits import digits, markdown, noisy
+from examples.arguments import at_least_one
+from examples.noisy_digits import digits, noisy
+from examples.tables import interval, markdown, write
 from keras_calib import calibrate, evaluate
 
 NOISE, COVERAGE = 0.3, 0.8
@@ -109,7 +110,7 @@ def draw(curves):
 def main(argv=None):
     """Prints the table, and writes it with the picture."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=at_least_one, default=5)
     parser.add_argument("--quick", action="store_true", help="one seed")
     parser.add_argument(
         "--output", type=Path, default=Path("demo_output/selective_prediction")
@@ -131,11 +132,7 @@ def main(argv=None):
         rows.append([f"{task}, {method}", *cells])
     results = markdown(rows)
     print(results)
-    chosen.output.mkdir(parents=True, exist_ok=True)
-    (chosen.output / "results.md").write_text(results + "\n", encoding="utf-8")
-    figure = draw(curves)
-    figure.savefig(chosen.output / "risk_coverage.png", dpi=100)
-    plt.close(figure)
+    write(chosen.output, results, risk_coverage=draw(curves))
 
 
 if __name__ == "__main__":

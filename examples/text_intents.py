@@ -3,7 +3,7 @@
 A small network (the mean of word embeddings, one hidden layer) learns BANKING77 or
 CLINC150 with its imbalanced training split, once with each loss. Both test sets have
 as many texts of each class, the training sets do not. The script prints two tables
-and writes them, with reliability diagrams, into `text_intents_output/`:
+and writes them, with reliability diagrams, into `demo_output/text_intents/`:
 
     results.md        test scores, before and after temperature scaling
     reliability.png   the same as diagrams, the seeds pooled
@@ -31,15 +31,15 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from matplotlib import pyplot as plt
 from scipy.special import log_expit
 from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
 import keras_calib
-from examples.ablation import interval
-from examples.noisy_digits import draw_diagrams, markdown
+from examples.arguments import at_least_one
+from examples.noisy_digits import draw_diagrams
+from examples.tables import interval, markdown, write
 from keras_calib import (
     AlphaBalancedCE,
     FocalCE,
@@ -278,10 +278,10 @@ def main(argv=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="the folder")
-    parser.add_argument("--seeds", type=int)
-    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--seeds", type=at_least_one)
+    parser.add_argument("--epochs", type=at_least_one)
     parser.add_argument("--quick", action="store_true", help="one seed, three epochs")
-    parser.add_argument("--output", type=Path, default=Path("text_intents_output"))
+    parser.add_argument("--output", type=Path, default=Path("demo_output/text_intents"))
     chosen = parser.parse_args(argv)
     seeds = chosen.seeds or (1 if chosen.quick else 3)
     epochs = chosen.epochs or (3 if chosen.quick else 12)
@@ -294,14 +294,10 @@ def main(argv=None):
         f"{data.counts.max()} training texts, {len(data.train[1])} in all; "
         f"{len(data.test[1])} test texts; {epochs} epochs; seeds: {seeds}\n\n"
         f"{table(before, BEFORE)}\n\nAfter temperature scaling:\n\n"
-        f"{table(after, AFTER)}\n"
+        f"{table(after, AFTER)}"
     )
-    print(f"\n{results}")
-    chosen.output.mkdir(parents=True, exist_ok=True)
-    (chosen.output / "results.md").write_text(results, encoding="utf-8")
-    figure = draw_reliability(runs)
-    figure.savefig(chosen.output / "reliability.png", dpi=150)
-    plt.close(figure)
+    print(f"\n{results}\n")
+    write(chosen.output, results, dpi=150, reliability=draw_reliability(runs))
     print(f"results.md and reliability.png are in {chosen.output}/")
 
 

@@ -40,13 +40,6 @@ def test_a_quick_run_writes_its_tables_and_pictures(tmp_path, capsys):
     assert ratio["0.5"] < ratio["0.1"] < ratio["0"]
 
 
-def test_the_interval_is_students():
-    # Mean 2, deviation 1, t = 4.303 for two degrees of freedom: 4.303 / sqrt(3).
-    text = ablation.interval([1.0, 2.0, 3.0], "{:.3f}")
-    assert text == "2.000\u00a0±\u00a02.484"
-    assert ablation.interval([0.25], "{:.3f}") == "0.250"
-
-
 def test_differences_are_taken_pair_by_pair():
     # Seeds differ much, the pairs always by 0.1: the interval has no width.
     runs = {

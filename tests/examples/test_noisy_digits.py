@@ -79,11 +79,7 @@ def test_fashion_mnist_says_where_to_get_it(monkeypatch, tmp_path):
         noisy_digits.fashion_mnist(seed=0)
 
 
-@pytest.mark.parametrize(
-    ("argument", "message"),
-    [(["--noise", "1"], "--noise must be"), (["--seeds", "0"], "must be at least 1")],
-)
-def test_a_wrong_argument_is_named(argument, message, capsys):
+def test_a_share_of_noise_is_below_1(capsys):
     with pytest.raises(SystemExit):
-        noisy_digits.main(argument)
-    assert message in capsys.readouterr().err
+        noisy_digits.main(["--noise", "1"])
+    assert "--noise must be" in capsys.readouterr().err
