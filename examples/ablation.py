@@ -35,6 +35,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -239,68 +240,56 @@ COLUMNS = {
     WRONG: ("of wrong labels", "{:.3f}"),
 }
 
-# What is claimed for gamma-cross-entropy: (claim, score, what, against what).
-CLAIMS = [
-    ("gamma 0.1 calibrates: less ECE", "ece", (SCRATCH, PLAIN, "0.1"), "0"),
-    ("gamma 0.5 calibrates: less ECE", "ece", (SCRATCH, PLAIN, "0.5"), "0"),
-    ("gamma 0.1 is less confident", "calibration_gap", (SCRATCH, PLAIN, "0.1"), "0"),
-    ("gamma 0.1 is more accurate", "accuracy", (SCRATCH, PLAIN, "0.1"), "0"),
-    ("gamma 0.5 is more accurate", "accuracy", (SCRATCH, PLAIN, "0.5"), "0"),
-    (
-        "from scratch, 0.01 suffices: accuracy of 0.1 less that of 0.01",
-        "accuracy",
-        (SCRATCH, PLAIN, "0.1"),
-        "0.01",
+
+class Difference(NamedTuple):
+    """The score of a gamma less that of another, or less its own without the extra."""
+
+    score: str
+    gamma: str
+    other: str  # a gamma, or PLAIN
+    start: str = SCRATCH
+    extra: str = PLAIN
+
+
+NLL = "negative_log_likelihood"
+
+# What is claimed for gamma-cross-entropy, and the difference that it would make.
+CLAIMS = {
+    "gamma 0.1 calibrates: less ECE": Difference("ece", "0.1", "0"),
+    "gamma 0.5 calibrates: less ECE": Difference("ece", "0.5", "0"),
+    "gamma 0.1 is less confident": Difference("calibration_gap", "0.1", "0"),
+    "gamma 0.1 is more accurate": Difference("accuracy", "0.1", "0"),
+    "gamma 0.5 is more accurate": Difference("accuracy", "0.5", "0"),
+    "from scratch, 0.01 suffices: accuracy of 0.1 less that of 0.01": Difference(
+        "accuracy", "0.1", "0.01"
     ),
-    (
-        "fine-tuned, larger is better: accuracy of 0.1 less that of 0.01",
-        "accuracy",
-        (TUNED, PLAIN, "0.1"),
-        "0.01",
+    "fine-tuned, larger is better: accuracy of 0.1 less that of 0.01": Difference(
+        "accuracy", "0.1", "0.01", TUNED
     ),
-    (
-        "much noise, gamma of 0.5: NLL less that of 0.1",
-        "negative_log_likelihood",
-        (SCRATCH, PLAIN, "0.5"),
-        "0.1",
+    "from scratch, 0.5 against 0.1: accuracy": Difference("accuracy", "0.5", "0.1"),
+    "fine-tuned, 0.5 against 0.1: accuracy": Difference(
+        "accuracy", "0.5", "0.1", TUNED
     ),
-    (
-        "annealing beats a constant: accuracy less that of 0.5",
-        "accuracy",
-        (SCRATCH, PLAIN, "0 to 0.5"),
-        "0.5",
+    "much noise, gamma of 0.5: NLL less that of 0.1": Difference(NLL, "0.5", "0.1"),
+    "annealing beats a constant: accuracy less that of 0.5": Difference(
+        "accuracy", "0 to 0.5", "0.5"
     ),
-    (
-        "0.01 with label smoothing: ECE less that without",
-        "ece",
-        (SCRATCH, SMOOTHED, "0.01"),
-        PLAIN,
+    "0.01 with label smoothing: ECE less that without": Difference(
+        "ece", "0.01", PLAIN, extra=SMOOTHED
     ),
-    (
-        "cross-entropy with mixup: accuracy less that without",
-        "accuracy",
-        (SCRATCH, MIXED, "0"),
-        PLAIN,
+    "cross-entropy with mixup: accuracy less that without": Difference(
+        "accuracy", "0", PLAIN, extra=MIXED
     ),
-    (
-        "0.1 with mixup: accuracy less that without",
-        "accuracy",
-        (SCRATCH, MIXED, "0.1"),
-        PLAIN,
+    "0.1 with mixup: accuracy less that without": Difference(
+        "accuracy", "0.1", PLAIN, extra=MIXED
     ),
-    (
-        "fine-tuned, 0 to 0.5 with mixup: NLL less that without",
-        "negative_log_likelihood",
-        (TUNED, MIXED, "0 to 0.5"),
-        PLAIN,
+    "fine-tuned, 0 to 0.5 with mixup: NLL less that without": Difference(
+        NLL, "0 to 0.5", PLAIN, TUNED, MIXED
     ),
-    (
-        "0.1, then a temperature: NLL less cross-entropy's with one",
-        "negative_log_likelihood after",
-        (SCRATCH, PLAIN, "0.1"),
-        "0",
+    "0.1, then a temperature: NLL less cross-entropy's with one": Difference(
+        f"{NLL} after", "0.1", "0"
     ),
-]
+}
 
 
 def blocks(runs):
@@ -327,7 +316,7 @@ def results(runs):
 def differences(runs):
     """Returns a table of the claims' differences, pair by pair, where they were run."""
     rows = [["claim", *(f"{noise:.0%} noise" for noise in NOISES)]]
-    for claim, score, (start, extra, gamma), other in CLAIMS:
+    for claim, (score, gamma, other, start, extra) in CLAIMS.items():
         against = (start, other, gamma) if other == PLAIN else (start, extra, other)
         if not {(start, extra), against[:2]} <= set(blocks(runs)):
             continue

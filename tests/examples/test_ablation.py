@@ -1,6 +1,7 @@
 """The ablation's figures, pairs and intervals are what its tables say."""
 
 import csv
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from examples.ablation import GAMMAS, NOISES, PLAIN, SCRATCH
 from examples.noisy_digits import Run
 from tests.backends import tensorflow_only
 
+PAGE = Path(__file__).parents[2] / "docs" / "experiments" / "ablation.md"
+RUNS = sorted(path for path in PAGE.with_suffix("").iterdir() if path.is_dir())
+
 
 @pytest.mark.slow
 @tensorflow_only
@@ -19,8 +23,15 @@ def test_a_quick_run_writes_its_tables_and_pictures(tmp_path, capsys):
     ablation.main(["--quick", "--output", str(tmp_path)])
     results = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert results in capsys.readouterr().out
-    for name in ("measures", "calibration", "gradient_norms", "loss_curves"):
-        assert image.imread(tmp_path / f"{name}.png").std() > 0.01  # not blank
+    assert {path.stem for path in tmp_path.glob("*.png")} == {
+        "measures",
+        "calibration",
+        "gradient_norms",
+        "loss_curves",
+        "reliability",
+    }
+    for path in tmp_path.glob("*.png"):
+        assert image.imread(path).std() > 0.01  # not blank
     with (tmp_path / "runs.csv").open(encoding="utf-8") as file:
         runs = list(csv.DictReader(file))
     assert len(runs) == len(GAMMAS) * len(NOISES)
@@ -51,7 +62,7 @@ def test_differences_are_taken_pair_by_pair():
         for gamma, more in zip(GAMMAS, (0.0, 0.0, 0.1, 0.2, 0.0), strict=True)
     }
     _, _, row, *others = ablation.differences(runs).splitlines()
-    assert row.split("|")[1].strip() == ablation.CLAIMS[0][0]
+    assert row.split("|")[1].strip() == next(iter(ablation.CLAIMS))
     assert row.replace("\u00a0", " ").count("+0.100 ± 0.000") == len(NOISES)
     # Claims on what was not run are left out.
     assert not any("label smoothing" in other for other in others)
@@ -66,10 +77,29 @@ def test_mixup_keeps_the_shares_and_the_pairs():
     assert (y > 0).sum() == 8
 
 
-def test_the_page_shows_tables_of_the_run():
-    folder = Path(__file__).parents[2] / "docs" / "experiments"
-    page = (folder / "ablation.md").read_text(encoding="utf-8")
-    results = (folder / "ablation" / "digits" / "results.md").read_text("utf-8")
-    tables = [part for part in results.split("\n\n") if part.startswith("|")]
-    shown = [table for table in tables if table.strip() in page]
-    assert shown == [tables[0], tables[1], tables[-1]]
+def tables(text):
+    """Returns the Markdown tables of a text."""
+    return [part.strip() for part in text.split("\n\n") if part.startswith("|")]
+
+
+@pytest.mark.parametrize("folder", RUNS, ids=lambda folder: folder.name)
+def test_the_tables_are_those_of_the_runs(folder):
+    runs = defaultdict(list)
+    with (folder / "runs.csv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            key = row["start"], row["extra"], row["gamma"], float(row["noise"])
+            scores = {name: float(row[name]) for name in ablation.COLUMNS if row[name]}
+            runs[key].append(Run(scores, None, {}))
+    text = (folder / "results.md").read_text(encoding="utf-8")
+    expected = (
+        f"{ablation.results(runs)}\n\ndifferences\n\n{ablation.differences(runs)}"
+    )
+    assert text == expected + "\n"
+
+
+def test_the_page_shows_tables_of_the_runs_and_no_others():
+    found = [tables((folder / "results.md").read_text("utf-8")) for folder in RUNS]
+    shown = set(tables(PAGE.read_text("utf-8")))
+    # From scratch, and the differences.
+    assert {table for of_run in found for table in (of_run[0], of_run[-1])} <= shown
+    assert shown <= {table for of_run in found for table in of_run}
