@@ -134,6 +134,9 @@ def train(output, epochs, kill_at=None):
         # Sums over the workers: every one of them must ask.
         return {metric.name: float(metric.result()) for metric in metrics}
 
+    def reached():
+        return {"gamma": float(loss.gamma), **results()}
+
     def forget():
         for metric in metrics:
             metric.reset_state()
@@ -147,10 +150,10 @@ def train(output, epochs, kill_at=None):
     # Every worker must save, for sums over workers are saved; the first one's is kept.
     folder = output / "checkpoints" if rank == 0 else Path(tempfile.mkdtemp())
     manager = tf.train.CheckpointManager(checkpoint, folder, max_to_keep=2)
-    last = tf.train.latest_checkpoint(output / "checkpoints")
-    if last is not None:
-        checkpoint.restore(last).assert_consumed()
-        say(rank, f"resumed at step {int(optimizer.iterations.numpy())}, {results()}")
+    saved = tf.train.latest_checkpoint(output / "checkpoints")
+    if saved is not None:
+        checkpoint.restore(saved).assert_consumed()
+        say(rank, f"resumed at step {int(optimizer.iterations.numpy())}, {reached()}")
 
     x, y, x_test, y_test = data()
     for epoch in range(int(optimizer.iterations.numpy()) // STEPS, epochs):
@@ -165,8 +168,8 @@ def train(output, epochs, kill_at=None):
             train_step(*batch)
             if (step + 1) % SAVE_EVERY == 0:
                 manager.save()
-        found = {"epoch": epoch + 1, "gamma": float(loss.gamma), **results()}
-        say(rank, shown(found))
+        say(rank, shown({"epoch": epoch + 1, **reached()}))
+    last = reached()  # restored, where a worker died after the last step
     forget()
     for batch in batches(x_test, y_test):
         test_step(*batch)
@@ -174,7 +177,7 @@ def train(output, epochs, kill_at=None):
     say(rank, "test " + shown(test))
     if rank == 0:
         model.save(output / "digits.keras")
-        report = json.dumps({"last": found, "test": test}, indent=1)
+        report = json.dumps({"last": last, "test": test}, indent=1)
         (output / "results.json").write_text(report, encoding="utf-8")
     else:
         shutil.rmtree(folder)

@@ -84,7 +84,32 @@ def test_a_killed_workers_job_goes_on_where_it_was(jobs):
     text, results, resumed = jobs["killed"]
     assert "a worker died; the job is started again" in text
     assert "resumed at step 25" in text  # in the middle of the second epoch
+    gamma = str(np.float32(multi_worker.ANNEAL(24 / (multi_worker.STEPS * EPOCHS - 1))))
+    assert f"resumed at step 25, {{'gamma': {gamma}" in text
     for ours, theirs in zip(resumed, weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert results["last"] == pytest.approx(expected["last"], abs=1e-6)
     assert results["test"] == pytest.approx(expected["test"], abs=1e-6)
+
+
+def test_a_death_after_the_last_step_costs_no_more_than_the_test(tmp_path):
+    """What was saved at the end of the last epoch goes on to the test."""
+    code = (
+        "import pathlib, sys; from examples import multi_worker as job; "
+        "job.SAVE_EVERY = job.STEPS; job.train(pathlib.Path(sys.argv[1]), 1)"
+    )
+    texts, reports = [], []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        texts.append(done.stdout)
+        reports.append(json.loads((tmp_path / "results.json").read_text()))
+    assert f"resumed at step {multi_worker.STEPS}" in texts[1]
+    assert reports[0] == reports[1]
