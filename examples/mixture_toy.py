@@ -7,9 +7,9 @@ total variation distance takes one mode and lets the other go: the motive of the
 that gamma-cross-entropy comes from (Ji et al., ICLR 2023).
 
 The family between minimises the mean of -log(gamma + (1 - gamma) p) / (1 - gamma) over
-bins of width 0.05, p being a bin's probability: gamma must be read beside such a p, of
-about 0.05 at most. The numbers are exact sums over the bins, with no sampling. It is
-no divergence: its minimum for a perfect model is not the data (it sharpens).
+bins of width 0.05, p being a bin's probability: gamma must be read beside such a p, in
+the data 0.023 at most. The numbers are exact sums over the bins, with no sampling. It
+is no divergence: its minimum for a perfect model is not the data (it sharpens).
 
     python -m examples.mixture_toy
     python -m examples.mixture_toy --quick   # the four fits that are drawn
