@@ -41,6 +41,28 @@ def test_the_files_are_found_at_any_depth(tmp_path, outputs):
     np.testing.assert_array_equal(labels, y)
 
 
+def test_a_quick_run_prints_a_table_for_each_net(tmp_path, outputs, capsys):
+    _, p, y = outputs
+    for file, predictions, labels in calibrators.NETS.values():
+        np.savez(tmp_path / file, **{predictions: p, labels: y})
+    folder = tmp_path / "output"
+    calibrators.main(["--quick", "--data", str(tmp_path), "--output", str(folder)])
+    results = (folder / "results.md").read_text(encoding="utf-8")
+    assert results in capsys.readouterr().out
+    blocks = [
+        [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+        for lines in (block.splitlines() for block in results.split("\n\n"))
+    ]
+    assert [block[0][0] for block in blocks] == list(calibrators.NETS)
+    for (_, *titles), _, *rows in blocks:
+        assert titles == ["NLL ↓, 5000", "ECE ↓, 5000", "NLL ↓, 300", "ECE ↓, 300"]
+        found = {name: np.array(figures, float) for name, *figures in rows}
+        assert list(found) == ["as it is", *calibrators.METHODS]
+        # Too steep for every class alike, which one number mends from few samples.
+        assert (found["temperature"] < found["as it is"]).all()
+        assert found["temperature"][2] < found["matrix"][2]
+
+
 def test_the_page_shows_the_tables_of_a_run():
     page = (PAGE / "calibrators.md").read_text(encoding="utf-8")
     results = (PAGE / "calibrators" / "results.md").read_text(encoding="utf-8")
