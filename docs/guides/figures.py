@@ -1,14 +1,13 @@
-"""Draws the figures of the guides: `python docs/guides/figures.py`."""
+"""Draws the figure of the guides: `python docs/guides/figures.py`."""
 
 from pathlib import Path
 
 import keras_calib
 from keras_calib.viz import loss_curves
 
-HERE = Path(__file__).parent
 
-
-def main():
+def main(folder=Path(__file__).parent):
+    """Writes losses.png: losses and their weights."""
     losses = {
         "cross-entropy": keras_calib.GammaCE(0.0),
         "GammaCE(0.1)": keras_calib.GammaCE(0.1),
@@ -18,7 +17,7 @@ def main():
     }
     figure = loss_curves(losses).figure_
     figure.set_size_inches(9, 3.6)
-    figure.savefig(HERE / "losses.png", dpi=130, metadata={"Software": None})
+    figure.savefig(folder / "losses.png", dpi=130, metadata={"Software": None})
 
 
 if __name__ == "__main__":

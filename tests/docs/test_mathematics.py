@@ -54,12 +54,3 @@ def test_table(value, weight, thing, bound, becomes):
 
 def test_all_rows_are_read():
     assert len(ROWS) == 7
-
-
-def test_the_figure_is_drawn(tmp_path):
-    plt = pytest.importorskip("matplotlib.image", reason="the figure needs matplotlib")
-    source = FOLDER / "figures.py"
-    names = {"__name__": "figures", "__file__": str(source)}
-    exec(compile(source.read_text(encoding="utf-8"), str(source), "exec"), names)
-    names["main"](tmp_path)
-    assert plt.imread(tmp_path / "losses.png").std() > 0.01

@@ -1,0 +1,36 @@
+"""The figures of the pages are what their scripts draw, and the pages name these."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+image = pytest.importorskip("matplotlib.image", reason="figures need matplotlib")
+
+ROOT = Path(__file__).parents[2]
+PAGES = {
+    "docs/guides/figures.py": "choosing_a_loss.md",
+    "docs/mathematics/figures.py": "losses.md",
+}
+
+
+@pytest.mark.parametrize(("script", "page"), PAGES.items())
+def test_the_figure_is_drawn(script, page, tmp_path):
+    script = ROOT / script
+    runpy.run_path(str(script))["main"](tmp_path)
+    drawn, shown = (
+        image.imread(folder / "losses.png") for folder in (tmp_path, script.parent)
+    )
+    assert drawn.shape == shown.shape
+    assert drawn.std() > 0.01
+
+
+@pytest.mark.parametrize(("script", "page"), PAGES.items())
+def test_the_page_names_the_command(script, page):
+    text = (ROOT / script).with_name(page).read_text(encoding="utf-8")
+    assert f"python {script}" in text and "(losses.png)" in text
+
+
+def test_every_script_is_known():
+    found = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*/*.py")}
+    assert {name for name in found if name.endswith("figures.py")} == set(PAGES)
