@@ -30,11 +30,12 @@ test: $(STAMPS)/test ## Run the tests, without the slow ones
 test-all: $(STAMPS)/test ## Run all tests, the slow ones too
 	$(RUN) -m pytest -q -n 2 -m ""
 
-# What is written in keras.ops. The rest is TensorFlow's (serving, most of distribution,
-# the examples) or of no backend. JAX compiles each operation for each shape, seconds for a
+# What is written in keras.ops, and the traps of each backend. The rest is TensorFlow's
+# (serving, the examples), starts the backends by itself (distribution), or is of none. JAX compiles each operation for each shape, seconds for a
 # file: a file goes to one process.
 ON_ANY_BACKEND := $(addprefix tests/,calibrators callbacks layers losses metrics ops viz \
-	$(addprefix test_,checks.py docstrings.py evaluation.py identifiers.py imports.py))
+	distribution/test_traps.py $(addprefix test_,benchmarks.py checks.py docstrings.py \
+	evaluation.py identifiers.py imports.py))
 
 # Compiled operations are kept: most of the time goes into them.
 test-jax: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/.pytest_cache/jax

@@ -25,7 +25,7 @@ from sklearn.datasets import load_digits
 from keras_calib import BrierScore, ExpectedCalibrationError, GammaCE
 from keras_calib.callbacks import GammaScheduler, linear
 
-TRAINING, BATCH = 1280, 128  # of 1797 digits; of all replicas together
+TRAINING, BATCH = 1280, 128  # of 1797 digits; of all replicas together, or less
 GAMMA = 0.1
 
 
@@ -44,15 +44,15 @@ def strategy(name):
     return None
 
 
-def data():
-    """Returns batches for training and for testing, each of BATCH digits."""
+def data(batch):
+    """Returns batches for training and for testing, each of as many digits."""
     x, y = load_digits(return_X_y=True)
     x = (x / 16).astype("float32").reshape(-1, 8, 8, 1)
     y = y.astype("int32")
     train = tf.data.Dataset.from_tensor_slices((x[:TRAINING], y[:TRAINING]))
     test = tf.data.Dataset.from_tensor_slices((x[TRAINING:], y[TRAINING:]))
     train = train.shuffle(TRAINING, seed=0)
-    return [d.batch(BATCH, drop_remainder=True).prefetch(2) for d in (train, test)]
+    return [d.batch(batch, drop_remainder=True).prefetch(2) for d in (train, test)]
 
 
 def network():
@@ -104,7 +104,8 @@ def main(arguments=None):
             # TPUStrategy compiles the step by itself.
             jit_compile=given.strategy == "one" and given.jit is not False,
         )
-    train, test = data()
+    replicas = engine.num_replicas_in_sync if engine else 1
+    train, test = data(BATCH // replicas * replicas)  # Keras wants equal parts
     history = model.fit(
         train,
         epochs=3 if given.quick else 20,

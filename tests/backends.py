@@ -10,6 +10,9 @@ BACKEND = keras.backend.backend()
 tensorflow_only = pytest.mark.skipif(
     BACKEND != "tensorflow", reason="is about tf.function, XLA through it, or tf.data"
 )
+jax_only = pytest.mark.skipif(
+    BACKEND != "jax", reason="is about JAX and what is written for it"
+)
 not_on_torch = pytest.mark.skipif(
     BACKEND == "torch",
     reason="Keras runs torch eagerly: one step an execution, and no trace",

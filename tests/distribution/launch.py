@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +49,9 @@ def outputs(module, *arguments, processes=1, timeout=1200, **environment):
             )
         )
     try:
-        texts = [process.communicate(timeout=timeout) for process in running]
+        with ThreadPoolExecutor(processes) as pool:  # a full pipe would stop them all
+            read = pool.map(lambda p: p.communicate(timeout=timeout), running)
+            texts = list(read)
     finally:
         for process in running:
             process.kill()
