@@ -1,44 +1,35 @@
 """Predictions to calibrate: made here, and of real nets where they are at hand."""
 
-import os
-from pathlib import Path
-
 import numpy as np
-import pytest
 
-FOLDER = Path(
-    os.environ.get("KERAS_CALIB_DATA", Path(__file__).parents[3] / "shared" / "data")
-)
+from tests.data import real
 
 
-def real(file, probabilities, labels):
-    """Returns float64 probabilities and labels, or skips."""
-    path = FOLDER / file
-    if not path.exists():
-        pytest.skip(f"no {file}: set KERAS_CALIB_DATA to the folder that holds it")
-    with np.load(path) as found:
+def arrays(file, probabilities, labels):
+    """Returns float64 probabilities and labels."""
+    with np.load(real(file)) as found:
         p, y = found[probabilities].astype("float64"), found[labels].ravel()
     return p, y.astype("int64")
 
 
 def densenet():
-    return real(
+    return arrays(
         "netcal_probs/densenet-bc-100-cifar-100.npz", "predictions", "ground_truth"
     )
 
 
 def wideresnet():
-    return real(
+    return arrays(
         "netcal_probs/wideresnet-16-4-cifar-10.npz", "predictions", "ground_truth"
     )
 
 
 def vgg():
-    return real("verified_calibration_vgg/cifar10_vgg16.npz", "probs", "label")
+    return arrays("verified_calibration_vgg/cifar10_vgg16.npz", "probs", "label")
 
 
 def newsgroups():
-    return real("label_errors_outputs/20news_test_set.npz", "probs", "label")
+    return arrays("label_errors_outputs/20news_test_set.npz", "probs", "label")
 
 
 def made(n=2000, k=5, temperature=2.0, seed=0):

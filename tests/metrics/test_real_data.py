@@ -1,12 +1,6 @@
-"""Published outputs of real models, and what others computed of them.
-
-The folder is that of KERAS_CALIB_DATA, or shared/data beside the repository. It is
-no part of the project; without it these tests are skipped.
-"""
+"""Published outputs of real models, and what others computed of them."""
 
 import csv
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,20 +8,13 @@ import pytest
 import keras_calib
 from keras_calib import metrics
 from keras_calib.metrics import BinStatistics
+from tests.data import real
 
-DATA = Path(
-    os.environ.get("KERAS_CALIB_DATA")
-    or Path(__file__).resolve().parents[3] / "shared" / "data"
-)
-pytestmark = pytest.mark.skipif(
-    not (DATA / "README.md").exists(),
-    reason=f"real data is not at hand: set KERAS_CALIB_DATA (looked in {DATA})",
-)
 VGG = "verified_calibration_vgg/cifar10_vgg16.npz", "probs", "label"
 
 
 def arrays(file, predictions, labels):
-    with np.load(DATA / file) as found:
+    with np.load(real(file)) as found:
         return found[labels].astype("int32"), found[predictions]
 
 
@@ -84,7 +71,7 @@ def test_debiased_errors_of_vgg():
 
 
 def outcomes(file, *columns):
-    with open(DATA / "fivethirtyeight_forecasts" / file) as lines:
+    with open(real(f"fivethirtyeight_forecasts/{file}")) as lines:
         rows = list(csv.DictReader(lines))
     rows = [r for r in rows if all(r[c] != "" for c in columns)]
     return np.array([[float(r[c]) for c in columns] for r in rows])
@@ -123,7 +110,7 @@ def test_brier_score_of_three_ways(who, count, expected):
 
 def test_brier_score_of_rain():
     """Dimitriadis, Gneiting, Jordan (PNAS 2021): EMOS .232, uncertainty .244."""
-    with open(DATA / "precip_niamey" / "precip_niamey_2016.csv") as lines:
+    with open(real("precip_niamey/precip_niamey_2016.csv")) as lines:
         rows = list(csv.DictReader(lines))
     p, y = (np.array([float(r[c]) for r in rows]) for c in ("EMOS", "obs"))
     parts = BinStatistics.from_predictions(p, y, 10).brier_decomposition()
