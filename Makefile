@@ -37,14 +37,15 @@ ON_ANY_BACKEND := $(addprefix tests/,calibrators callbacks layers losses metrics
 	distribution/test_traps.py $(addprefix test_,benchmarks.py checks.py docstrings.py \
 	evaluation.py identifiers.py imports.py))
 
-# Compiled operations are kept: most of the time goes into them.
+# Compiled operations are kept: most of the time goes into them. The slow tests, which
+# compile most, are left to TensorFlow and torch.
 test-jax: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/.pytest_cache/jax
 test-jax: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 test-jax: $(STAMPS)/test ## Run the tests of what is written in keras.ops on JAX
 	KERAS_BACKEND=jax $(RUN) -m pytest -q -n 2 --dist loadfile $(ON_ANY_BACKEND)
 
 test-torch: $(STAMPS)/test $(STAMPS)/torch ## Run the same tests on torch
-	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 $(ON_ANY_BACKEND)
+	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 -m "" $(ON_ANY_BACKEND)
 
 # The rooms that train and measure, on the oldest Keras and TensorFlow of setup.cfg.
 test-oldest: .venv-oldest/.stamp ## Run the core tests on the oldest supported releases
