@@ -5,7 +5,8 @@ redrawn at random. KerasTuner looks for the gamma with the least negative
 log-likelihood on held-out images whose labels are clean. It would look by `val_loss`
 by itself, and must not: the loss falls as gamma rises, whatever the model does, so
 that a large gamma wins by the yardstick and not by the race. The script prints the
-trials by gamma, and what either choice comes to on the test images.
+trials by gamma, and what either choice comes to on the test images, and writes both
+tables.
 
     python -m examples.keras_tuner_gamma
     python -m examples.keras_tuner_gamma --quick
@@ -21,11 +22,13 @@ import keras_tuner
 import tensorflow as tf
 from sklearn.model_selection import train_test_split
 
+from examples.arguments import at_least_one
 from examples.noisy_digits import NUM_CLASSES, digits, noisy
-from examples.tables import markdown
+from examples.tables import markdown, write
 from keras_calib import ExpectedCalibrationError, GammaCE, NegativeLogLikelihood
 
 LEAST, LARGEST = 1e-3, 1.0
+FIGURES = "val_loss", "val_nll", "val_accuracy"
 
 
 def build(hp):
@@ -63,13 +66,14 @@ class Trial:
 
 def search(data, trials, epochs, seed, folder):
     """Returns the tuner, and its trials from the least gamma to the largest."""
+    keras.utils.set_random_seed(seed)
     tuner = keras_tuner.RandomSearch(
         build,
         # Neither "val_loss", which is of another loss in each trial, nor the name
         # alone: of a metric that is not Keras's the direction must be given.
         objective=keras_tuner.Objective("val_nll", "min"),
         max_trials=trials,
-        seed=seed,
+        seed=seed + 1,  # KerasTuner takes 0 for none, and draws one itself
         directory=folder,
         overwrite=True,
     )
@@ -81,13 +85,12 @@ def search(data, trials, epochs, seed, folder):
         batch_size=64,
         verbose=0,
     )
-    figures = ("val_loss", "val_nll", "val_accuracy")
     found = [
         Trial(
             trial.trial_id,
             trial.hyperparameters.get("gamma"),
             # A value is that of the epoch with the least val_nll.
-            *(trial.metrics.get_history(name)[0].value[0] for name in figures),
+            *(trial.metrics.get_history(name)[0].value[0] for name in FIGURES),
         )
         for trial in tuner.oracle.trials.values()
     ]
@@ -101,10 +104,11 @@ def main(argv=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--noise", type=float, default=0.2)
-    parser.add_argument("--trials", type=int)
-    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--trials", type=at_least_one)
+    parser.add_argument("--epochs", type=at_least_one)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="4 trials, 5 epochs")
+    parser.add_argument("--output", type=Path, default=Path("demo_output/keras_tuner"))
     chosen = parser.parse_args(argv)
     trials = chosen.trials or (4 if chosen.quick else 12)
     epochs = chosen.epochs or (5 if chosen.quick else 20)
@@ -115,13 +119,10 @@ def main(argv=None):
     data = noisy(split, chosen.noise, chosen.seed)
     with TemporaryDirectory() as folder:
         tuner, found = search(data, trials, epochs, chosen.seed, Path(folder))
-        rows = [["gamma", "val_loss", "val_nll", "val_accuracy"]]
-        rows += [
-            [f"{t.gamma:.4f}", f"{t.val_loss:.3f}", f"{t.val_nll:.3f}"]
-            + [f"{t.val_accuracy:.3f}"]
-            for t in found
-        ]
-        print(markdown(rows), end="\n\n")
+        by_gamma = [["gamma", *FIGURES]]
+        for trial in found:
+            figures = (f"{getattr(trial, name):.3f}" for name in FIGURES)
+            by_gamma.append([f"{trial.gamma:.4f}", *figures])
         rows = [["chosen by", "gamma", "test NLL ↓", "test accuracy ↑", "test ECE ↓"]]
         for figure in ("val_nll", "val_loss"):
             best = min(found, key=lambda trial: getattr(trial, figure))
@@ -129,7 +130,9 @@ def main(argv=None):
             scores = model.evaluate(x_test, y_test, return_dict=True, verbose=0)
             shown = (scores[name] for name in ("nll", "accuracy", "ece"))
             rows.append([figure, f"{best.gamma:.4f}", *(f"{s:.3f}" for s in shown)])
-        print(markdown(rows))
+    results = f"{markdown(by_gamma)}\n\n{markdown(rows)}"
+    print(results)
+    write(chosen.output, results)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """KerasTuner looks for gamma by what can be compared across gammas."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -23,9 +25,11 @@ def tables(text):
 
 @pytest.mark.slow
 @tensorflow_only
-def test_a_quick_run_prints_the_trials_and_the_choice(capsys):
-    keras_tuner_gamma.main(["--quick"])
-    trials, chosen = tables(capsys.readouterr().out)
+def test_a_quick_run_prints_the_trials_and_the_choice(tmp_path, capsys):
+    keras_tuner_gamma.main(["--quick", "--output", str(tmp_path)])
+    results = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert results in capsys.readouterr().out
+    trials, chosen = tables(results)
     gamma, loss, nll, accuracy = np.array(trials, float).T
     assert len(trials) == 4 and (np.diff(gamma) > 0).all()
     assert keras_tuner_gamma.LEAST <= gamma[0] and gamma[-1] <= 1
@@ -47,3 +51,11 @@ def test_the_loss_of_the_same_predictions_falls_as_gamma_rises():
     nll = NegativeLogLikelihood(from_logits=True)
     nll.update_state(y, z)
     assert float(nll.result()) == pytest.approx(losses[0], rel=1e-6)
+
+
+def test_the_page_shows_the_tables_of_a_run():
+    page = Path(__file__).parents[2] / "docs" / "experiments" / "keras_tuner.md"
+    results = (page.with_suffix("") / "results.md").read_text(encoding="utf-8")
+    assert results in page.read_text(encoding="utf-8")
+    trials, _ = tables(results)
+    assert len(trials) == 12
