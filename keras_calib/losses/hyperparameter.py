@@ -92,7 +92,7 @@ class Hyperparameter(keras.metrics.Metric):
 
     def __float__(self) -> float:
         # The shortest text of the stored number: 0.1 comes back as 0.1.
-        return float(str(ops.convert_to_numpy(self.variable.value)[()]))
+        return float(str(ops.convert_to_numpy(self.variable)[()]))
 
     @property
     def config(self) -> float:

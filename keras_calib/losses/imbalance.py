@@ -257,7 +257,7 @@ class GradientHarmonizedBCE(BinaryLoss):
     @property
     def counts(self) -> list[float]:
         """The average count of each bin."""
-        return ops.convert_to_numpy(self._counts.value).tolist()
+        return ops.convert_to_numpy(self._counts).tolist()
 
     value = staticmethod(cross_entropy_value)
     weight = staticmethod(cross_entropy_weight)

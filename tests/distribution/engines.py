@@ -24,7 +24,12 @@ from keras_calib import (
     GammaBCE,
     GammaCE,
 )
-from keras_calib.callbacks import GammaScheduler, linear
+from keras_calib.callbacks import (
+    AdaptiveGamma,
+    GammaScheduler,
+    TrainingChecklist,
+    linear,
+)
 from keras_calib.losses import MultiTaskModel
 from keras_calib.metrics import CalibrationMetrics
 from tests.distribution.launch import mirrored
@@ -48,6 +53,7 @@ class Case(NamedTuple):
     made: str = "inside"  # loss and metrics: in the engine's scope, or before it
     policy: str = "float32"
     every: bool = False  # all losses and metrics, not gamma-cross-entropy alone
+    adaptive: bool = False  # gamma follows the gap, and a checklist looks on
 
 
 CASES = {
@@ -62,12 +68,13 @@ CASES = {
     "trained_bfloat16": Case(policy="mixed_bfloat16"),
     # On TensorFlow Keras weighs a head's batches alike, a ragged one too.
     "every": Case(held_out=128, every=True),
+    "adaptive": Case(adaptive=True),
 }
 
 
-def gamma_alone():
+def gamma_alone(gamma):
     """Returns a loss and the metrics that watch it."""
-    loss = GammaCE(0.0, from_logits=True)
+    loss = GammaCE(gamma, from_logits=True)
     metrics = [
         ExpectedCalibrationError(from_logits=True),
         ExpectedCalibrationError(norm="max", from_logits=True, name="mce"),
@@ -150,7 +157,10 @@ def data(case):
 
 def compiled(case, scope=contextlib.nullcontext, **options):
     """Returns the compiled model of a case, made in a scope."""
-    make = everything if case.every else gamma_alone
+
+    def make():
+        return everything() if case.every else gamma_alone(0.5 * case.adaptive)
+
     before = make() if case.made == "outside" else None
     with scope():
         loss, metrics = before or make()
@@ -158,6 +168,14 @@ def compiled(case, scope=contextlib.nullcontext, **options):
         optimizer = keras.optimizers.SGD(case.rate)
         model.compile(optimizer, loss, weighted_metrics=metrics, **options)
     return model
+
+
+def movers(case):
+    """Returns the callbacks of a case."""
+    if not case.adaptive:
+        return [GammaScheduler(linear(0.0, 0.5), unit="step")]
+    held_out = X[: case.held_out], Y[: case.held_out]
+    return [AdaptiveGamma(), TrainingChecklist(held_out, verbose=0)]
 
 
 class Watch(keras.callbacks.Callback):
@@ -181,7 +199,8 @@ def fit(case, scope=contextlib.nullcontext, share=(0, 1), **options):
             every batch.
         **options: of `compile`.
     """
-    model, watch = compiled(case, scope, **options), Watch()
+    model = compiled(case, scope, **options)
+    callbacks, watch = movers(case), Watch()
     rank, processes = share
 
     def part(n):
@@ -199,11 +218,11 @@ def fit(case, scope=contextlib.nullcontext, share=(0, 1), **options):
             shuffle=False,
             verbose=0,
             validation_data=part(case.held_out),
-            callbacks=[GammaScheduler(linear(0.0, 0.5), unit="step"), watch],
+            callbacks=[*callbacks, watch],
         ).history
     kernel = model.trainable_variables[-2]
     layout = getattr(kernel.value, "sharding", None)  # of JAX
-    return found(model, history, eces=watch.eces, layout=str(layout))
+    return found(model, history, callbacks, eces=watch.eces, layout=str(layout))
 
 
 def loop(case, strategy):
@@ -230,8 +249,9 @@ def loop(case, strategy):
     train = tf.function(lambda *batch: strategy.run(model.train_step, (batch,)))
     test = tf.function(lambda *batch: strategy.run(model.test_step, (batch,)))
 
+    moving = movers(case)
     callbacks = keras.callbacks.CallbackList(
-        [GammaScheduler(linear(0.0, 0.5), unit="step")],
+        moving,
         add_history=True,
         model=model,
         epochs=EPOCHS,
@@ -253,16 +273,18 @@ def loop(case, strategy):
         callbacks.on_epoch_end(
             epoch, logs | {f"val_{name}": value for name, value in held_out.items()}
         )
-    return found(model, model.history.history)
+    return found(model, model.history.history, moving)
 
 
-def found(model, history, **more):
+def found(model, history, callbacks, **more):
     """Returns what is compared, the bins of the last validation's ECE, and more."""
+    reports = [c.report() for c in callbacks if isinstance(c, TrainingChecklist)]
     compiled = [metric for m in model.metrics for metric in getattr(m, "metrics", [m])]
     bins = [m.statistics() for m in compiled if isinstance(m, ExpectedCalibrationError)]
     return {
         "history": history,
         "weights": [w.tolist() for w in model.get_weights()],
+        "epochs": [row for report in reports for row in report["epochs"]],
         "bins": [each.weight.tolist() for each in bins[:1]],
         **more,
     }
