@@ -24,8 +24,9 @@ help: ## List the targets
 demo: $(STAMPS)/demo ## Run examples/noisy_digits.py to the end
 	$(RUN) -m examples.noisy_digits
 
-test: $(STAMPS)/test ## Run the tests, without the slow ones
+test: $(STAMPS)/test ## Run the tests; of the slow ones those of examples and pages
 	$(RUN) -m pytest -q -n 2
+	$(RUN) -m pytest -q -n 2 -m slow tests/docs tests/examples tests/serving/test_guide.py
 
 test-all: $(STAMPS)/test ## Run all tests, the slow ones too
 	$(RUN) -m pytest -q -n 2 -m ""

@@ -1,19 +1,21 @@
-"""Looks at what `make dist` built, and imports the wheel as a user has it.
+"""Looks at what `make dist` built, and installs the wheel as a user does.
 
 Run as `python tests/check_dist.py dist`.
 """
 
+import os
 import subprocess
 import sys
 import tarfile
 import tempfile
+import venv
 import zipfile
 from pathlib import Path
 
 
-def main(folder: str) -> None:
+def main(built: str) -> None:
     """Stops with a message where something is missing or too much."""
-    [wheel], [sdist] = (list(Path(folder).glob(p)) for p in ("*.whl", "*.tar.gz"))
+    [wheel], [sdist] = (list(Path(built).glob(p)) for p in ("*.whl", "*.tar.gz"))
     packed = zipfile.ZipFile(wheel).namelist()
     top = {name.split("/")[0].split("-")[0] for name in packed}
     if top != {"keras_calib"}:
@@ -27,22 +29,28 @@ def main(folder: str) -> None:
     missing = set(tracked.stdout.split()) - source - {".gitignore"}
     if missing:
         sys.exit(f"the sdist lacks {sorted(missing)}")
-    with tempfile.TemporaryDirectory() as site:
-        pip = [sys.executable, "-m", "pip", "install", "-qq", "--no-deps"]
-        subprocess.run([*pip, "--target", site, str(wheel)], check=True)
+    with tempfile.TemporaryDirectory() as folder:
+        venv.create(folder, with_pip=True)
+        python = Path(folder, "bin", "python")
+        subprocess.run(
+            [python, "-m", "pip", "install", "-qq", wheel.resolve()], check=True
+        )
         code = (
-            f"import sys; sys.path.insert(0, {site!r}); import keras_calib; "
+            "import keras_calib; "
             "print(keras_calib.__file__, float(keras_calib.GammaCE(0.1).gamma))"
         )
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         done = subprocess.run(
-            [sys.executable, "-c", code],
-            capture_output=True,
+            [python, "-c", code],
+            stdout=subprocess.PIPE,
             text=True,
             check=True,
-            cwd=site,
+            cwd=folder,
+            env=environment,
         )
-    if not done.stdout.startswith(site) or not done.stdout.endswith(" 0.1\n"):
-        sys.exit(f"another package was imported: {done.stdout}")
+        found = done.stdout
+    if not found.startswith(folder) or not found.endswith(" 0.1\n"):
+        sys.exit(f"another package was imported: {found}")
     print(f"{wheel.name} and {sdist.name} are whole")
 
 
