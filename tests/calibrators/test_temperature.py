@@ -262,6 +262,10 @@ def test_a_model_before_fit(call):
     p = softmax(SMALL / layer.temperature, -1)
     np.testing.assert_allclose(model.predict(SMALL, verbose=0), p, atol=1e-6)
     other = keras.models.clone_model(model)
+    other.compile(loss="sparse_categorical_crossentropy")
+    for call in (other.fit, other.evaluate):
+        with pytest.raises(ValueError, match="has not been fitted"):
+            call(SMALL, np.array(SMALL_LABELS), verbose=0)
     other.set_weights(model.get_weights())
     np.testing.assert_allclose(other.predict(SMALL, verbose=0), p, atol=1e-6)
 
