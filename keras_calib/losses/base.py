@@ -76,6 +76,8 @@ class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
                     f"Received: sample_weight.shape={tuple(sample_weight.shape)}, "
                     f"y_pred.shape={tuple(y_pred.shape)}"
                 )
+        for hyperparameter in self.hyperparameters.values():
+            hyperparameter.notice_trace()
         return super().__call__(y_true, y_pred, sample_weight)
 
     def __reduce__(self):

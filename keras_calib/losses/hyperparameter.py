@@ -66,7 +66,8 @@ class Hyperparameter(keras.metrics.Metric):
             warnings.warn(
                 f"On JAX a step that was compiled without `{self.name}` among the "
                 f"metrics keeps {self.name}={float(self):g}: compile the model again, "
-                f"with metrics=[loss.{self.name}]",
+                f"with metrics=[loss.{self.name}]; or, in a step of your own, hand the "
+                "value in by a keras.StatelessScope",
                 stacklevel=2,
             )
             self._baked = False
@@ -74,11 +75,21 @@ class Hyperparameter(keras.metrics.Metric):
 
     def tensor(self, dtype: str) -> Any:
         """Returns the value as a scalar tensor."""
+        return ops.cast(self.variable, dtype)
+
+    def notice_trace(self) -> None:
+        """Remembers, on JAX, whether the step traced now bakes the value in."""
+        if keras.backend.backend() != "jax" or in_symbolic_scope():
+            return
+        import jax
+
         scope = get_stateless_scope()
-        if keras.backend.backend() == "jax" and scope and not in_symbolic_scope():
+        if scope is not None:
             # Of a variable that is no part of the state the step holds the number.
             self._baked = scope.get_current_value(self.variable) is None
-        return ops.cast(self.variable, dtype)
+        else:
+            # Under jax.jit every operation is traced, those of constants too.
+            self._baked = isinstance(self.result(), jax.core.Tracer)
 
     def update_state(self, *args: Any, **kwargs: Any) -> None:
         """Does nothing: the value does not depend on the data."""

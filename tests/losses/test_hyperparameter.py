@@ -83,6 +83,25 @@ def test_to_assign_what_jax_has_baked_in_warns():
     )
 
 
+@pytest.mark.skipif(BACKEND != "jax", reason="elsewhere a step reads the variable")
+def test_what_a_step_of_your_own_has_baked_in_warns_too():
+    import jax
+
+    loss = GammaCE(0.2, from_logits=True)
+    gradient = jax.grad(lambda z: loss(np.zeros(4, int), z))
+    z = np.eye(4, dtype="float32")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        before = gradient(z)
+        loss.gamma = 0.3  # not compiled: each call reads it
+        assert np.abs(gradient(z) - before).max() > 1e-3
+    step = jax.jit(gradient)
+    before = step(z)
+    with pytest.warns(UserWarning, match="keeps gamma=0.3: .* keras.StatelessScope"):
+        loss.gamma = 0.9
+    np.testing.assert_array_equal(step(z), before)
+
+
 def test_out_of_range():
     with pytest.raises(ValueError, match=r"`sigma` must be a number in \[0.1, 2\]"):
         Hyperparameter(3.0, low=0.1, high=2.0, name="sigma")
