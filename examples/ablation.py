@@ -277,6 +277,9 @@ CLAIMS = {
     "0.01 with label smoothing: ECE less that without": Difference(
         "ece", "0.01", PLAIN, extra=SMOOTHED
     ),
+    "0.5 with label smoothing: accuracy less that without": Difference(
+        "accuracy", "0.5", PLAIN, extra=SMOOTHED
+    ),
     "cross-entropy with mixup: accuracy less that without": Difference(
         "accuracy", "0", PLAIN, extra=MIXED
     ),
