@@ -20,25 +20,30 @@ ROOT = Path(__file__).parents[2]
 EPOCHS = 2
 
 
+def run(*arguments):
+    """Runs Python, and returns what it printed."""
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory):
     """Returns output, results and model of a job and of one whose worker dies."""
     found = {}
     for name, extra in (("whole", []), ("killed", ["--kill-at", "28"])):
         folder = tmp_path_factory.mktemp(name)
-        done = subprocess.run(
-            [sys.executable, "examples/multi_worker.py", "--quick"]
-            + ["--output", str(folder), *extra],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
+        said = run("examples/multi_worker.py", "--quick", "--output", folder, *extra)
         results = json.loads((folder / "results.json").read_text())
         model = keras.models.load_model(folder / "digits.keras")
-        found[name] = done.stdout, results, model.get_weights()
+        found[name] = said, results, model.get_weights()
     return found
 
 
@@ -100,16 +105,7 @@ def test_a_death_after_the_last_step_costs_no_more_than_the_test(tmp_path):
     )
     texts, reports = [], []
     for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(tmp_path)],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        texts.append(done.stdout)
+        texts.append(run("-c", code, tmp_path))
         reports.append(json.loads((tmp_path / "results.json").read_text()))
     assert f"resumed at step {multi_worker.STEPS}" in texts[1]
     assert reports[0] == reports[1]
