@@ -121,15 +121,13 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
 
     @property
     def fitted(self) -> bool:
-        """Whether the weights have been fitted or loaded."""
-        try:
-            return bool(self._parameters) and not any(
-                np.isnan(_numpy(v)).any() for v in self._parameters.values()
-            )
-        except (NotImplementedError, TypeError, ValueError):
-            # Traced in a replica or by JAX, where no value can be read: what has
-            # not been fitted gives NaN.
-            return True
+        """Whether the weights have been fitted or loaded.
+
+        True in a trace that sees no values: what has not been fitted gives NaN there.
+        """
+        values = [_value(v) for v in self._parameters.values()]
+        unfitted = (v is not None and np.isnan(v).any() for v in values)
+        return bool(values) and not any(unfitted)
 
     @property
     def built(self) -> bool:
@@ -196,12 +194,20 @@ def _array(x: Any) -> np.ndarray:
     return np.asarray(ops.convert_to_numpy(x) if ops.is_tensor(x) else x)
 
 
-def _numpy(variable: keras.Variable) -> np.ndarray:
-    """Returns the value of a variable, also while a TensorFlow graph is traced."""
-    if keras.backend.backend() != "tensorflow":
-        return np.asarray(ops.convert_to_numpy(variable.value))
-    import tensorflow as tf
+def _value(variable: keras.Variable) -> np.ndarray | None:
+    """Returns the value of a variable, `None` where a trace has put a stand-in."""
+    value, backend = variable.value, keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
 
-    with tf.init_scope():
-        # A tensor first: a variable of several replicas is no array.
-        return np.asarray(tf.convert_to_tensor(variable.value))
+        with tf.init_scope():  # out of a graph that is traced, but for a replica's
+            # A tensor first: a variable of several replicas is no array.
+            value = tf.convert_to_tensor(value)
+        traced = tf.is_symbolic_tensor(value)
+    elif backend == "jax":
+        import jax
+
+        traced = isinstance(value, jax.core.Tracer)
+    else:
+        traced = value.is_meta
+    return None if traced else np.asarray(ops.convert_to_numpy(value))

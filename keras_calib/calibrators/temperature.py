@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_calib.calibrators.base import FLOOR, Calibrator, _numpy
+from keras_calib.calibrators.base import FLOOR, Calibrator, _value
 from keras_calib.calibrators.samples import Samples, softmax
 from keras_calib.config import in_range, one_of
 
@@ -108,11 +108,13 @@ class TemperatureScaling(Calibrator):
     @property
     def temperature(self) -> float:
         """The fitted T, above 1 where the model was overconfident."""
-        if not self.fitted:
+        value = _value(self._parameters["temperature"]) if self.fitted else None
+        if value is None:
             raise ValueError(
-                f"{self.name!r} has no temperature before fit(logits, labels)"
+                f"{self.name!r} has no temperature before fit(logits, labels), nor in "
+                "a compiled step"
             )
-        return float(_numpy(self._parameters["temperature"]))
+        return float(value)
 
     def make_weights(self, num_classes: int) -> dict[str, tuple[int, ...]]:
         """Returns one scalar."""
