@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_calib.config import in_range
+from keras_calib.arguments import in_range
 from keras_calib.losses.gamma_presets import STANDSTILL
 from keras_calib.ops.labels import class_labels
 

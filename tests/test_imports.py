@@ -15,11 +15,11 @@ PACKAGE = Path(keras_calib.__file__).parent
 # What each room may import of the others.
 ROOMS = {
     "ops": set(),
-    "losses": {"ops", "config"},
-    "metrics": {"ops", "config"},
-    "calibrators": {"ops", "config", "metrics"},
-    "serving": {"ops", "config"},
-    "callbacks": {"ops", "config", "losses", "metrics", "viz", "checks"},
+    "losses": {"ops", "arguments", "types", "_keras"},
+    "metrics": {"ops", "arguments", "types", "_keras"},
+    "calibrators": {"ops", "arguments", "types", "_keras", "metrics"},
+    "serving": {"ops", "arguments", "types", "_keras"},
+    "callbacks": {"ops", "arguments", "types", "_keras", "losses", "metrics", "viz", "checks"},
 }
 
 

@@ -32,7 +32,7 @@ from keras_calib.calibrators.samples import (
     softmax,
 )
 from keras_calib.calibrators.temperature import TemperatureScaling
-from keras_calib.config import one_of
+from keras_calib.arguments import one_of
 from keras_calib.ops.floats import dtype_name
 
 METHODS: dict[str, Callable[..., Calibrator]] = {

@@ -15,7 +15,7 @@ from keras_calib.calibrators.one_vs_rest import (
     count_below,
     look_up,
 )
-from keras_calib.config import one_of
+from keras_calib.arguments import one_of
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")

@@ -7,7 +7,7 @@ import warnings
 import keras
 
 from keras_calib.callbacks.linked import linked_hyperparameters
-from keras_calib.config import in_range
+from keras_calib.arguments import in_range
 
 
 class AdaptiveGamma(keras.callbacks.Callback):

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_calib.config import in_range
+from keras_calib.arguments import in_range
 from keras_calib.ops.floats import at_least
 
 

@@ -10,7 +10,7 @@ import keras
 from keras import ops
 from keras.src.backend import set_keras_mask  # an attribute, or on JAX a global
 
-from keras_calib.config import Configurable, one_of
+from keras_calib.arguments import Configurable, one_of
 from keras_calib.losses.hyperparameter import Hyperparameter
 from keras_calib.ops.binary import binary_loss
 from keras_calib.ops.floats import last_mean

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_calib.config import in_range
+from keras_calib.arguments import in_range
 from keras_calib.losses.base import ClassLoss
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 from keras_calib.ops.entropy import entropy

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_calib.config import in_range
+from keras_calib.arguments import in_range
 from keras_calib.losses.base import ClassLoss, TrueClassLoss
 from keras_calib.ops.binary import binary_loss
 from keras_calib.ops.class_loss import class_loss

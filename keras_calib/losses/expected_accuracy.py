@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_calib.config import in_range, one_of
+from keras_calib.arguments import in_range, one_of
 from keras_calib.losses.base import ClassLoss
 from keras_calib.losses.hyperparameter import Hyperparameter
 from keras_calib.ops.class_loss import class_loss

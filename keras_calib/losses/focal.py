@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_calib.config import in_range
+from keras_calib.arguments import in_range
 from keras_calib.losses.base import BinaryLoss, TrueClassLoss
 from keras_calib.ops.focal import focal_value, focal_weight
 

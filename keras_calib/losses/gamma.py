@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_calib.config import in_range, one_of
+from keras_calib.arguments import in_range, one_of
 from keras_calib.losses.base import BinaryLoss, TrueClassLoss
 from keras_calib.losses.hyperparameter import Hyperparameter
 from keras_calib.ops.floats import dtype_name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any, NamedTuple
 
-from keras_calib.config import in_range
+from keras_calib.arguments import in_range
 from keras_calib.losses.gamma import GammaCE
 
 # A sample that weighs less than this teaches next to nothing.

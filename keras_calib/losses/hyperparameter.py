@@ -7,9 +7,9 @@ from typing import Any
 
 import keras
 from keras import ops
-from keras.src.backend import get_stateless_scope, in_symbolic_scope
 
-from keras_calib.config import in_range
+from keras_calib._keras import in_symbolic_scope, is_baked_in, numpy_value
+from keras_calib.arguments import in_range
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
@@ -79,17 +79,8 @@ class Hyperparameter(keras.metrics.Metric):
 
     def notice_trace(self) -> None:
         """Remembers, on JAX, whether the step traced now bakes the value in."""
-        if keras.backend.backend() != "jax" or in_symbolic_scope():
-            return
-        import jax
-
-        scope = get_stateless_scope()
-        if scope is not None:
-            # Of a variable that is no part of the state the step holds the number.
-            self._baked = scope.get_current_value(self.variable) is None
-        else:
-            # Under jax.jit every operation is traced, those of constants too.
-            self._baked = isinstance(self.result(), jax.core.Tracer)
+        if keras.backend.backend() == "jax" and not in_symbolic_scope():
+            self._baked = is_baked_in(self.variable)
 
     def update_state(self, *args: Any, **kwargs: Any) -> None:
         """Does nothing: the value does not depend on the data."""
@@ -102,8 +93,16 @@ class Hyperparameter(keras.metrics.Metric):
         return ops.add(self.variable, 0.0)
 
     def __float__(self) -> float:
+        value = numpy_value(self.variable)
+        if value is None:
+            raise ValueError(f"{self.name} has no value inside a compiled step")
         # The shortest text of the stored number: 0.1 comes back as 0.1.
-        return float(str(ops.convert_to_numpy(self.variable)[()]))
+        return float(str(value[()]))
+
+    def __repr__(self) -> str:
+        value = numpy_value(self.variable)
+        shown = "<traced>" if value is None else f"{float(self):g}"
+        return f"Hyperparameter({self.name}={shown})"
 
     @property
     def config(self) -> float:

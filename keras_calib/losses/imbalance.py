@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_calib.config import in_range, one_of
+from keras_calib.arguments import in_range, one_of
 from keras_calib.losses.base import BinaryLoss, ClassLoss, TrueClassLoss
 from keras_calib.losses.focal import class_factors
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight

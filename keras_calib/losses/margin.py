@@ -8,7 +8,7 @@ import keras
 from keras import ops
 from keras.src.backend import in_symbolic_scope
 
-from keras_calib.config import in_range, one_of
+from keras_calib.arguments import in_range, one_of
 from keras_calib.losses.base import ClassLoss, TrueClassLoss
 from keras_calib.ops.class_loss import class_loss
 from keras_calib.ops.floats import at_least_float32, at_most

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 from keras.src.backend import get_keras_mask, set_keras_mask
 
-from keras_calib.config import one_of
+from keras_calib.arguments import one_of
 
 # Factor of the loss: half a squared error is the likelihood's exponent.
 _FACTORS = {"classification": 1.0, "regression": 0.5}

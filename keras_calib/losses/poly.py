@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_calib.config import in_range
+from keras_calib.arguments import in_range
 from keras_calib.losses.base import TrueClassLoss
 from keras_calib.ops.poly import poly_value, poly_weight
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_calib.config import in_range
+from keras_calib.arguments import in_range
 from keras_calib.losses.base import TrueClassLoss
 from keras_calib.ops.robust import gce_value, gce_weight, mae_value, mae_weight
 

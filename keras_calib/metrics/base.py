@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_calib.config import Configurable
+from keras_calib.arguments import Configurable
 from keras_calib.metrics.compensated import CompensatedSum
 from keras_calib.metrics.statistics import BinStatistics
 from keras_calib.ops.binning import (

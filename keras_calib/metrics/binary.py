@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_calib.config import one_of
+from keras_calib.arguments import one_of
 from keras_calib.metrics.base import BinnedMetric, binned_error
 from keras_calib.ops.predictions import Events, OneLabel
 

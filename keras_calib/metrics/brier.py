@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_calib.config import one_of
+from keras_calib.arguments import one_of
 from keras_calib.metrics.base import CalibrationMetric, MeanMetric, whole_number
 from keras_calib.metrics.compensated import CompensatedSum
 from keras_calib.ops.binning import bin_index, bin_sums

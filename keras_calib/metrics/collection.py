@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_calib.config import Configurable
+from keras_calib.arguments import Configurable
 from keras_calib.metrics.base import CalibrationMetric
 from keras_calib.metrics.brier import BrierScore
 from keras_calib.metrics.expected_calibration_error import (

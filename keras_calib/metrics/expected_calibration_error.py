@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_calib.config import one_of
+from keras_calib.arguments import one_of
 from keras_calib.metrics.base import BinnedMetric, binned_error, whole_number
 from keras_calib.metrics.statistics import BinStatistics
 from keras_calib.ops.floats import divide_no_nan

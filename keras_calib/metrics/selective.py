@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_calib.config import in_range
+from keras_calib.arguments import in_range
 from keras_calib.metrics.base import RankedMetric
 from keras_calib.ops.ranked import accuracy_at_coverage, area_under_risk_coverage
 

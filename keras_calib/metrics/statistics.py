@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_calib.config import in_range, one_of
+from keras_calib.arguments import in_range, one_of
 from keras_calib.ops.binning import equal_width_edges
 from keras_calib.ops.ranked import equal_mass_cuts
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 import keras_calib
-from keras_calib.config import in_range
+from keras_calib.arguments import in_range
 from keras_calib.losses import TrueClassLoss
 from tests.losses.tools import value_and_gradient
 

@@ -1,0 +1,75 @@
+"""Every private part of Keras that the package touches.
+
+Each has a test in `tests/test_keras.py` that says what stops working without it.
+Nothing else imports `keras.src` or reads an underscored attribute of Keras's.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras.src.backend import (
+    get_keras_mask,  # an attribute of the tensor, or on JAX a global
+    get_stateless_scope,
+    in_symbolic_scope,
+    set_keras_mask,
+)
+
+from keras_calib.types import Tensor
+
+__all__ = [
+    "get_keras_mask",
+    "in_symbolic_scope",
+    "is_baked_in",
+    "logits_behind",
+    "numpy_value",
+    "set_direction",
+    "set_keras_mask",
+]
+
+
+def logits_behind(y_pred: Tensor) -> Tensor | None:
+    """Returns the logits that a Keras softmax or sigmoid made its output from.
+
+    `None` where there are none: a JAX array carries no attribute.
+    """
+    return getattr(y_pred, "_keras_logits", None)
+
+
+def set_direction(metric: keras.metrics.Metric, direction: str | None) -> None:
+    """Tells callbacks whether `"up"` or `"down"` is better; `None` if neither is."""
+    metric._direction = direction
+
+
+def is_baked_in(variable: keras.Variable) -> bool:
+    """Says whether the JAX trace that runs now holds a variable's value as a constant.
+
+    A compiled step sees only those variables change that are part of the state it
+    is given.
+    """
+    import jax
+
+    scope = get_stateless_scope()
+    if scope is not None:
+        return scope.get_current_value(variable) is None
+    # Under jax.jit even an operation on constants is traced.
+    return isinstance(keras.ops.add(variable, 0.0), jax.core.Tracer)
+
+
+def numpy_value(variable: keras.Variable) -> np.ndarray | None:
+    """Returns the value of a variable, `None` where a trace has put a stand-in."""
+    value, backend = variable.value, keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        with tf.init_scope():  # leaves a graph that is being traced
+            # A variable of several replicas is no array, but converts to a tensor.
+            value = tf.convert_to_tensor(value)
+        stand_in = tf.is_symbolic_tensor(value)
+    elif backend == "jax":
+        import jax
+
+        stand_in = isinstance(value, jax.core.Tracer)
+    else:
+        stand_in = value.is_meta
+    return None if stand_in else np.asarray(keras.ops.convert_to_numpy(value))
