@@ -28,6 +28,7 @@ _SECTIONS = (
     "Reference",
     "References",
 )
+_ABSENT = object()
 _TITLE = re.compile(rf"^({'|'.join(_SECTIONS)}):$", re.MULTILINE)
 
 
@@ -175,8 +176,8 @@ def one_of(name: str, value: Any, allowed: Any) -> Any:
 def _current_arguments(thing: Configurable) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Yields the names of the arguments that are kept, and what reads their values."""
     for name in signature(type(thing)).parameters:
-        if hasattr(thing, name):
-            value = getattr(thing, name)
+        value = getattr(thing, name, _ABSENT)
+        if value is not _ABSENT and not inspect.ismethod(value):
             yield name, lambda value=value: getattr(value, "config", value)
 
 
@@ -195,7 +196,9 @@ def _named_in(function: Any, rest: inspect.Parameter) -> set[str] | None:
             hint = eval(hint, function.__globals__)
         except NameError:  # imported for type checkers only
             return None
-    return set(get_type_hints(get_args(hint)[0])) if get_origin(hint) is Unpack else None
+    return (
+        set(get_type_hints(get_args(hint)[0])) if get_origin(hint) is Unpack else None
+    )
 
 
 def _sections(docstring: str | None) -> dict[str, str]:
