@@ -19,7 +19,16 @@ ROOMS = {
     "metrics": {"ops", "arguments", "types", "_keras"},
     "calibrators": {"ops", "arguments", "types", "_keras", "metrics"},
     "serving": {"ops", "arguments", "types", "_keras"},
-    "callbacks": {"ops", "arguments", "types", "_keras", "losses", "metrics", "viz", "checks"},
+    "callbacks": {
+        "ops",
+        "arguments",
+        "types",
+        "_keras",
+        "losses",
+        "metrics",
+        "viz",
+        "checks",
+    },
 }
 
 

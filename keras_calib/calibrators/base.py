@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_calib.calibrators.samples import Samples, as_logits
 from keras_calib.arguments import Configurable, in_range
+from keras_calib.calibrators.samples import Samples, as_logits
 from keras_calib.ops.floats import at_least, in_float64
 
 # The smallest normal float32. Nothing that a float32 softmax can tell from 0 lies

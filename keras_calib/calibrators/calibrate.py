@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 from keras.src.backend import get_keras_mask  # an attribute, or on JAX a global
 
+from keras_calib.arguments import one_of
 from keras_calib.calibrators.base import FLOOR, Calibrator
 from keras_calib.calibrators.beta import BetaCalibration
 from keras_calib.calibrators.histogram import HistogramBinning
@@ -32,7 +33,6 @@ from keras_calib.calibrators.samples import (
     softmax,
 )
 from keras_calib.calibrators.temperature import TemperatureScaling
-from keras_calib.arguments import one_of
 from keras_calib.ops.floats import dtype_name
 
 METHODS: dict[str, Callable[..., Calibrator]] = {

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_calib.arguments import one_of
 from keras_calib.calibrators.base import FLOOR
 from keras_calib.calibrators.one_vs_rest import (
     OneVsRest,
@@ -15,7 +16,6 @@ from keras_calib.calibrators.one_vs_rest import (
     count_below,
     look_up,
 )
-from keras_calib.arguments import one_of
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")

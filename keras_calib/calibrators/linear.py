@@ -10,10 +10,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_calib.arguments import in_range
 from keras_calib.calibrators.base import FLOOR, Calibrator
 from keras_calib.calibrators.samples import Samples, log_softmax
 from keras_calib.calibrators.temperature import log_temperature
-from keras_calib.arguments import in_range
 from keras_calib.ops.floats import matmul
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_calib.arguments import in_range
 from keras_calib.calibrators.base import FLOOR, Calibrator
 from keras_calib.calibrators.samples import Samples, softmax
 from keras_calib.calibrators.temperature import find_root
-from keras_calib.arguments import in_range
 from keras_calib.ops.floats import at_least
 
 

@@ -11,9 +11,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_calib.arguments import in_range, one_of
 from keras_calib.calibrators.base import FLOOR, Calibrator, _value
 from keras_calib.calibrators.samples import Samples, softmax
-from keras_calib.arguments import in_range, one_of
 
 # Numbers in the part of the samples on which the search begins.
 _PART = 2**21

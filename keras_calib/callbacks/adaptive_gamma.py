@@ -6,8 +6,8 @@ import warnings
 
 import keras
 
-from keras_calib.callbacks.linked import linked_hyperparameters
 from keras_calib.arguments import in_range
+from keras_calib.callbacks.linked import linked_hyperparameters
 
 
 class AdaptiveGamma(keras.callbacks.Callback):

@@ -7,9 +7,9 @@ from typing import TypeAlias
 
 import keras
 
+from keras_calib.arguments import one_of
 from keras_calib.callbacks.linked import linked_hyperparameters
 from keras_calib.callbacks.ramps import Ramp
-from keras_calib.arguments import one_of
 
 Schedule: TypeAlias = (
     Ramp | keras.optimizers.schedules.LearningRateSchedule | Callable[[int], float]
