@@ -1,31 +1,31 @@
-"""Which gamma, against how much label noise: the ablation of every choice.
+"""Which gamma is best under how much label noise: an ablation of the choices.
 
-An MLP is trained with gamma-cross-entropy for every combination of
+The script trains an MLP with gamma-cross-entropy for every combination of
 
     gamma   0 (cross-entropy), 0.01, 0.1, 0.5, and 0 to 0.5 over the run
     noise   0, 10, 30, 50 % of the training labels redrawn at random
-    start   from scratch; fine-tuned: trained before by cross-entropy on clean images
-            of its own (300 of the digits, 10000 of Fashion-MNIST)
-    extra   none; label smoothing 0.1 (GammaCE's own); mixup, shares uniform
+    start   from scratch; fine-tuned: first trained with cross-entropy on other, clean
+            images (300 of the digits, 10000 of Fashion-MNIST)
+    extra   none; label smoothing 0.1 (GammaCE's own); mixup, with uniform weights
 
-and tested on clean labels, before and after temperature scaling on clean held-out
-images. All else is equal: epochs, learning rate, noisy images. Printed and written
-are means over seeds ± the half-width of their 95 % t-interval, and differences of
-pairs (same seed, so same split, noise and weights) with theirs.
+and tests it on clean labels, before and after temperature scaling on clean held-out
+images. Epochs, learning rate and noisy images are the same for all. The tables give
+means over seeds ± the half-width of their 95 % t-interval, and the same for paired
+differences (same seed, so same split, noise and initial weights). The output files are
 
     results.md           a table for each start and extra, and the differences
-    runs.csv             each run's figures
-    measures.png         four measures over noise, a line for each gamma
+    runs.csv             the figures of each run
+    measures.png         four metrics over noise, a line for each gamma
     calibration.png      ECE by extra, before and after temperature scaling
-    gradient_norms.png   how hard right and wrong labels pull, 30 % noise
+    gradient_norms.png   gradient norms of right and wrong labels, 30 % noise
     loss_curves.png      NLL on noisy training and clean test labels, 30 % noise
     reliability.png      reliability diagrams, 30 % noise, the seeds pooled
 
-They are written anew after each start and extra, so that a run may be stopped.
+The script rewrites them after each start and extra, so you may stop it early.
 
     python -m examples.ablation                        # digits
     python -m examples.ablation --data fashion-mnist
-    python -m examples.ablation --quick                # a look in seconds
+    python -m examples.ablation --quick                # takes seconds
 """
 
 import argparse
@@ -67,17 +67,17 @@ GAMMAS = {"0": 0.0, "0.01": 0.01, "0.1": 0.1, "0.5": 0.5, "0 to 0.5": None}
 NOISES = (0.0, 0.1, 0.3, 0.5)
 STARTS = SCRATCH, TUNED = "from scratch", "fine-tuned"
 EXTRAS = PLAIN, SMOOTHED, MIXED = "no extra", "label smoothing", "mixup"
-SHOWN_NOISE = 0.3  # that of the pictures over epochs
-LINES = STYLES[0:2] + STYLES[3:6]  # the colours that noisy_digits gives these gammas
+SHOWN_NOISE = 0.3  # for the figures over epochs
+LINES = STYLES[0:2] + STYLES[3:6]  # the colors of these gammas in noisy_digits
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What suits one data set."""
+    """Settings for one data set."""
 
     load: object
     held_out: int  # clean images for the temperature
-    clean: int  # clean images to train on before
+    clean: int  # clean images for the first training
     epochs: int
     batch_size: int
 
@@ -116,9 +116,9 @@ class Learner:
         self.watch = None
 
     def fit(self, data, gamma, weights, epochs, seed, watched=False):
-        """Trains from the weights given, and returns the history."""
+        """Trains from the given weights, and returns the history."""
         keras.utils.set_random_seed(seed)
-        self.model.set_state_tree(self.fresh)  # the optimizer's moments, too
+        self.model.set_state_tree(self.fresh)  # resets the optimizer, too
         self.model.set_weights(weights)
         value = GAMMAS[gamma]
         self.loss.gamma.assign(value or 0.0)
@@ -138,14 +138,14 @@ class Learner:
 
 
 def mixup(x, y):
-    """Mixes a batch, in random order already, with itself moved on by one."""
-    share = tf.random.uniform([])  # Beta(1, 1), the default of Zhang et al., ICLR 2018
+    """Mixes a shuffled batch with itself, shifted by one."""
+    weight = tf.random.uniform([])  # Beta(1, 1), the default of Zhang et al., ICLR 2018
     y = tf.one_hot(y, NUM_CLASSES)
-    return tuple(share * a + (1 - share) * tf.roll(a, 1, axis=0) for a in (x, y))
+    return tuple(weight * a + (1 - weight) * tf.roll(a, 1, axis=0) for a in (x, y))
 
 
 class Watch(GradientNorms):
-    """Logs gradient norms and, of up to 1000 images, the NLL after each epoch."""
+    """Logs gradient norms, and the NLL of up to 1000 images, after each epoch."""
 
     def __init__(self, data):
         super().__init__(data)
@@ -170,7 +170,7 @@ class Watch(GradientNorms):
 
 
 def measure(y, predictions, from_logits):
-    """Returns the scores and the bins of predictions."""
+    """Returns the scores and the bins of the predictions."""
     metrics = CalibrationMetrics(from_logits=from_logits)
     metrics.update_state(y, predictions)
     scores = {name: float(score) for name, score in metrics.result().items()}
@@ -179,7 +179,7 @@ def measure(y, predictions, from_logits):
 
 
 def runs_of_block(recipe, start, extra, seeds, epochs):
-    """Yields the key and run of each gamma, noise and seed."""
+    """Yields the key and the run for each gamma, noise and seed."""
     learner = None
     for seed in range(seeds):
         x, x_test, y, y_test = recipe.load(seed)
@@ -214,12 +214,12 @@ def runs_of_block(recipe, start, extra, seeds, epochs):
 
 @lru_cache
 def plain_learner(recipe, features, rows):
-    """Returns the one learner of all first trainings."""
+    """Returns the learner that all first trainings share."""
     return Learner(PLAIN, features, recipe, rows)
 
 
 def pretrained(data, weights, recipe, seed):
-    """Returns the weights after cross-entropy on clean labels, whatever the extra."""
+    """Returns the weights after training with cross-entropy on clean labels."""
     plain = plain_learner(recipe, data.x_train.shape[1], len(data.x_train))
     plain.fit(data, "0", weights, recipe.epochs, seed)
     return plain.model.get_weights()
@@ -236,13 +236,14 @@ COLUMNS = {
     "temperature": ("T", "{:.2f}"),
     "negative_log_likelihood after": ("NLL after T", "{:.3f}"),
     "ece after": ("ECE after T", "{:.3f}"),
-    RIGHT: ("pull of right labels", "{:.3f}"),
-    WRONG: ("of wrong labels", "{:.3f}"),
+    RIGHT: ("gradient norm, right labels", "{:.3f}"),
+    WRONG: ("gradient norm, wrong labels", "{:.3f}"),
 }
 
 
 class Difference(NamedTuple):
-    """The score of a gamma less that of another, or less its own without the extra."""
+    """The score of a gamma minus that of another, or minus its own without the
+    extra."""
 
     score: str
     gamma: str
@@ -253,43 +254,45 @@ class Difference(NamedTuple):
 
 NLL = "negative_log_likelihood"
 
-# What is claimed for gamma-cross-entropy, and the difference that it would make.
+# The claims made for gamma-cross-entropy, and the difference that tests each.
 CLAIMS = {
-    "gamma 0.1 calibrates: less ECE": Difference("ece", "0.1", "0"),
-    "gamma 0.5 calibrates: less ECE": Difference("ece", "0.5", "0"),
-    "gamma 0.1 is less confident": Difference("calibration_gap", "0.1", "0"),
-    "gamma 0.1 is more accurate": Difference("accuracy", "0.1", "0"),
-    "gamma 0.5 is more accurate": Difference("accuracy", "0.5", "0"),
-    "from scratch, 0.01 suffices: accuracy of 0.1 less that of 0.01": Difference(
+    "gamma 0.1 improves calibration: ECE": Difference("ece", "0.1", "0"),
+    "gamma 0.5 improves calibration: ECE": Difference("ece", "0.5", "0"),
+    "gamma 0.1 lowers confidence: gap": Difference("calibration_gap", "0.1", "0"),
+    "gamma 0.1 improves accuracy: accuracy": Difference("accuracy", "0.1", "0"),
+    "gamma 0.5 improves accuracy: accuracy": Difference("accuracy", "0.5", "0"),
+    "from scratch, 0.01 suffices: accuracy, 0.1 minus 0.01": Difference(
         "accuracy", "0.1", "0.01"
     ),
-    "fine-tuned, larger is better: accuracy of 0.1 less that of 0.01": Difference(
+    "fine-tuned, larger is better: accuracy, 0.1 minus 0.01": Difference(
         "accuracy", "0.1", "0.01", TUNED
     ),
-    "from scratch, 0.5 against 0.1: accuracy": Difference("accuracy", "0.5", "0.1"),
-    "fine-tuned, 0.5 against 0.1: accuracy": Difference(
+    "from scratch, noise needs 0.5: accuracy, 0.5 minus 0.1": Difference(
+        "accuracy", "0.5", "0.1"
+    ),
+    "fine-tuned, noise needs 0.5: accuracy, 0.5 minus 0.1": Difference(
         "accuracy", "0.5", "0.1", TUNED
     ),
-    "much noise, gamma of 0.5: NLL less that of 0.1": Difference(NLL, "0.5", "0.1"),
-    "annealing beats a constant: accuracy less that of 0.5": Difference(
+    "from scratch, noise needs 0.5: NLL, 0.5 minus 0.1": Difference(NLL, "0.5", "0.1"),
+    "annealing beats a constant: accuracy, annealed minus 0.5": Difference(
         "accuracy", "0 to 0.5", "0.5"
     ),
-    "0.01 with label smoothing: ECE less that without": Difference(
+    "0.01 with label smoothing: ECE, with minus without": Difference(
         "ece", "0.01", PLAIN, extra=SMOOTHED
     ),
-    "0.5 with label smoothing: accuracy less that without": Difference(
+    "0.5 with label smoothing: accuracy, with minus without": Difference(
         "accuracy", "0.5", PLAIN, extra=SMOOTHED
     ),
-    "cross-entropy with mixup: accuracy less that without": Difference(
+    "cross-entropy with mixup: accuracy, with minus without": Difference(
         "accuracy", "0", PLAIN, extra=MIXED
     ),
-    "0.1 with mixup: accuracy less that without": Difference(
+    "0.1 with mixup: accuracy, with minus without": Difference(
         "accuracy", "0.1", PLAIN, extra=MIXED
     ),
-    "fine-tuned, 0 to 0.5 with mixup: NLL less that without": Difference(
+    "fine-tuned, 0 to 0.5 with mixup: NLL, with minus without": Difference(
         NLL, "0 to 0.5", PLAIN, TUNED, MIXED
     ),
-    "0.1, then a temperature: NLL less cross-entropy's with one": Difference(
+    "0.1 after a temperature: NLL, 0.1 minus cross-entropy": Difference(
         f"{NLL} after", "0.1", "0"
     ),
 }
@@ -317,7 +320,7 @@ def results(runs):
 
 
 def differences(runs):
-    """Returns a table of the claims' differences, pair by pair, where they were run."""
+    """Returns a table of the paired differences for all claims that were run."""
     rows = [["claim", *(f"{noise:.0%} noise" for noise in NOISES)]]
     for claim, (score, gamma, other, start, extra) in CLAIMS.items():
         against = (start, other, gamma) if other == PLAIN else (start, extra, other)
@@ -337,11 +340,11 @@ def differences(runs):
     return markdown(rows)
 
 
-# The pictures ------------------------------------------------------------------------
+# The figures -------------------------------------------------------------------------
 
 
 def draw_measures(runs):
-    """Draws four measures over noise, a line for each gamma."""
+    """Draws four metrics over noise, a line for each gamma."""
     columns = list(COLUMNS.items())[:4]
     starts = [start for start, extra in blocks(runs) if extra == PLAIN]
     figure, axes = plt.subplots(
@@ -371,7 +374,7 @@ def draw_measures(runs):
 
 
 def draw_calibration(runs):
-    """Draws the ECE from scratch by gamma and noise, for each extra."""
+    """Draws the ECE of training from scratch by gamma and noise, for each extra."""
     extras = [extra for start, extra in blocks(runs) if start == SCRATCH]
     scores = {"ece": "ECE", "ece after": "ECE after T"}
     figure, axes = plt.subplots(
@@ -403,7 +406,7 @@ def draw_calibration(runs):
 
 
 def write(runs, output):
-    """Writes tables and pictures, and returns the tables."""
+    """Writes tables and figures, and returns the tables."""
     output.mkdir(parents=True, exist_ok=True)
     with (output / "runs.csv").open("w", newline="", encoding="utf-8") as file:
         names = ["start", "extra", "gamma", "noise", "seed", *COLUMNS]
@@ -436,7 +439,7 @@ def write(runs, output):
 
 
 def main(argv=None):
-    """Trains all combinations, prints the tables and writes them with the pictures."""
+    """Trains all combinations, and prints and writes the tables and figures."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
