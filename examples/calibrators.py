@@ -1,12 +1,12 @@
-"""Every calibrator on the published outputs of two nets, from many samples and few.
+"""Every calibrator on published outputs of two networks, with many samples and few.
 
-The probabilities of two nets for the 10000 test images of CIFAR-10 are parted at
-random: a calibrator is fitted to 5000 of them, or to 300 of those, and measured on the
-other 5000. Printed are the negative log-likelihood and the expected calibration error
-of the top label (15 bins), the mean over five partings ± the half-width of its 95 %
-t-interval.
+The script splits the probabilities of two networks for the 10000 test images of
+CIFAR-10 at random. It fits each calibrator to 5000 of them, or to 300 of those, and
+measures it on the other 5000. It prints the negative log-likelihood and the expected
+calibration error of the top label (15 bins): means over five splits ± the half-width
+of the 95 % t-interval.
 
-`--data` names a folder with the two files, at any depth:
+`--data` names a folder that contains two files, at any depth:
 
     wideresnet-16-4-cifar-10.npz   of github.com/EFS-OpenSource/calibration-framework,
                                    examples/classification/records
@@ -15,7 +15,7 @@ t-interval.
                                    pair saved as `probs` and `label`
 
     python -m examples.calibrators --data FOLDER
-    python -m examples.calibrators --data FOLDER --quick    # one parting
+    python -m examples.calibrators --data FOLDER --quick    # one split
 """
 
 import argparse
@@ -51,13 +51,13 @@ def measured(p, y):
     return [float(metric.result()) for metric in metrics]
 
 
-def compare(p, y, partings):
-    """Returns the figures of each calibrator: those of each size, one row a parting."""
-    found = {name: [] for name in ("as it is", *METHODS)}
-    for seed in range(partings):
+def compare(p, y, splits):
+    """Returns the figures of each calibrator at each size, one row per split."""
+    found = {name: [] for name in ("uncalibrated", *METHODS)}
+    for seed in range(splits):
         order = np.random.default_rng(seed).permutation(len(y))
         half, test = order[: len(y) // 2], order[len(y) // 2 :]
-        found["as it is"].append(measured(p[test], y[test]) * len(SIZES))
+        found["uncalibrated"].append(measured(p[test], y[test]) * len(SIZES))
         for name, make in METHODS.items():
             row = []
             for size in SIZES:
@@ -69,7 +69,7 @@ def compare(p, y, partings):
 
 
 def table(net, found):
-    """Returns the figures of a net as a Markdown table."""
+    """Returns the figures of a network as a Markdown table."""
     titles = [f"{what} ↓, {size}" for size in SIZES for what in ("NLL", "ECE")]
     rows = [
         [name, *(interval(column, "{:.4f}") for column in zip(*figures, strict=True))]
@@ -79,12 +79,12 @@ def table(net, found):
 
 
 def main(argv=None):
-    """Prints a table for each net, and writes them."""
+    """Prints and writes a table for each network."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of outputs")
-    parser.add_argument("--quick", action="store_true", help="one parting")
+    parser.add_argument("--quick", action="store_true", help="one split")
     parser.add_argument("--output", type=Path, default=Path("demo_output/calibrators"))
     chosen = parser.parse_args(argv)
     results = "\n\n".join(

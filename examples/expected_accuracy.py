@@ -1,12 +1,12 @@
-"""EXACT against cross-entropy on two small tables, three seeds each.
+"""EXACT compared with cross-entropy on two small tabular datasets, three seeds each.
 
-An MLP is trained on scikit-learn's wine (178 rows, 3 classes) and breast_cancer (569
-rows, 2 classes) with cross-entropy, with the expected accuracy under Gaussian noise
-(EXACT) whose sigma falls from 10 to 0.01 as in the paper's schedule, with the same
-held at 1, and with the smooth accuracy 1 - p. Half of the rows, drawn anew for each
-seed, are the test set. Printed as it comes out: the mean and the standard deviation
-over the seeds. The test sets have 89 and 285 rows, so that one row is 1.1 and 0.35
-points of accuracy; differences of that size say nothing. It came out so:
+The script trains an MLP on scikit-learn's wine (178 rows, 3 classes) and breast_cancer
+(569 rows, 2 classes) with cross-entropy, with the expected accuracy under Gaussian
+noise (EXACT) with sigma annealed from 10 to 0.01 as in the paper, with the same at
+constant sigma 1, and with the smooth accuracy 1 - p. For each seed a random half of the
+rows is the test set. The script prints the mean and the standard deviation over the
+seeds. The test sets have 89 and 285 rows, so one row is 1.1 and 0.35 points of
+accuracy; differences of that size mean nothing. The results:
 
     accuracy, %                             wine     breast_cancer
     cross-entropy                     97.8 ± 1.8        96.6 ± 0.6
@@ -14,7 +14,7 @@ points of accuracy; differences of that size say nothing. It came out so:
     EXACT, sigma 1                    97.4 ± 1.4        96.3 ± 0.2
     smooth accuracy, 1 - p            97.8 ± 1.8        96.5 ± 0.3
 
-No loss is better here than another.
+No loss is better than another here.
 
     python examples/expected_accuracy.py
 """
@@ -32,7 +32,7 @@ from keras_calib.callbacks import HyperparameterScheduler, exponential
 
 DATA = {"wine": load_wine, "breast_cancer": load_breast_cancer}
 
-# name -> what makes the loss, and its callbacks.
+# name -> a function that returns the loss and its callbacks.
 METHODS = {
     "cross-entropy": lambda: (GammaCE(0.0, from_logits=True), []),
     "EXACT, sigma 10 to 0.01": lambda: (

@@ -1,12 +1,11 @@
-"""Tune gamma with KerasTuner, and see why not by `val_loss`.
+"""Tune gamma with KerasTuner, and see why not to tune it by `val_loss`.
 
-An MLP learns scikit-learn's digits from training labels of which a share has been
-redrawn at random. KerasTuner looks for the gamma with the least negative
-log-likelihood on held-out images whose labels are clean. It would look by `val_loss`
-by itself, and must not: the loss falls as gamma rises, whatever the model does, so
-that a large gamma wins by the yardstick and not by the race. The script prints the
-trials by gamma, and what either choice comes to on the test images, and writes both
-tables.
+An MLP learns scikit-learn's digits from training labels of which a fraction is redrawn
+at random. KerasTuner searches for the gamma with the lowest negative log-likelihood on
+held-out images with clean labels. By default it would minimize `val_loss`, which must
+not be used: the loss falls as gamma rises, whatever the model does, so a large gamma
+wins without a better model. The script prints the trials by gamma, and the test scores
+of either choice, and writes both tables.
 
     python -m examples.keras_tuner_gamma
     python -m examples.keras_tuner_gamma --quick
@@ -32,7 +31,7 @@ FIGURES = "val_loss", "val_nll", "val_accuracy"
 
 
 def build(hp):
-    """Makes a model with the gamma of a trial."""
+    """Builds a model with the gamma of a trial."""
     gamma = hp.Float("gamma", LEAST, LARGEST, sampling="log")
     model = keras.Sequential(
         [
@@ -65,15 +64,15 @@ class Trial:
 
 
 def search(data, trials, epochs, seed, folder):
-    """Returns the tuner, and its trials from the least gamma to the largest."""
+    """Returns the tuner, and its trials sorted by gamma."""
     keras.utils.set_random_seed(seed)
     tuner = keras_tuner.RandomSearch(
         build,
-        # Neither "val_loss", which is of another loss in each trial, nor the name
-        # alone: of a metric that is not Keras's the direction must be given.
+        # Not "val_loss", which is a different loss in each trial. The direction must
+        # be given, because KerasTuner cannot infer it for a metric outside Keras.
         objective=keras_tuner.Objective("val_nll", "min"),
         max_trials=trials,
-        seed=seed + 1,  # KerasTuner takes 0 for none, and draws one itself
+        seed=seed + 1,  # KerasTuner treats 0 as no seed, and draws its own
         directory=folder,
         overwrite=True,
     )
@@ -89,7 +88,7 @@ def search(data, trials, epochs, seed, folder):
         Trial(
             trial.trial_id,
             trial.hyperparameters.get("gamma"),
-            # A value is that of the epoch with the least val_nll.
+            # The values are those of the epoch with the lowest val_nll.
             *(trial.metrics.get_history(name)[0].value[0] for name in FIGURES),
         )
         for trial in tuner.oracle.trials.values()
@@ -98,8 +97,8 @@ def search(data, trials, epochs, seed, folder):
 
 
 def main(argv=None):
-    """Tunes, prints the trials and tests the best of them by NLL and by loss."""
-    tf.get_logger().setLevel("ERROR")  # each new model is traced anew
+    """Tunes gamma, prints the trials and tests the best by NLL and the best by loss."""
+    tf.get_logger().setLevel("ERROR")  # each new model is retraced
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -115,7 +114,7 @@ def main(argv=None):
 
     x, x_test, y, y_test = digits(chosen.seed)
     split = train_test_split(x, y, test_size=300, stratify=y, random_state=chosen.seed)
-    # `noisy` leaves the second part, here held out for the tuner, clean.
+    # `noisy` keeps the second part, here the tuner's held-out images, clean.
     data = noisy(split, chosen.noise, chosen.seed)
     with TemporaryDirectory() as folder:
         tuner, found = search(data, trials, epochs, chosen.seed, Path(folder))

@@ -1,18 +1,19 @@
-"""Wrong labels: which gamma finds the clean probabilities, and what real noise is like.
+"""Which gamma recovers the clean probabilities, and what real label noise is like.
 
-Made-up noise. Points of three classes whose true probabilities are known (a linear
-softmax) get labels of which 40 % are redrawn at random. A linear softmax, which could
-be exactly right, learns them with several gammas; the matched one,
-`noise_matched_gamma(0.4, 3)`, is forward-corrected cross-entropy. Printed is the mean
-total variation distance to the true probabilities on new points, the mean over seeds
-± the half-width of its 95 % t-interval, beside two corrections of cross-entropy's own
-output: `NoiseCorrection`'s inverse, and a temperature fitted to clean labels.
+Synthetic noise. Points of three classes with known true probabilities (a linear
+softmax) get labels of which 40 % are redrawn at random. A linear softmax, which can
+represent the truth exactly, is trained on them with several gammas; the matched one,
+`noise_matched_gamma(0.4, 3)`, makes the loss forward-corrected cross-entropy. The
+script prints the mean total variation distance to the true probabilities on new points,
+as the mean over seeds ± the half-width of its 95 % t-interval. It also prints those of
+two corrections of cross-entropy: the inverse of `NoiseCorrection`, and a temperature
+fitted to clean labels.
 
 Real noise. `--data` names a folder with the files `mnist_test_set.npz` and
-`mnist_mturk.json`, and those of `cifar10`, of github.com/cleanlab/label-errors:
-cross-validated probabilities, the given labels, and what five people said of those
-labels that looked wrong. There `NoiseCorrection` estimates the share of random labels,
-to set beside the share that the people found.
+`mnist_mturk.json`, and those of `cifar10`, from github.com/cleanlab/label-errors:
+cross-validated probabilities, the given labels, and the answers of five people about
+labels that looked wrong. `NoiseCorrection` estimates the fraction of wrong labels from
+the probabilities, to compare with the fraction that the people found.
 
     python -m examples.label_noise
     python -m examples.label_noise --data FOLDER
@@ -39,11 +40,11 @@ from keras_calib.calibrators import NoiseCorrection
 
 NUM_CLASSES, NOISE = 3, 0.4
 MATCHED = noise_matched_gamma(NOISE, NUM_CLASSES)
-# 0.2, 0.5 and 0.7 are what the article recommends for little, some and much noise.
+# The article recommends 0.2, 0.5 and 0.7 for low, medium and high noise.
 GAMMAS = sorted({0.0, 0.01, 0.1, MATCHED, 0.2, 0.5, 0.7})
 
 
-# Made-up noise -----------------------------------------------------------------------
+# Synthetic noise ---------------------------------------------------------------------
 
 
 def sample(random, rows, noise):
@@ -62,7 +63,7 @@ def distance(p, truth):
 
 
 def errors(seeds, rows):
-    """Returns distances to the truth by method, one a seed."""
+    """Returns distances to the true probabilities by method, one per seed."""
     loss = GammaCE(from_logits=True)
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(NUM_CLASSES)])
     optimizer = keras.optimizers.Adam(0.05)
@@ -84,7 +85,7 @@ def errors(seeds, rows):
             keras.utils.set_random_seed(seed)
             model.set_state_tree(fresh)
             loss.gamma.assign(gamma)
-            for rate in (0.05, 0.005):  # far first, then exact
+            for rate in (0.05, 0.005):  # coarse, then fine
                 optimizer.learning_rate.assign(rate)
                 model.fit(x, y, batch_size=max(rows // 10, 1), epochs=15, verbose=0)
             logits = model.predict_on_batch(x_new)
@@ -99,7 +100,7 @@ def errors(seeds, rows):
 
 
 def identity_error(random):
-    """Returns how far gamma-CE is from rescaled forward-corrected cross-entropy."""
+    """Returns the error of gamma-CE as rescaled forward-corrected cross-entropy."""
     p = random.dirichlet(np.ones(NUM_CLASSES), size=1000)
     y = random.integers(NUM_CLASSES, size=1000)
     loss = GammaCE(MATCHED, reduction=None, dtype="float64")
@@ -114,7 +115,7 @@ def identity_error(random):
 
 
 def real(folder, name):
-    """Returns logits, given labels, and those that most of five people put right."""
+    """Returns logits, given labels, and labels corrected by most of five people."""
     with np.load(folder / f"{name}_test_set.npz") as file:
         logits = np.log(np.maximum(file["probs"], 1e-12))
         given = file["label"].astype(int)
@@ -127,23 +128,23 @@ def real(folder, name):
 
 
 def real_row(folder, name):
-    """Returns what is estimated and what people found, for one data set."""
+    """Returns the estimates and the people's findings for one data set."""
     logits, given, better = real(folder, name)
     k = logits.shape[-1]
     row = [name, f"{np.mean(given != better):.2%}"]
     for scale in (1.0, TemperatureScaling().fit(logits, given).temperature):
         correction = NoiseCorrection().fit(logits / scale, given)
         gamma = float(np.ravel(correction.get_weights()[0])[0])
-        # A share (K - 1) / K of the labels redrawn comes out wrong.
+        # Of the redrawn labels, a fraction (K - 1) / K is wrong.
         row.append(f"{gamma_matched_noise(gamma, k) * (k - 1) / k:.2%}")
     return row
 
 
-# The job -----------------------------------------------------------------------------
+# The script --------------------------------------------------------------------------
 
 
 def draw(found):
-    """Draws the distance to the truth by method."""
+    """Draws the distance to the true probabilities by method."""
     figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
     means = {name: np.mean(values) for name, values in found.items()}
     best = "#2171b5"
@@ -158,7 +159,7 @@ def draw(found):
 
 
 def main(argv=None):
-    """Prints the tables, and writes the first with its picture."""
+    """Prints the tables, and writes them and the figure."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -167,15 +168,17 @@ def main(argv=None):
     parser.add_argument("--output", type=Path, default=Path("demo_output/label_noise"))
     chosen = parser.parse_args(argv)
     found = errors(*((1, 4000) if chosen.quick else (5, 20000)))
-    rows = [["learnt by", "distance to the truth"]]
+    rows = [["method", "distance to the true probabilities"]]
     rows += [[name, interval(values, "{:.4f}")] for name, values in found.items()]
     results = markdown(rows)
     print(results)
     error = identity_error(np.random.default_rng(0))
-    print(f"\ngamma-CE less rescaled forward-corrected cross-entropy: {error:.1e}")
+    print(f"\ngamma-CE minus rescaled forward-corrected cross-entropy: {error:.1e}")
     write(chosen.output, results, label_noise=draw(found))
     if chosen.data:
-        rows = [["labels", "wrong, people say", "estimated", "after a temperature"]]
+        rows = [
+            ["labels", "wrong, found by people", "estimated", "after a temperature"]
+        ]
         rows += [real_row(chosen.data, name) for name in ("mnist", "cifar10")]
         results = markdown(rows)
         print(f"\n{results}")

@@ -22,10 +22,10 @@ def test_a_temperature_mends_what_was_made_too_steep(outputs, monkeypatch):
     z, p, y = outputs
     temperature = calibrators.METHODS["temperature"]
     monkeypatch.setattr(calibrators, "METHODS", {"temperature": temperature})
-    found = calibrators.compare(p, y, partings=2)
+    found = calibrators.compare(p, y, splits=2)
     test = np.random.default_rng(1).permutation(1600)[800:]
     nll = -log_softmax(z[test], -1)[np.arange(800), y[test]].mean()
-    before, after = found["as it is"][1], found["temperature"][1]
+    before, after = found["uncalibrated"][1], found["temperature"][1]
     assert before[0] == before[2] == pytest.approx(nll, rel=1e-9)
     # 800 samples, then 300.
     assert after[0] < before[0] and after[2] < before[2]
@@ -57,9 +57,9 @@ def test_a_quick_run_prints_a_table_for_each_net(tmp_path, outputs, capsys):
     for (_, *titles), _, *rows in blocks:
         assert titles == ["NLL ↓, 5000", "ECE ↓, 5000", "NLL ↓, 300", "ECE ↓, 300"]
         found = {name: np.array(figures, float) for name, *figures in rows}
-        assert list(found) == ["as it is", *calibrators.METHODS]
+        assert list(found) == ["uncalibrated", *calibrators.METHODS]
         # Too steep for every class alike, which one number mends from few samples.
-        assert (found["temperature"] < found["as it is"]).all()
+        assert (found["temperature"] < found["uncalibrated"]).all()
         assert found["temperature"][2] < found["matrix"][2]
 
 
@@ -68,4 +68,4 @@ def test_the_page_shows_the_tables_of_a_run():
     results = (PAGE / "calibrators" / "results.md").read_text(encoding="utf-8")
     assert results in page
     rows = [line.split("|")[1].strip() for line in results.splitlines() if "±" in line]
-    assert rows == ["as it is", *calibrators.METHODS] * len(calibrators.NETS)
+    assert rows == ["uncalibrated", *calibrators.METHODS] * len(calibrators.NETS)
