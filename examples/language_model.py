@@ -1,21 +1,22 @@
-"""A language model by gamma-cross-entropy, token by token, as in TaiLr.
+"""A language model trained with gamma-cross-entropy, token by token, as in TaiLr.
 
-A causal transformer of one layer learns to give the next word of a text from scratch,
-with the settings that TaiLr published (`gamma_presets`), with gammas beside 1/V, V
-being the size of the vocabulary, and with gamma annealed. Words outside of the
-vocabulary are read, but never asked for: `ignore_class`. The script prints a table and
-writes it, with a picture, into `demo_output/language_model/`, anew after each seed:
+A causal transformer with one layer learns to predict the next word of a text from
+scratch: with the settings published for TaiLr (`gamma_presets`), with a gamma of about
+1/V, where V is the size of the vocabulary, and with gamma annealed. Words outside the
+vocabulary are inputs but not targets (`ignore_class`). The script prints a table and
+writes it, with a figure, into `demo_output/language_model/`, again after each seed:
 
     results.md         test scores, before and after temperature scaling
     loss_curves.png    perplexity on held-out text, by epoch
 
-`start` is what a token weighs when nothing has been learnt, p = 1/V
-(`starting_weight`). Of more than one seed the mean is given ± the half-width of its
-95 % t-interval.
+`start` is the weight of a token for an untrained model, p = 1/V (`starting_weight`).
+With more than one seed the table gives the mean ± the half-width of its 95 %
+t-interval.
 
-The data is a text file, or a folder all of whose .txt files are read. The last tenth
-of each is for the test, and the tenth before for the curves and the temperature. The
-vocabulary is that of the rest: its V - 1 most frequent words and punctuation marks.
+The data is a text file, or a folder of which all .txt files are read. The last tenth
+of each file is the test set, and the tenth before is for the curves and the
+temperature. The vocabulary comes from the rest: its V - 1 most frequent words and
+punctuation marks.
 
     python -m examples.language_model --data FILE_OR_FOLDER
     python -m examples.language_model --data FILE_OR_FOLDER --quick
@@ -51,15 +52,16 @@ from keras_calib import (
 )
 from keras_calib.callbacks import GammaScheduler, exponential
 
-CONTEXT = 32  # words that the model looks back on, at most
-UNKNOWN = 0  # the label of a word outside of the vocabulary
+CONTEXT = 32  # words of context, at most
+UNKNOWN = 0  # the label of a word outside the vocabulary
 
 # The data ----------------------------------------------------------------------------
 
 
 @dataclass
 class Text:
-    """Windows of words and, one word on, the words asked for: ids of shape (N, 32)."""
+    """Windows of words, and the same shifted by one as targets: ids of shape (N,
+    32)."""
 
     num_words: int
     train: tuple[np.ndarray, np.ndarray]
@@ -71,10 +73,10 @@ def load(path, num_words):
     """Reads a file or a folder, with a vocabulary of at most `num_words`."""
     files = sorted(path.glob("*.txt")) if path.is_dir() else [path]
     if not files or not all(file.is_file() for file in files):
-        sys.exit(f"{path} is no text file, and no folder that has .txt files")
+        sys.exit(f"{path} is neither a text file nor a folder with .txt files")
     parts = [[], [], []]
     for file in files:
-        # wikitext has <unk> for its own unknown words.
+        # wikitext marks its own unknown words with <unk>.
         words = re.findall(
             r"<unk>|\w+|[^\w\s]|\n", file.read_text(encoding="utf-8").lower()
         )
@@ -99,7 +101,7 @@ def windows(words, ids):
 
 
 def methods(num_words):
-    """Returns by name what makes a loss and its callbacks, new ones for each run."""
+    """Returns by name functions that create a loss and its callbacks for each run."""
     settings = {"from_logits": True, "ignore_class": UNKNOWN}
 
     def gamma_ce(gamma, floor=0.0, *callbacks):
@@ -127,7 +129,7 @@ def methods(num_words):
 
 @keras.saving.register_keras_serializable(package="keras_calib_examples")
 class Positions(layers.Layer):
-    """Adds to each place of a window an embedding of its own."""
+    """Adds a learned embedding to each position of a window."""
 
     def build(self, input_shape):
         self.embedding = self.add_weight(shape=input_shape[1:], name="embedding")
@@ -137,7 +139,7 @@ class Positions(layers.Layer):
 
 
 def transformer(num_words, width=48):
-    """Returns a model from CONTEXT words to the logits of each next one."""
+    """Returns a model from CONTEXT words to the logits of each next word."""
     words = keras.Input((CONTEXT,), dtype="int32")
     x = Positions()(layers.Embedding(num_words, width)(words))
     y = layers.LayerNormalization()(x)
@@ -148,7 +150,7 @@ def transformer(num_words, width=48):
 
 
 def token_metrics(from_logits):
-    """Returns what is measured of the tokens, in one pass."""
+    """Returns the metrics of the tokens, computed in one pass."""
     metrics = [
         NegativeLogLikelihood(name="nll"),
         ExpectedCalibrationError(name="ece"),
@@ -173,7 +175,7 @@ def test_scores(model, text, from_logits):
 
 def train(text, loss, callbacks, epochs, seed):
     """Returns scores on the test text, and perplexities on the held-out text."""
-    start = first_weight(loss, text.num_words)  # before gamma moves
+    start = first_weight(loss, text.num_words)  # before gamma changes
     keras.utils.set_random_seed(seed)
     model = transformer(text.num_words)
     model.compile(
@@ -186,7 +188,7 @@ def train(text, loss, callbacks, epochs, seed):
         *text.train,
         batch_size=64,
         epochs=epochs,
-        validation_data=text.held_out,  # watched, never chosen by
+        validation_data=text.held_out,  # monitored, but not used for selection
         callbacks=callbacks,
         verbose=0,
     ).history
@@ -204,13 +206,13 @@ def train(text, loss, callbacks, epochs, seed):
 
 
 def first_weight(loss, num_words):
-    """Returns what a token weighs at p = 1/V, with no warning: the table says it."""
+    """Returns the weight of a token at p = 1/V; the table replaces the warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return starting_weight(float(loss.gamma), num_words, loss.floor)
 
 
-# The table and the picture -----------------------------------------------------------
+# The table and the figure ------------------------------------------------------------
 
 COLUMNS = {
     "start": ("start", "{:.3f}"),
@@ -232,7 +234,7 @@ def table(runs):
         row = [name]
         for key, (_, form) in COLUMNS.items():
             values = [seed[key] for seed in seeds]
-            # The start is known beforehand, whatever the seed.
+            # The starting weight does not depend on the seed.
             row.append(interval(values[:1] if key == "start" else values, form))
         rows.append(row)
     return markdown(rows)
@@ -252,8 +254,8 @@ def draw_loss_curves(runs):
 
 
 def main(argv=None):
-    """Trains, prints the table and writes it with the picture."""
-    tf.get_logger().setLevel("ERROR")  # each new model is traced anew
+    """Trains, and prints and writes the table and the figure."""
+    tf.get_logger().setLevel("ERROR")  # each new model is retraced
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -278,11 +280,12 @@ def main(argv=None):
                 bar.set_description(f"seed {seed}, {name}")
                 runs[name].append(train(text, *make(), epochs, seed))
                 bar.update()
-            asked = np.mean(text.test[1] != UNKNOWN)
+            known = np.mean(text.test[1] != UNKNOWN)
             results = (
                 f"{chosen.data.name}: V = {text.num_words}, {text.train[0].size} "
                 f"training and {text.test[0].size} test tokens, of which "
-                f"{asked:.1%} are asked for; {epochs} epochs; seeds: {seed + 1}\n\n"
+                f"{known:.1%} are in the vocabulary; {epochs} epochs; "
+                f"seeds: {seed + 1}\n\n"
                 f"{table(runs)}"
             )
             curves = draw_loss_curves(runs)

@@ -1,18 +1,19 @@
-"""One Gaussian for a mixture of two: what each divergence makes it do.
+"""Fit one Gaussian to a mixture of two: what each divergence does.
 
-The data come from 0.7 N(-2, 0.6²) + 0.3 N(3, 0.6²); the model is one Gaussian. Least
-KL divergence (maximum likelihood, cross-entropy) must give every sample some density,
-so it spreads over both modes and is dense between them, where there is no data. Least
-total variation distance takes one mode and lets the other go: the motive of the paper
-that gamma-cross-entropy comes from (Ji et al., ICLR 2023).
+The data come from 0.7 N(-2, 0.6²) + 0.3 N(3, 0.6²); the model is one Gaussian.
+Minimizing KL divergence (maximum likelihood, cross-entropy) must give every sample some
+density, so the fit spreads over both modes and is dense between them, where there are
+no data. Minimizing total variation distance fits one mode and ignores the other. This
+motivated the paper that introduced gamma-cross-entropy (Ji et al., ICLR 2023).
 
-The family between minimises the mean of -log(gamma + (1 - gamma) p) / (1 - gamma) over
-bins of width 0.05, p being a bin's probability: gamma must be read beside such a p, in
-the data 0.023 at most. The numbers are exact sums over the bins, with no sampling. It
-is no divergence: its minimum for a perfect model is not the data (it sharpens).
+Gamma-cross-entropy lies between the two. It minimizes the mean of
+-log(gamma + (1 - gamma) p) / (1 - gamma) over bins of width 0.05, where p is the
+probability of a bin. The effect of gamma depends on the size of p, which is at most
+0.023 in the data. All figures are exact sums over the bins, without sampling. The loss
+is not a divergence: its best model is not the data distribution (it sharpens).
 
     python -m examples.mixture_toy
-    python -m examples.mixture_toy --quick   # the four fits that are drawn
+    python -m examples.mixture_toy --quick   # only the four fits in the figure
 """
 
 import argparse
@@ -29,8 +30,8 @@ from keras_calib import GammaCE
 
 WIDTH = 0.05
 EDGES = np.arange(-160, 161) * WIDTH
-CENTRES = (EDGES[:-1] + EDGES[1:]) / 2
-TINY = 1e-300  # far from a narrow model its probabilities underflow
+CENTERS = (EDGES[:-1] + EDGES[1:]) / 2
+TINY = 1e-300  # the probabilities of a narrow model underflow far away from it
 GAMMAS = (0.0001, 0.001, 0.01, 0.1, 1.0)
 
 
@@ -79,7 +80,7 @@ DRAWN = {
 
 
 def fit(objective):
-    """Returns mean and deviation of the best Gaussian, of several starts."""
+    """Returns mean and standard deviation of the best Gaussian from several starts."""
     found = [
         minimize(
             lambda u: objective(bins(u[0], np.exp(u[1]))),
@@ -95,17 +96,17 @@ def fit(objective):
 
 
 def between(p):
-    """Returns the share of the model in [-0.2, 1.2], where there are no data."""
-    return float(p[(CENTRES > -0.2) & (CENTRES < 1.2)].sum())
+    """Returns the probability of [-0.2, 1.2], where there are no data."""
+    return float(p[(CENTERS > -0.2) & (CENTERS < 1.2)].sum())
 
 
 def draw(fits):
     """Draws the data and the fits, as densities."""
     figure, ax = plt.subplots(figsize=(8, 4.2), layout="constrained")
-    ax.fill_between(CENTRES, DATA / WIDTH, color="#cccccc", label="data")
+    ax.fill_between(CENTERS, DATA / WIDTH, color="#cccccc", label="data")
     for name, style in DRAWN.items():
         density = bins(*fits[name]) / WIDTH
-        ax.plot(CENTRES, density, label=name, linewidth=2, **style)
+        ax.plot(CENTERS, density, label=name, linewidth=2, **style)
     ax.set(xlabel="x", ylabel="Density", xlim=(-6, 7), ylim=(0, None))
     ax.set_title("The best single Gaussian: KL spreads over both modes, TVD takes one")
     ax.legend(frameon=False)
@@ -115,12 +116,13 @@ def draw(fits):
 def main(argv=None):
     """Prints the fits and draws them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="what is drawn, no more")
+    parser.add_argument("--quick", action="store_true", help="only the fits drawn")
     parser.add_argument("--output", type=Path, default=Path("demo_output/mixture_toy"))
     chosen = parser.parse_args(argv)
     names = DRAWN if chosen.quick else OBJECTIVES
     fits = {name: fit(OBJECTIVES[name]) for name in names}
-    rows = [["minimised", "mean", "deviation", "KL", "TVD", "mass between the modes"]]
+    columns = "mean", "standard deviation", "KL", "TVD", "mass between the modes"
+    rows = [["objective", *columns]]
     for name, (mean, deviation) in fits.items():
         p = bins(mean, deviation)
         figures = (mean, deviation, kl(p), tvd(p), between(p))

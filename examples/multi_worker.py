@@ -1,26 +1,26 @@
-"""Several machines train one model: gamma anneals, metrics are exact, a death outlived.
+"""Train on several machines: gamma anneals, metrics are exact, a crash is survived.
 
-Keras's own `fit` does not run under MultiWorkerMirroredStrategy (Keras 3.15), so this
-is the loop around `strategy.run` written by hand, in `train`. Four things make it give
-the numbers of one device:
+Keras's own `fit` does not run under MultiWorkerMirroredStrategy (Keras 3.15), so
+`train` contains a custom loop around `strategy.run`. Four things make its results equal
+those on one device:
 
-- the loss is a sum (`reduction="sum"`) over the size of the whole batch, not of the
-  worker's part of it: a ragged last batch counts each sample once;
-- loss, metrics and optimizer are made in the strategy's scope: the metrics' sums then
-  add up over the workers. Made outside, each worker would report a number of its own;
-- gamma is a function of the step, set before it, on every worker alike;
-- a checkpoint holds weights, optimizer, gamma and the metrics' sums, so that a job that
-  is started again goes on in the middle of an epoch as if nothing had been.
+- The loss is a sum (`reduction="sum"`) divided by the size of the global batch, not of
+  the worker's part of it, so a partial last batch counts each sample once.
+- Loss, metrics and optimizer are created in the strategy's scope, so the metrics' sums
+  are added over the workers. Created outside, each worker would report its own result.
+- Gamma is a function of the step, and every worker sets it before the step.
+- A checkpoint holds weights, optimizer, gamma and the metrics' sums, so a restarted job
+  continues in the middle of an epoch as if it had never stopped.
 
-Without TF_CONFIG the script starts two workers on this machine, and starts the job
-again when one of them dies; `--kill-at` has one die:
+Without TF_CONFIG the script starts two workers on this machine, and restarts the job
+when one of them dies; `--kill-at` kills one:
 
     python examples/multi_worker.py --kill-at 40
 
 With TF_CONFIG (https://www.tensorflow.org/guide/distributed_training) it is one worker.
-Start it on every machine, again on all of them after one has died, and let `--output`
-be a folder that all of them see. The training set has 1031 digits: a prime, so that the
-last batch is ragged whatever the batch size.
+Start it on every machine, restart it on all of them when one dies, and set `--output`
+to a folder that all of them can access. The training set has 1031 digits, a prime
+number, so the last batch is partial whatever the batch size.
 """
 
 import argparse
@@ -49,7 +49,7 @@ from keras_calib import (
 from keras_calib.callbacks import linear
 
 TRAINING, BATCH, SAVE_EVERY = 1031, 64, 5
-STEPS = -(-TRAINING // BATCH)  # of an epoch
+STEPS = -(-TRAINING // BATCH)  # per epoch
 ANNEAL = linear(0.0, 0.3)
 
 
@@ -61,7 +61,7 @@ def data():
 
 
 def network():
-    """Returns the model, with the same weights wherever it is made."""
+    """Returns the model, with the same weights on every worker."""
     keras.utils.set_random_seed(0)
     return keras.Sequential(
         [
@@ -88,7 +88,7 @@ def order(epoch):
 
 
 def train(output, epochs, kill_at=None):
-    """Is one worker: trains from the last checkpoint in `output`, if there is one."""
+    """Runs one worker: trains from the last checkpoint in `output`, if there is one."""
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     rank = strategy.cluster_resolver.task_id or 0
     with strategy.scope():
@@ -105,7 +105,7 @@ def train(output, epochs, kill_at=None):
             with tf.GradientTape() as tape:
                 logits = model(x, training=True)
                 value = loss(y, logits) / size
-            # The optimizer adds up the gradients of the replicas.
+            # The optimizer adds the gradients of the replicas.
             gradients = tape.gradient(value, model.trainable_variables)
             optimizer.apply(gradients, model.trainable_variables)
             for metric in metrics:
@@ -131,7 +131,7 @@ def train(output, epochs, kill_at=None):
         return strategy.experimental_distribute_dataset(dataset.with_options(options))
 
     def results():
-        # Sums over the workers: every one of them must ask.
+        # These are sums over the workers, so every worker must call this.
         return {metric.name: float(metric.result()) for metric in metrics}
 
     def reached():
@@ -147,7 +147,7 @@ def train(output, epochs, kill_at=None):
         metrics=[v.value for metric in metrics for v in metric.variables],
         gamma=loss.gamma.variable.value,
     )
-    # Every worker must save, for sums over workers are saved; the first one's is kept.
+    # Every worker must save, because it takes part in the sums; rank 0's file is kept.
     folder = output / "checkpoints" if rank == 0 else Path(tempfile.mkdtemp())
     manager = tf.train.CheckpointManager(checkpoint, folder, max_to_keep=2)
     saved = tf.train.latest_checkpoint(output / "checkpoints")
@@ -169,7 +169,7 @@ def train(output, epochs, kill_at=None):
             if (step + 1) % SAVE_EVERY == 0:
                 manager.save()
         say(rank, shown({"epoch": epoch + 1, **reached()}))
-    last = reached()  # restored, where a worker died after the last step
+    last = reached()  # restored, if a worker died after the last step
     forget()
     for batch in batches(x_test, y_test):
         test_step(*batch)
@@ -184,18 +184,18 @@ def train(output, epochs, kill_at=None):
 
 
 def shown(figures):
-    """Returns figures as a line."""
+    """Returns figures as one line."""
     return "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
 
 
 def say(rank, text):
-    """Prints, on the first worker."""
+    """Prints on the first worker only."""
     if rank == 0:
         print(text, flush=True)
 
 
 def launch(arguments, output, kill_at, workers=2, attempts=3):
-    """Starts workers on this machine, and all of them again when one has died."""
+    """Starts workers on this machine, and restarts all of them when one dies."""
     shutil.rmtree(output / "checkpoints", ignore_errors=True)
     for _ in range(attempts):
         ports = free_ports(workers)
@@ -216,13 +216,13 @@ def launch(arguments, output, kill_at, workers=2, attempts=3):
         for process in running:
             process.kill()
             process.wait()
-        print("a worker died; the job is started again", flush=True)
+        print("a worker died; restarting the job", flush=True)
         kill_at = None
     raise SystemExit(f"A worker died in each of {attempts} attempts")
 
 
 def free_ports(number):
-    """Returns ports of this machine that nobody listens on."""
+    """Returns free ports of this machine."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
     ports = [s.getsockname()[1] for s in sockets]
     for s in sockets:
@@ -231,7 +231,7 @@ def free_ports(number):
 
 
 def main(arguments=None):
-    """Is a worker where TF_CONFIG says so, and starts two where it does not."""
+    """Runs a worker if TF_CONFIG is set, and starts two workers otherwise."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="two epochs, not ten")
     parser.add_argument("--kill-at", type=int, help="the step at which a worker dies")

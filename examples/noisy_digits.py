@@ -1,21 +1,22 @@
-"""Train on wrong labels, and see what each loss makes of them.
+"""Train on wrong labels, and see what each loss does.
 
-An MLP learns scikit-learn's digits from training labels of which a share has been
-redrawn at random, once with each loss, and is tested on clean labels. Cross-entropy
-learns the wrong labels by heart; gamma-cross-entropy gives up on them. The script
-prints a table (mean ± standard deviation over seeds) and writes it, with three
-pictures, into `demo_output/`:
+An MLP learns scikit-learn's digits from training labels of which a fraction is redrawn
+at random, once with each loss, and is tested on clean labels. Cross-entropy memorizes
+the wrong labels; gamma-cross-entropy gives up on them. The script prints a table (mean
+± standard deviation over seeds) and writes it, with three figures, into
+`demo_output/`:
 
     results.md           accuracy, NLL, Brier score, ECE and gap on clean test labels
     reliability.png      accuracy against confidence, the test sets of all seeds pooled
     loss_curves.png      NLL per epoch on noisy training and on clean test labels
-    gradient_norms.png   how hard right and wrong labels still pull at the weights
+    gradient_norms.png   gradient norms of right and wrong labels
 
-Nothing is tuned on the test labels: they are only watched, and the last epoch counts.
+Nothing is tuned on the test labels: they are only monitored, and the scores are those
+of the last epoch.
 
     python -m examples.noisy_digits                        # digits
     python -m examples.noisy_digits --data fashion-mnist   # 60000 images
-    python -m examples.noisy_digits --quick                # a look in seconds
+    python -m examples.noisy_digits --quick                # takes seconds
 """
 
 import argparse
@@ -56,7 +57,7 @@ RIGHT, WRONG = "right labels", "wrong labels"
 
 
 def methods(noise):
-    """Returns by name what makes a loss and its callbacks, new ones for each run."""
+    """Returns by name functions that create a loss and its callbacks for each run."""
     matched = noise_matched_gamma(noise, NUM_CLASSES)
 
     def gamma_ce(gamma):
@@ -85,7 +86,7 @@ def methods(noise):
 
 @dataclass
 class Data:
-    """Images in [0, 1], flat, with noisy training labels and clean test labels."""
+    """Flat images in [0, 1], with noisy training labels and clean test labels."""
 
     x_train: np.ndarray
     y_train: np.ndarray
@@ -104,7 +105,7 @@ FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 
 
 def fashion_mnist(seed):
-    """Returns 60000 training and 10000 test images of 28 x 28, the same for all."""
+    """Returns 60000 training and 10000 test images of 28 x 28, whatever the seed."""
     if FASHION_MNIST.exists():
         x, x_test = (read_idx(f"{part}-images-idx3", 16) for part in ("train", "t10k"))
         y, y_test = (read_idx(f"{part}-labels-idx1", 8) for part in ("train", "t10k"))
@@ -123,13 +124,13 @@ def fashion_mnist(seed):
 
 
 def read_idx(name, header):
-    """Returns the bytes of a gzipped IDX file, flat, without its header."""
+    """Returns the bytes of a gzipped IDX file as a flat array, without the header."""
     with gzip.open(FASHION_MNIST / f"{name}-ubyte.gz") as file:
         return np.frombuffer(file.read(), "uint8", offset=header)
 
 
 def noisy(split, noise, seed):
-    """Returns the data with a share `noise` of the training labels redrawn."""
+    """Returns the data with a fraction `noise` of the training labels redrawn."""
     x, x_test, y, y_test = split
     random = np.random.default_rng(seed)
     redrawn = random.random(len(y)) < noise
@@ -148,10 +149,10 @@ def noisy(split, noise, seed):
 
 @dataclass
 class Run:
-    """What one model leaves behind."""
+    """The results of training one model."""
 
     scores: dict[str, float]  # on the clean test labels, at the end
-    statistics: BinStatistics  # of the same
+    statistics: BinStatistics  # on the same labels
     history: dict[str, list[float]]  # per epoch
 
 
@@ -180,7 +181,7 @@ def train(data, loss, callbacks, epochs, batch_size, seed):
         keras.optimizers.Adam(2e-3),
         loss=loss,
         metrics=metrics,
-        steps_per_execution=20,  # fewer trips between Python and TensorFlow
+        steps_per_execution=20,  # fewer switches between Python and TensorFlow
     )
 
     train_set = tf.data.Dataset.from_tensor_slices((data.x_train, data.y_train))
@@ -189,10 +190,10 @@ def train(data, loss, callbacks, epochs, batch_size, seed):
     test_set = test_set.batch(1000)
     history = model.fit(
         train_set,
-        validation_data=test_set,  # watched, never chosen by
+        validation_data=test_set,  # monitored, but not used for selection
         epochs=epochs,
         callbacks=[*callbacks, GradientNorms(data)],
-        shuffle=False,  # the data set does it
+        shuffle=False,  # the dataset shuffles
         verbose=0,
     ).history
     scores = model.evaluate(test_set, return_dict=True, verbose=0)
@@ -200,9 +201,9 @@ def train(data, loss, callbacks, epochs, batch_size, seed):
 
 
 class GradientNorms(keras.callbacks.Callback):
-    """Logs the norm of the loss's gradient in the weights after each epoch.
+    """Logs the gradient norm of the loss with respect to the weights after each epoch.
 
-    Apart for images with right and with wrong labels, up to 1000 of each.
+    It is logged separately for images with right and wrong labels, up to 1000 of each.
     """
 
     def __init__(self, data):
@@ -211,7 +212,7 @@ class GradientNorms(keras.callbacks.Callback):
         self.look_at(data)
 
     def look_at(self, data):
-        """Takes other data; the function of the same model is not traced again."""
+        """Switches to other data, without retracing the function."""
         self.groups = {
             name: (data.x_train[group][:1000], data.y_train[group][:1000])
             for name, group in ((RIGHT, ~data.is_wrong), (WRONG, data.is_wrong))
@@ -230,7 +231,7 @@ class GradientNorms(keras.callbacks.Callback):
 
 
 def train_all(load, noise, seeds, epochs, batch_size):
-    """Returns the runs of each method, one a seed, with a progress bar."""
+    """Returns the runs of each method, one per seed, with a progress bar."""
     runs = defaultdict(list)
     makers = methods(noise)
     with tqdm(total=seeds * len(makers) * epochs, unit="epoch") as bar:
@@ -273,10 +274,10 @@ def table(runs):
     return markdown(rows)
 
 
-# The pictures ------------------------------------------------------------------------
+# The figures -------------------------------------------------------------------------
 
-# Gammas from light to dark blue, their rivals in other hues and dashes: told apart in
-# every colour vision, and in print.
+# Gammas range from light to dark blue; the other losses have other hues and dashes.
+# They are distinguishable with any color vision, and in print.
 STYLES = [
     {"color": "black", "linestyle": "-"},
     {"color": "#9ecae1", "linestyle": "-"},
@@ -300,14 +301,14 @@ def draw_reliability(runs):
 
 
 def draw_diagrams(statistics, columns=4):
-    """Draws reliability diagrams, their figures above them and one key."""
+    """Draws reliability diagrams, with their figures above and one shared legend."""
     rows = len(statistics) // columns
     size = (2.5 * columns, 3.3 * rows)
     figure, axes = plt.subplots(rows, columns, figsize=size, layout="tight")
     reliability_diagram(statistics, ax=axes)
     key = {}
     for ax, (name, of) in zip(axes.flat, statistics.items(), strict=True):
-        ax.get_legend().remove()  # a panel this small has no room for a box
+        ax.get_legend().remove()  # a panel is too small for a legend
         ax.set_title(f"{name}\nECE {of.ece():.3f}, gap {of.gap():+.3f}", fontsize=10)
         bars, labels = ax.get_legend_handles_labels()
         key |= zip(labels, bars, strict=True)
@@ -317,7 +318,7 @@ def draw_diagrams(statistics, columns=4):
 
 
 def draw_loss_curves(runs, styles=STYLES):
-    """Draws the NLL, which has no gamma in it: the losses themselves do not compare."""
+    """Draws the NLL, because losses with different gammas cannot be compared."""
     return draw_curves(
         runs,
         {
@@ -329,7 +330,7 @@ def draw_loss_curves(runs, styles=STYLES):
 
 
 def draw_gradient_norms(runs, styles=STYLES):
-    """Draws how hard right and wrong labels pull at the weights."""
+    """Draws the gradient norms of right and wrong labels."""
     return draw_curves(
         runs,
         {
@@ -341,7 +342,8 @@ def draw_gradient_norms(runs, styles=STYLES):
 
 
 def draw_curves(runs, panels, styles=STYLES):
-    """Draws two logs by epoch, a line for each method: the median over seeds."""
+    """Draws two logged values by epoch, a line for each method: the median over
+    seeds."""
     figure, axes = plt.subplots(
         1, 2, figsize=(12, 4.5), sharey=True, layout="constrained"
     )
@@ -357,12 +359,12 @@ def draw_curves(runs, panels, styles=STYLES):
     return figure
 
 
-# The job -----------------------------------------------------------------------------
+# The script --------------------------------------------------------------------------
 
 
 @dataclass
 class Recipe:
-    """What suits one data set."""
+    """Settings for one data set."""
 
     load: object
     seeds: int
@@ -377,13 +379,13 @@ RECIPES = {
 
 
 def arguments(argv):
-    """Returns what the command line asks for."""
+    """Returns the parsed arguments and the recipe."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", choices=RECIPES, default="digits")
     parser.add_argument(
-        "--noise", type=float, default=0.2, help="share of labels redrawn"
+        "--noise", type=float, default=0.2, help="fraction of labels redrawn"
     )
     parser.add_argument(
         "--seeds", type=at_least_one, help="number of runs of each loss"
@@ -403,8 +405,8 @@ def arguments(argv):
 
 
 def main(argv=None):
-    """Trains, prints the table and writes it with the pictures."""
-    # Each new model is traced anew, of which TensorFlow would warn.
+    """Trains, and prints and writes the table and the figures."""
+    # TensorFlow would warn that each new model is retraced.
     tf.get_logger().setLevel("ERROR")
     chosen, recipe = arguments(argv)
     runs = train_all(
@@ -424,7 +426,7 @@ def main(argv=None):
         loss_curves=draw_loss_curves(runs),
         gradient_norms=draw_gradient_norms(runs),
     )
-    print(f"\nresults.md and three pictures are in {chosen.output}/")
+    print(f"\nresults.md and three figures are in {chosen.output}/")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Three points that cross-entropy gets wrong, and why: the slope is held at 1.
+"""Three points that cross-entropy misclassifies, because its slope is fixed at 1.
 
-The points -1/4 and 0 are of the negative class and 1/4 of the positive. The model
-f(x) = k (x - b) has all three right for b in (0, 1/4). With k held at 1 the best b of
-cross-entropy is 0.70 and those of the hinge are [0.75, 1]: the example by which EXACT
-(the expected accuracy under Gaussian noise) was introduced. But EXACT has a sigma to
-choose, an inverse k. Held at 1, it is worse than both, b = 3.9. Any of the losses is
-right once its slope is free. The script prints the best b of each and draws them into
-`demo_output/one_dimensional.png`.
+The points -1/4 and 0 are in the negative class and 1/4 is in the positive one. The
+model f(x) = k (x - b) classifies all three correctly for b in (0, 1/4). With k fixed at
+1 the best b of cross-entropy is 0.70, and for the hinge it is anything in [0.75, 1].
+This example introduced EXACT (the expected accuracy under Gaussian noise). But EXACT
+has a sigma to choose, which is an inverse k. Fixed at 1, it is worse than both, with
+b = 3.9. Each of the losses is correct once its slope is free. The script prints the
+best b of each loss and draws them in `demo_output/one_dimensional.png`.
 
     python examples/one_dimensional.py
 """
@@ -28,10 +28,10 @@ EXACT = ExpectedAccuracyLoss(sigma=1.0, from_logits=True, dtype="float64")
 
 
 def total_loss(loss, k, b):
-    """Returns the loss of the three points, for each k and b, broadcast."""
+    """Returns the total loss of the three points for each k and b, broadcast."""
     k, b = np.broadcast_arrays(k, b)
     f = k[..., None] * (POINTS - b[..., None])
-    # Two classes with logits 0 and f: their difference is the sigmoid's logit.
+    # Two classes with logits 0 and f: their difference is the logit of the sigmoid.
     losses = loss.call(
         keras.ops.convert_to_tensor(np.broadcast_to(LABELS, f.shape)),
         keras.ops.convert_to_tensor(np.stack([np.zeros_like(f), f], axis=-1)),
@@ -40,7 +40,7 @@ def total_loss(loss, k, b):
 
 
 def best_b(loss, k, low=-1.0, high=12.0):
-    """Returns both ends of the b that minimise the loss."""
+    """Returns the ends of the interval of b that minimize the loss."""
     for _ in range(5):
         b = np.linspace(low, high, 2001)
         losses = total_loss(loss, k, b)
@@ -63,7 +63,7 @@ def best_b(loss, k, low=-1.0, high=12.0):
 
 
 def table():
-    """Yields what is minimised and the best b."""
+    """Yields each objective and its best b."""
     for k in (1, 2, 4, 10):
         yield f"cross-entropy, k = {k}", best_b(CROSS_ENTROPY, k)
     for k in (1, 4, 8):
@@ -73,7 +73,7 @@ def table():
 
 
 def draw(path):
-    """Draws losses over b, and the best b over the slope."""
+    """Draws the loss as a function of b, and the best b as a function of the slope."""
     figure, (left, right) = plt.subplots(ncols=2, figsize=(10, 4), layout="constrained")
     b = np.linspace(-0.75, 4.5, 600)
     styles = {
@@ -88,7 +88,7 @@ def draw(path):
         value = values.min()
         left.plot([low, high], [value, value], "o-", color=color, markersize=5)
     left.set(xlabel="b", ylabel="loss of the three points", ylim=(0, 4.5))
-    left.set_title("The slope held at 1")
+    left.set_title("Slope fixed at 1")
     slopes = np.geomspace(0.6, 30, 40)
     for name in ("cross-entropy", "EXACT"):
         loss, color, line = styles[name]
@@ -97,12 +97,12 @@ def draw(path):
         right.loglog(slopes, found, line, color=color, label=label)
     right.axhline(0.125, color="#999999", linewidth=1, linestyle=":")
     right.set(xlabel="slope", ylabel="best b", ylim=(0.04, 12))
-    right.set_title("The slope let go")
+    right.set_title("Slope free")
     right.annotate(
         "largest margin, b = 1/8", (0.55, 0.095), color="#666666", fontsize=8
     )
     for span in (left.axvspan, right.axhspan):
-        span(0, 0.25, color="#009E73", alpha=0.12, label="all three points right")
+        span(0, 0.25, color="#009E73", alpha=0.12, label="all three points correct")
     left.legend(frameon=False, loc="lower right", ncols=2)
     right.legend(frameon=False)
     figure.savefig(path, dpi=150)
@@ -110,19 +110,19 @@ def draw(path):
 
 
 def main(arguments=None):
-    """Prints the table and draws the picture."""
+    """Prints the table and draws the figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("demo_output"))
     output = parser.parse_args(arguments).output
     output.mkdir(parents=True, exist_ok=True)
-    print(f"{'minimised':<24} {'best b':<18} all right")
+    print(f"{'objective':<24} {'best b':<18} all correct")
     for name, (low, high) in table():
         one = high - low < 1e-3
         b = f"{low:.4f}" if one else f"[{low + 1e-9:.4f}, {high:.4f}]"
-        right = -1e-9 < low and high < 0.25 + 1e-9  # at the ends one is on the line
+        right = -1e-9 < low and high < 0.25 + 1e-9  # the ends included
         print(f"{name:<24} {b:<18} {'yes' if right else 'no'}")
     draw(output / "one_dimensional.png")
-    print(f"picture: {output / 'one_dimensional.png'}")
+    print(f"figure: {output / 'one_dimensional.png'}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
-"""Pass on the doubtful images: does calibration help to choose them?
+"""Reject uncertain images: does calibration help to choose them?
 
-A model that may pass keeps its most confident predictions. Which those are depends on
-the order of confidences alone, and calibration need not change it. An MLP learns
-scikit-learn's digits with a part of the labels redrawn, once as ten classes and once as
-odd or even with one sigmoid, and `calibrate` mends it on clean held-out images by
-several methods. Printed are means over seeds ± the half-width of their 95 %
-t-interval, on clean test images: accuracy, AURC (area under the risk-coverage curve),
-the accuracy of the surest 80 %, and the ECE. The picture shows the curves.
+A model that may reject samples keeps its most confident predictions. Which ones it
+keeps depends only on the order of the confidences, and calibration need not change it.
+An MLP learns scikit-learn's digits with some of the labels redrawn at random, once as
+ten classes and once as odd or even with one sigmoid. `calibrate` then corrects it on
+clean held-out images by several methods. The script prints means over seeds ± the
+half-width of their 95 % t-interval, on clean test images: accuracy, AURC (area under
+the risk-coverage curve), the accuracy on the most confident 80 %, and the ECE. The
+figure shows the curves.
 
     python -m examples.selective_prediction
     python -m examples.selective_prediction --quick   # one seed
@@ -37,7 +38,7 @@ METHODS = {
 COLUMNS = {
     "accuracy": "accuracy ↑",
     "aurc": "AURC ↓",
-    "accuracy_at_coverage": f"accuracy of {COVERAGE:.0%} ↑",
+    "accuracy_at_coverage": f"accuracy at {COVERAGE:.0%} coverage ↑",
     "ece": "ECE ↓",
 }
 
@@ -75,13 +76,13 @@ def predictions(task, seed, epochs):
     model.fit(train_set, epochs=epochs, verbose=0, shuffle=False)
     found = {"as trained": model.predict_on_batch(data.x_test)}
     for method in list(METHODS)[1:]:
-        mended = calibrate(model, held_out, y_held_out, method, verbose=0)
-        found[method] = mended.predict_on_batch(data.x_test)
+        calibrated = calibrate(model, held_out, y_held_out, method, verbose=0)
+        found[method] = calibrated.predict_on_batch(data.x_test)
     return y_test, found
 
 
 def risk_coverage(y, p):
-    """Returns the error rate of the n surest samples, n = 1 to N."""
+    """Returns the error rate on the n most confident samples, n = 1 to N."""
     if p.shape[-1] == 1:
         p = np.concatenate([1 - p, p], axis=-1)
     order = np.argsort(-p.max(-1), kind="stable")
@@ -95,20 +96,20 @@ def draw(curves):
     for ax, task in zip(axes, TASKS, strict=True):
         for method, style in METHODS.items():
             mean = np.mean(curves[task, method], axis=0)
-            share = np.arange(1, len(mean) + 1) / len(mean)
-            ax.plot(share[24:], mean[24:], label=method, linewidth=2, **style)
-        ax.set(title=task, xlabel="Coverage: share of images that is kept")
+            coverage = np.arange(1, len(mean) + 1) / len(mean)
+            ax.plot(coverage[24:], mean[24:], label=method, linewidth=2, **style)
+        ax.set(title=task, xlabel="Coverage: fraction of images kept")
         ax.xaxis.set_major_formatter("{x:.0%}")
         ax.yaxis.set_major_formatter("{x:.0%}")
         ax.set_ylim(0, None)
         ax.grid(alpha=0.3)
-    axes[0].set_ylabel("Risk: error rate of those")
+    axes[0].set_ylabel("Risk: error rate on the images kept")
     axes[0].legend(frameon=False)
     return figure
 
 
 def main(argv=None):
-    """Prints the table, and writes it with the picture."""
+    """Prints and writes the table and the figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=at_least_one, default=5)
     parser.add_argument("--quick", action="store_true", help="one seed")
@@ -116,7 +117,7 @@ def main(argv=None):
         "--output", type=Path, default=Path("demo_output/selective_prediction")
     )
     chosen = parser.parse_args(argv)
-    tf.get_logger().setLevel("ERROR")  # each model is traced anew
+    tf.get_logger().setLevel("ERROR")  # each model is retraced
     curves, figures = defaultdict(list), defaultdict(list)
     for task in TASKS:
         for seed in range(1 if chosen.quick else chosen.seeds):

@@ -1,4 +1,4 @@
-"""What the examples share: means with their intervals, tables, and where they go."""
+"""Means with their intervals, Markdown tables and output files of the examples."""
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -11,13 +11,13 @@ def interval(values, form):
     if len(values) > 1:
         half = student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1)
         half = form.replace("+", "").format(half / np.sqrt(len(values)))
-        # No-break spaces hold the two together in a narrow column.
+        # No-break spaces keep the two together in a narrow column.
         text += f"\u00a0±\u00a0{half}"
     return text
 
 
 def markdown(rows):
-    """Returns rows of text, the titles first, as a Markdown table."""
+    """Returns rows of text, starting with the header, as a Markdown table."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rule = ["-" * widths[0], *("-" * (w - 1) + ":" for w in widths[1:])]
     lines = (
@@ -29,7 +29,7 @@ def markdown(rows):
 
 
 def write(output, results, dpi=100, **figures):
-    """Writes results.md and a picture of each figure, by its name, into a folder."""
+    """Writes results.md and each figure, named after its keyword, into a folder."""
     output.mkdir(parents=True, exist_ok=True)
     (output / "results.md").write_text(results + "\n", encoding="utf-8")
     for name, figure in figures.items():

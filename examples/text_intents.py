@@ -1,23 +1,23 @@
-"""Which of many uneven intents a short text has: losses against imbalance.
+"""Classify short texts into many imbalanced intents: losses for imbalance.
 
-A small network (the mean of word embeddings, one hidden layer) learns BANKING77 or
-CLINC150 with its imbalanced training split, once with each loss. Both test sets have
-as many texts of each class, the training sets do not. The script prints two tables
-and writes them, with reliability diagrams, into `demo_output/text_intents/`:
+A small network (the mean of word embeddings, one hidden layer) is trained on the
+imbalanced training split of BANKING77 or CLINC150, once with each loss. Both test sets
+have the same number of texts in each class. The script prints two tables and writes
+them, with reliability diagrams, into `demo_output/text_intents/`:
 
     results.md        test scores, before and after temperature scaling
     reliability.png   the same as diagrams, the seeds pooled
 
-Given are means over seeds ± the half-width of their 95 % t-interval. The temperature
-is fitted to held-out texts: for BANKING77 15 % of the training texts, as uneven as
-they are, for CLINC150 its own validation split, which is even.
+The tables give means over seeds ± the half-width of their 95 % t-interval. The
+temperature is fitted to held-out texts: for BANKING77 to 15 % of the training texts,
+which are as imbalanced as the rest, for CLINC150 to its own, balanced validation split.
 
-The folder is that of the data as published: `*train.csv`, `*test.csv` and
+The folder holds the data as published: `*train.csv`, `*test.csv` and
 `*categories.json` (github.com/PolyAI-LDN/task-specific-datasets) or
-`*imbalanced.json` (github.com/clinc/oos-eval); which one it is, is found out.
+`*imbalanced.json` (github.com/clinc/oos-eval). The script detects which one it is.
 
     python -m examples.text_intents --data FOLDER
-    python -m examples.text_intents --data FOLDER --quick   # a look in seconds
+    python -m examples.text_intents --data FOLDER --quick   # takes seconds
 """
 
 import argparse
@@ -50,7 +50,7 @@ from keras_calib import (
 )
 from keras_calib.metrics import BinStatistics
 
-WORDS = 24  # of a text; what is longer is cut
+WORDS = 24  # per text; longer texts are cut
 
 # The data ----------------------------------------------------------------------------
 
@@ -63,7 +63,7 @@ class Intents:
     train: tuple[list[str], np.ndarray]
     held_out: tuple[list[str], np.ndarray]
     test: tuple[list[str], np.ndarray]
-    out_of_scope: list[str]  # texts of no class, which CLINC150 has for the test
+    out_of_scope: list[str]  # test texts of no class, only in CLINC150
 
     @property
     def counts(self):
@@ -72,7 +72,7 @@ class Intents:
 
 
 def load(folder, seed):
-    """Reads the data set that the folder holds."""
+    """Reads the data set in the folder."""
     for pattern, read in (("*train.csv", banking77), ("*imbalanced.json", clinc150)):
         for path in sorted(folder.glob(pattern)):
             return read(path, seed)
@@ -115,9 +115,9 @@ def clinc150(path, seed):
 
 
 def methods(counts):
-    """Returns by name what makes a loss, and whether it takes the classes one by one.
+    """Returns by name a function that creates a loss, and whether it is one-vs-rest.
 
-    One by one, each class has its own sigmoid and is told from all the others.
+    One-vs-rest means one sigmoid per class, which separates it from all the others.
     """
 
     def gamma_ce(gamma):
@@ -153,7 +153,7 @@ DRAWN = "cross-entropy", "GammaCE(0.1)", "FocalCE(2)", "LabelSmoothingCE(0.1)"
 
 @dataclass
 class Run:
-    """What one model leaves behind: test scores and bins, before and after."""
+    """Results of one model: test scores and bins, before and after the temperature."""
 
     before: dict[str, float]
     after: dict[str, float]
@@ -162,7 +162,7 @@ class Run:
 
 
 def train(data, make_loss, one_vs_rest, epochs, seed):
-    """Trains a model, and tests it as it is and with its temperature."""
+    """Trains a model, and tests it before and after temperature scaling."""
     keras.utils.set_random_seed(seed)
     words = keras.layers.TextVectorization(output_sequence_length=WORDS)
     words.adapt(data.train[0])
@@ -183,7 +183,7 @@ def train(data, make_loss, one_vs_rest, epochs, seed):
 
     def logits(texts):
         z = model.predict(words(texts), batch_size=1024, verbose=0).astype("float64")
-        # K probabilities that need not add up are divided by their sum.
+        # The K probabilities need not sum to 1, so they are divided by their sum.
         return log_expit(z) if one_vs_rest else z
 
     scaling = TemperatureScaling(dtype="float64")
@@ -204,7 +204,7 @@ def train(data, make_loss, one_vs_rest, epochs, seed):
 
 
 def train_all(folder, seeds, epochs):
-    """Returns the data set's name and the runs of each method, one a seed."""
+    """Returns the data set and the runs of each method, one per seed."""
     runs = defaultdict(list)
     names = list(methods(np.ones(2)))
     with tqdm(total=seeds * len(names), unit="run") as bar:
@@ -218,16 +218,16 @@ def train_all(folder, seeds, epochs):
     return data, runs
 
 
-# The tables and the picture ----------------------------------------------------------
+# The tables and the figure -----------------------------------------------------------
 
 BEFORE = {
     "accuracy": ("accuracy ↑", "{:.3f}"),
-    "rare_accuracy": ("of rare classes ↑", "{:.3f}"),
+    "rare_accuracy": ("rare-class accuracy ↑", "{:.3f}"),
     "macro_f1": ("macro F1 ↑", "{:.3f}"),
     "negative_log_likelihood": ("NLL ↓", "{:.3f}"),
     "ece": ("ECE ↓", "{:.3f}"),
     "calibration_gap": ("gap → 0", "{:+.3f}"),
-    "classwise_ece": ("class-wise ECE ↓", "{:.4f}"),
+    "classwise_ece": ("classwise ECE ↓", "{:.4f}"),
     "in_scope_auroc": ("in-scope AUROC ↑", "{:.3f}"),
 }
 AFTER = {
@@ -247,7 +247,7 @@ AFTER = {
 def table(scores, columns):
     """Returns mean ± half-width of the 95 % t-interval as a Markdown table.
 
-    `scores` has by name of the method a dict of figures for each seed.
+    `scores` maps the name of each method to a dict of figures for each seed.
     """
     first = next(iter(scores.values()))[0]
     columns = {key: column for key, column in columns.items() if key in first}
@@ -272,8 +272,8 @@ def draw_reliability(runs):
 
 
 def main(argv=None):
-    """Trains, prints the tables and writes them with the picture."""
-    tf.get_logger().setLevel("ERROR")  # each new model is traced anew
+    """Trains, and prints and writes the tables and the figure."""
+    tf.get_logger().setLevel("ERROR")  # each new model is retraced
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

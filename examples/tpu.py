@@ -1,17 +1,17 @@
-"""One training script for a TPU, for several GPUs, for one GPU and for the CPU.
+"""One training script for a TPU, several GPUs, one GPU and the CPU.
 
-Everything that XLA and bfloat16 ask for: static shapes (`drop_remainder=True`,
-which leaves 5 of the 517 digits of the test out), a model in mixed_bfloat16 with a
-float32 head, loss and metrics in float32, and a gamma that moves without a new trace.
+It does everything that XLA and bfloat16 require: static shapes (`drop_remainder=True`,
+which omits 5 of the 517 test digits), a model in mixed_bfloat16 with a float32 output
+layer, loss and metrics in float32, and a gamma that changes without retracing.
 
     python examples/tpu.py --strategy one        # one GPU, else the CPU
     python examples/tpu.py --strategy mirrored   # all GPUs, else two logical CPUs
     python examples/tpu.py --strategy tpu
 
-`one` has its step compiled by XLA, unless you say `--no-jit`: what a TPU does to a
-step, except for its speed and its rounding. `mirrored` does without XLA: Keras 3.15
-fails to trace `jit_compile=True` under MirroredStrategy. `tpu` has never been run:
-steps like its own are compiled for TPUs by `make tpu-check`, no more.
+`one` compiles its step with XLA, unless you give `--no-jit`. This is what a TPU does
+to a step, except for its speed and its rounding. `mirrored` does not use XLA, because
+Keras 3.15 fails to trace `jit_compile=True` under MirroredStrategy. `tpu` has never
+been run: `make tpu-check` only compiles similar steps for TPUs.
 """
 
 import argparse
@@ -25,12 +25,12 @@ from sklearn.datasets import load_digits
 from keras_calib import BrierScore, ExpectedCalibrationError, GammaCE
 from keras_calib.callbacks import GammaScheduler, linear
 
-TRAINING, BATCH = 1280, 128  # of 1797 digits; of all replicas together, or less
+TRAINING, BATCH = 1280, 128  # of 1797 digits; total over all replicas, at most
 GAMMA = 0.1
 
 
 def strategy(name):
-    """Returns a strategy, or none for one device."""
+    """Returns a strategy, or None for one device."""
     if name == "tpu":
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect()
         return tf.distribute.TPUStrategy(resolver)
@@ -45,7 +45,7 @@ def strategy(name):
 
 
 def data(batch):
-    """Returns batches for training and for testing, each of as many digits."""
+    """Returns batches of equal size for training and for testing."""
     x, y = load_digits(return_X_y=True)
     x = (x / 16).astype("float32").reshape(-1, 8, 8, 1)
     y = y.astype("int32")
@@ -56,7 +56,7 @@ def data(batch):
 
 
 def network():
-    """Returns a small convolutional net."""
+    """Returns a small convolutional network."""
     layers = keras.layers
     half = {"dtype": "mixed_bfloat16"}
     return keras.Sequential(
@@ -68,19 +68,19 @@ def network():
             layers.MaxPooling2D(**half),
             layers.Flatten(**half),
             layers.Dense(128, activation="relu", **half),
-            layers.Dense(10, dtype="float32"),  # a bfloat16 has less than 3 digits
+            layers.Dense(10, dtype="float32"),  # bfloat16 has less than 3 digits
         ]
     )
 
 
 def main(arguments=None):
-    """Trains, and prints a row an epoch and one for the test."""
+    """Trains, and prints a row per epoch and one for the test set."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--strategy", choices=("tpu", "mirrored", "one"), default="one")
     parser.add_argument(
         "--jit",
         action=argparse.BooleanOptionalAction,
-        help="XLA; on for one device, off for mirrored, and a TPU knows nothing else",
+        help="XLA; on for one device, off for mirrored, and always on for a TPU",
     )
     parser.add_argument("--quick", action="store_true", help="three epochs, not twenty")
     given = parser.parse_args(arguments)
@@ -105,7 +105,7 @@ def main(arguments=None):
             jit_compile=given.strategy == "one" and given.jit is not False,
         )
     replicas = engine.num_replicas_in_sync if engine else 1
-    train, test = data(BATCH // replicas * replicas)  # Keras wants equal parts
+    train, test = data(BATCH // replicas * replicas)  # Keras requires equal parts
     history = model.fit(
         train,
         epochs=3 if given.quick else 20,
@@ -117,7 +117,7 @@ def main(arguments=None):
 
 
 def table(history, test):
-    """Prints a row an epoch and one for the test."""
+    """Prints a row per epoch and one for the test set."""
     names = ["gamma", "loss", "accuracy", "ece", "brier_score"]
     print(" " * 5 + "".join(f"{name:>12}" for name in names))
     epochs = np.transpose([history[name] for name in names])

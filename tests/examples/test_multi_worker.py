@@ -87,7 +87,7 @@ def test_two_workers_are_one_device(jobs):
 def test_a_killed_workers_job_goes_on_where_it_was(jobs):
     _, expected, weights = jobs["whole"]
     text, results, resumed = jobs["killed"]
-    assert "a worker died; the job is started again" in text
+    assert "a worker died; restarting the job" in text
     assert "resumed at step 25" in text  # in the middle of the second epoch
     gamma = str(np.float32(multi_worker.ANNEAL(24 / (multi_worker.STEPS * EPOCHS - 1))))
     assert f"resumed at step 25, {{'gamma': {gamma}" in text
