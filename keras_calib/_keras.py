@@ -31,7 +31,7 @@ __all__ = [
 def logits_behind(y_pred: Tensor) -> Tensor | None:
     """Returns the logits that a Keras softmax or sigmoid made its output from.
 
-    `None` where there are none: a JAX array carries no attribute.
+    `None` where it cannot tell: in a JAX trace a tensor carries no attribute.
     """
     return getattr(y_pred, "_keras_logits", None)
 

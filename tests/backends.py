@@ -19,7 +19,7 @@ not_on_torch = pytest.mark.skipif(
 )
 not_on_jax = pytest.mark.skipif(
     BACKEND == "jax",
-    reason="a JAX array takes no attribute: a softmax leaves no trace of its logits",
+    reason="in a JAX trace a softmax cannot leave its logits on its output",
 )
 # JAX compiles each operation for each shape: where there are many, it takes long.
 slow_on_jax = pytest.mark.slow if BACKEND == "jax" else lambda test: test

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_calib._keras import logits_behind
 from keras_calib.ops.floats import tiny
 from keras_calib.serving.examples import features
 
@@ -96,7 +97,7 @@ class Signatures:
         """Returns logits whose softmax is the probabilities: what the softmax of the
         model was given where it ends in one, else log p."""
         output = self.output(*inputs)
-        z = output if self.from_logits else getattr(output, "_keras_logits", None)
+        z = output if self.from_logits else logits_behind(output)
         if z is None:
             return {"logits": _log(self._probabilities(*inputs))}
         return {"logits": _two_columns(ops.cast(z, "float32"), ops.zeros_like)}

@@ -1,0 +1,163 @@
+"""Each private part of Keras that the package touches, and what it is good for."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_calib import _keras
+from tests.backends import jax_only, not_on_jax, not_on_torch, tensorflow_only
+
+
+class Marked(keras.losses.Loss):
+    """Takes labels for losses, and masks the negative ones."""
+
+    def call(self, y_true, y_pred):
+        losses = ops.abs(y_true)
+        _keras.set_keras_mask(losses, y_true >= 0)
+        return losses
+
+
+def test_keras_leaves_masked_samples_out_of_the_mean():
+    """Without it a loss would count the samples of `ignore_class`."""
+    y = ops.convert_to_tensor([1.0, -7.0, 3.0])
+    assert float(Marked()(y, y)) == 2.0
+
+
+def test_a_layer_leaves_its_mask_on_its_output():
+    """Without it padding would count in metrics and calibrators."""
+    embed = keras.layers.Embedding(3, 2, mask_zero=True)
+    mask = _keras.get_keras_mask(embed(np.array([[1, 2, 0]])))
+    assert ops.convert_to_numpy(mask).tolist() == [[True, True, False]]
+    assert _keras.get_keras_mask(ops.ones(3)) is None
+
+
+@not_on_jax
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_an_activation_leaves_its_logits_on_its_output(activation):
+    """Without them a probability that rounds to 0 or 1 has lost its gradient."""
+    z = ops.convert_to_tensor([[-200.0, 200.0]])
+    p = keras.layers.Activation(activation)(z)
+    assert ops.convert_to_numpy(p).tolist() == [[0.0, 1.0]]
+    found = ops.convert_to_numpy(_keras.logits_behind(p))
+    assert found.tolist() == [[-200.0, 200.0]]
+
+
+@jax_only
+def test_in_a_jax_trace_none_are_left():
+    """Should this fail, Keras has learned it: say so in docs/support.md."""
+    import jax
+
+    found = []
+
+    @jax.jit
+    def step(z):
+        found.append(_keras.logits_behind(keras.activations.softmax(z)))
+        return z
+
+    step(np.ones((1, 2)))
+    assert found == [None]
+
+
+class Rising(keras.metrics.Metric):
+    """Counts its results."""
+
+    def __init__(self, direction):
+        super().__init__(name="rising")
+        self.count = self.add_variable((), initializer="zeros", name="count")
+        _keras.set_direction(self, direction)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.count.assign_add(1.0)
+
+    def reset_state(self):
+        """Goes on counting."""
+
+    def result(self):
+        return self.count + 0.0
+
+
+@pytest.mark.parametrize(("direction", "epochs"), [("up", 4), ("down", 2)])
+def test_early_stopping_knows_what_is_better(direction, epochs):
+    """Without it `mode="auto"`, the default, raises for a metric of ours."""
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", metrics=[Rising(direction)])
+    stop = keras.callbacks.EarlyStopping("rising")
+    x = np.ones((4, 2))
+    history = model.fit(x, x[:, :1], epochs=4, verbose=0, callbacks=[stop])
+    assert len(history.epoch) == epochs
+
+
+@jax_only
+def test_a_jax_trace_bakes_in_what_it_is_not_given():
+    """Without it a hyperparameter would go stale in silence."""
+    import jax
+
+    variable, found = keras.Variable(1.0), []
+
+    @jax.jit
+    def alone(x):
+        found.append(_keras.is_baked_in(variable))
+        return x
+
+    @jax.jit
+    def given(x):
+        with keras.StatelessScope([(variable, x)]):
+            found.append(_keras.is_baked_in(variable))
+        return x
+
+    alone(1.0)
+    given(1.0)
+    assert found == [True, False]
+    assert not _keras.is_baked_in(variable), "nothing is compiled here"
+
+
+def test_a_variable_has_its_value():
+    found = _keras.numpy_value(keras.Variable(0.3, dtype="float32"))
+    assert isinstance(found, np.ndarray)
+    assert found == np.float32(0.3)
+
+
+@tensorflow_only
+def test_in_a_tensorflow_graph_too():
+    """Without it a loss could not be shown or saved from inside a step."""
+    import tensorflow as tf
+
+    variable, found = keras.Variable(0.3, dtype="float32"), []
+    tf.function(lambda: found.append(_keras.numpy_value(variable)))()
+    assert found == [np.float32(0.3)]
+
+
+@jax_only
+def test_in_a_jax_trace_it_may_have_none():
+    """Without it `repr(loss)` would raise in a debugger."""
+    import jax
+
+    variable, found = keras.Variable(0.3, dtype="float32"), []
+
+    @jax.jit
+    def step(x):
+        with keras.StatelessScope([(variable, x)]):
+            found.append(_keras.numpy_value(variable))
+        return x
+
+    step(1.0)
+    assert found == [None]
+
+
+class Asks(keras.layers.Layer):
+    """Remembers whether it ran on stand-ins for tensors."""
+
+    def call(self, x):
+        self.symbolic = _keras.in_symbolic_scope()
+        return x
+
+
+@not_on_torch
+def test_keras_asks_for_shapes_with_stand_ins():
+    """Without it the shapes that `fit` asks for would pass for a compiled step."""
+    layer = Asks()
+    layer(keras.Input((2,)))
+    assert layer.symbolic
+    layer(np.ones((1, 2)))
+    assert not layer.symbolic
