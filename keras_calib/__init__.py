@@ -19,6 +19,7 @@ from keras_calib import (
 from keras_calib.calibrators import TemperatureScaling, calibrate
 from keras_calib.checks import check
 from keras_calib.evaluation import Evaluation, evaluate
+from keras_calib.layers import MultiTaskModel
 from keras_calib.losses import (
     AdditiveMarginSoftmax,
     AlphaBalancedBCE,
@@ -38,7 +39,6 @@ from keras_calib.losses import (
     InfoNCE,
     LabelSmoothingCE,
     MulticlassHinge,
-    MultiTaskModel,
     NoiseContrastiveEstimation,
     PairwiseAUCLoss,
     PolyLoss,

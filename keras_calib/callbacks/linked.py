@@ -1,10 +1,11 @@
-"""Finding the hyperparameters of a model's losses."""
+"""The hyperparameters of a model's losses."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
-from keras_calib.losses.base import CalibrationLoss
 from keras_calib.losses.hyperparameter import Hyperparameter
 
 
@@ -24,18 +25,14 @@ def linked_hyperparameters(model: keras.Model, name: str) -> list[Hyperparameter
         ValueError: where no loss has it; on JAX also where it is not in
             `compile(metrics=[...])`, since it would be baked into the step.
     """
-    losses = [
-        loss
-        for loss in keras.tree.flatten(model.loss)
-        if isinstance(loss, CalibrationLoss) and name in loss.hyperparameters
-    ]
+    losses = [loss for loss in _losses(model) if name in hyperparameters(loss)]
     if not losses:
         raise ValueError(
             f"No loss of the model has a hyperparameter {name!r}. Received: "
             f"loss={model.loss!r}; compile with one that has, such as "
             "loss=GammaCE(0.1)"
         )
-    held = [loss.hyperparameters[name] for loss in losses]
+    held = [getattr(loss, name) for loss in losses]
     shown = [m for m in _shown(model) if m.name == name]
     copies = [m for m in shown if not _among(m, held)]
     unshown = [loss for loss in losses if not _among(getattr(loss, name), shown)]
@@ -50,9 +47,21 @@ def linked_hyperparameters(model: keras.Model, name: str) -> list[Hyperparameter
         )
     for loss, copy in zip(unshown, copies, strict=False):
         setattr(loss, name, copy)
+    if unshown:
         # A step compiled before would go on with the value baked in.
-        model.train_function = model.test_function = None
-    return [loss.hyperparameters[name] for loss in losses]
+        model.make_train_function(force=True)
+        model.make_test_function(force=True)
+    return [getattr(loss, name) for loss in losses]
+
+
+def hyperparameters(loss: Any) -> dict[str, Hyperparameter]:
+    """Returns what a callback may change of a loss, by name."""
+    return getattr(loss, "hyperparameters", {})
+
+
+def _losses(model: keras.Model) -> list[Any]:
+    """Returns the model's losses; a `MultiTaskModel` has them inside its own."""
+    return [getattr(loss, "loss", loss) for loss in keras.tree.flatten(model.loss)]
 
 
 def _shown(model: keras.Model) -> list[Hyperparameter]:

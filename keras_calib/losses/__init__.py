@@ -23,7 +23,6 @@ from keras_calib.losses.imbalance import (
 )
 from keras_calib.losses.label_smoothing import LabelSmoothingCE
 from keras_calib.losses.margin import AdditiveMarginSoftmax, MulticlassHinge
-from keras_calib.losses.multi_task import MultiTaskModel
 from keras_calib.losses.poly import PolyLoss
 from keras_calib.losses.ranking import PairwiseAUCLoss
 from keras_calib.losses.robust import CategoricalMeanAbsoluteError, GeneralizedCE
@@ -49,7 +48,6 @@ __all__ = [
     "Hyperparameter",
     "InfoNCE",
     "LabelSmoothingCE",
-    "MultiTaskModel",
     "MulticlassHinge",
     "NoiseContrastiveEstimation",
     "PairwiseAUCLoss",

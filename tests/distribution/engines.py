@@ -30,7 +30,7 @@ from keras_calib.callbacks import (
     TrainingChecklist,
     linear,
 )
-from keras_calib.losses import MultiTaskModel
+from keras_calib.layers import MultiTaskModel
 from keras_calib.metrics import CalibrationMetrics
 from tests.distribution.launch import mirrored
 

@@ -7,16 +7,20 @@ from keras import ops
 
 from keras_calib import GammaCE, MultiTaskModel
 from keras_calib.callbacks import GammaScheduler, linear
-from keras_calib.losses.multi_task import _Weighed
+from keras_calib.layers.multi_task import WeighedLoss
 
-RNG = np.random.default_rng(0)
-X = RNG.normal(size=(64, 4)).astype("float32")
-Y = {
-    "shape": (X[:, :3]).argmax(1),
-    "side": (X[:, 0] > 0).astype("int32"),
-    "size": X[:, :1] + 0.1 * RNG.normal(size=(64, 1)),
-}
 TASKS = {"shape": "classification", "side": "classification", "size": "regression"}
+
+
+def data():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(64, 4)).astype("float32")
+    y = {
+        "shape": x[:, :3].argmax(1),
+        "side": (x[:, 0] > 0).astype("int32"),
+        "size": x[:, :1] + 0.1 * rng.normal(size=(64, 1)),
+    }
+    return x, y
 
 
 def model():
@@ -53,7 +57,7 @@ def test_reference():
     parts = []
     for value, s in ((0.8, 0.2), (0.3, -0.5)):
         variable = keras.Variable(s, dtype="float64")
-        loss = _Weighed(Constant(value), variable, 1.0)
+        loss = WeighedLoss(Constant(value), "classification", variable)
         parts.append(float(loss(np.zeros((3, 1)), np.zeros((3, 1)))))
     assert [round(p, 7) for p in parts] == [0.7549846, 0.2446164]
     assert sum(parts) == pytest.approx(0.999600983672, abs=5e-13)
@@ -64,40 +68,40 @@ def test_the_variances_settle_where_the_formula_says():
     multi = model()
     multi.model.trainable = False
     multi.compile(keras.optimizers.SGD(1.0), losses())
-    multi.fit(X, Y, batch_size=64, epochs=30, verbose=0)
-    outputs = multi(X)
+    x, y = data()
+    multi.fit(x, y, batch_size=64, epochs=30, verbose=0)
+    outputs = multi(x)
     for name, loss in losses().items():
-        value = float(ops.mean(keras.losses.get(loss)(Y[name], outputs[name])))
+        value = float(ops.mean(keras.losses.get(loss)(y[name], outputs[name])))
         expected = np.log(value if TASKS[name] == "regression" else 2 * value)
         assert float(multi.log_variances[name]) == pytest.approx(expected, abs=1e-4)
 
 
 def test_each_task_has_its_gamma_and_the_model_is_saved(tmp_path):
-    multi = model()
+    multi, (x, y) = model(), data()
     given = losses()
     shape, side = given["shape"].gamma, given["side"].gamma
     metrics = {"shape": ["accuracy", shape], "side": [side]}
     multi.compile("adam", given, metrics=metrics)
-    multi.fit(X, Y, verbose=0)
+    multi.fit(x, y, verbose=0)
     assert float(given["shape"].gamma) == 0.1
     assert float(given["side"].gamma) == 0.3
-    multi.fit(X, Y, epochs=2, verbose=0, callbacks=[GammaScheduler(linear(0.0, 0.5))])
+    multi.fit(x, y, epochs=2, verbose=0, callbacks=[GammaScheduler(linear(0.0, 0.5))])
     assert float(given["shape"].gamma) == float(given["side"].gamma) == 0.5
     multi.save(tmp_path / "m.keras")
     loaded = keras.models.load_model(tmp_path / "m.keras")
-    assert float(loaded.loss["side"].gamma) == 0.5
+    assert float(loaded.loss["side"].loss.gamma) == 0.5
     for name, variable in multi.log_variances.items():
         assert float(loaded.log_variances[name]) == float(variable)
-    expected = multi.evaluate(X, Y, verbose=0, return_dict=True)
-    assert loaded.evaluate(X, Y, verbose=0, return_dict=True) == expected
-    loaded.fit(X, Y, verbose=0)
+    expected = multi.evaluate(x, y, verbose=0, return_dict=True)
+    assert loaded.evaluate(x, y, verbose=0, return_dict=True) == expected
+    loaded.fit(x, y, verbose=0)
 
 
 def test_ignored_samples_stay_ignored():
-    loss = _Weighed(
-        GammaCE(0.1, from_logits=True, ignore_class=-1), keras.Variable(0.4), 1.0
-    )
-    z = RNG.normal(size=(4, 3)).astype("float32")
+    inner = GammaCE(0.1, from_logits=True, ignore_class=-1)
+    loss = WeighedLoss(inner, "classification", keras.Variable(0.4))
+    z = np.random.default_rng(1).normal(size=(4, 3)).astype("float32")
     some = float(loss(np.array([0, -1, 2, -1]), z))
     assert some == pytest.approx(float(loss(np.array([0, 2]), z[[0, 2]])), rel=1e-6)
 
@@ -105,15 +109,16 @@ def test_ignored_samples_stay_ignored():
 def test_weights_are_not_changed_in_place():
     """On torch Keras multiplies the mask of a loss into them."""
     inner = GammaCE(0.1, from_logits=True, ignore_class=0)
+    loss = WeighedLoss(inner, "classification", keras.Variable(0.0))
     w = np.ones(4, "float32")
-    _Weighed(inner, keras.Variable(0.0), 1.0)(np.arange(4) % 3, np.zeros((4, 3)), w)
+    loss(np.arange(4) % 3, np.zeros((4, 3)), w)
     assert w.tolist() == [1.0] * 4
 
 
 def test_bad_arguments():
     x = keras.Input((4,))
     inner = keras.Model(x, {"a": keras.layers.Dense(2)(x)})
-    with pytest.raises(ValueError, match="must name the outputs.*'b'.*outputs=.'a'."):
+    with pytest.raises(ValueError, match="must name the entries.*'b'.*outputs=.'a'."):
         MultiTaskModel(inner, {"b": "classification"})
     with pytest.raises(ValueError, match="'classification', 'regression'. Received"):
         MultiTaskModel(inner, {"a": "ranking"})

@@ -1,51 +1,51 @@
-"""Several tasks in one model, weighed by how uncertain each is."""
+"""A model of several tasks that learns how much each of them weighs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeAlias
 
 import keras
 from keras import ops
-from keras.src.backend import get_keras_mask, set_keras_mask
 
+from keras_calib._keras import get_keras_mask, set_keras_mask
 from keras_calib.arguments import one_of
+from keras_calib.types import Tensor
 
-# Factor of the loss: half a squared error is the likelihood's exponent.
-_FACTORS = {"classification": 1.0, "regression": 0.5}
+Task: TypeAlias = Literal["classification", "regression"]
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class MultiTaskModel(keras.Model):
     """Trains a model of several outputs, with a learned weight for each loss.
 
-    Formula, with s_t = log sigma_t^2 a weight of the model, one for each task:
+    Formula, with s = log sigma^2, one weight of the model for each task:
 
     ```
     classification  exp(-s) * loss + s / 2
     regression      exp(-s) * loss / 2 + s / 2
     ```
 
-    s moves towards log(2 loss), and log(loss) for a regression, whose loss is a
-    mean squared error: a task that is hard to predict weighs less. The total may be
-    negative. `compile` takes the losses by task, gammas and all; callbacks find
-    them there.
+    s moves towards log(2 loss), and towards log(loss) for a regression, whose loss
+    is a mean squared error: a task that is hard to predict weighs less. The total
+    may be negative. After `compile`, `model.loss[task].loss` is the loss of a task as
+    it was given, and callbacks find its hyperparameters there.
 
     Args:
-        model: a model whose output is a dictionary, one entry a task.
+        model: a model whose output is a dictionary with one entry for each task.
         tasks: `"classification"` or `"regression"` by the name of the task.
         **kwargs: `name`, as in `keras.Model`.
 
     Raises:
-        ValueError: for tasks that are not outputs of the model, for kinds unknown,
-            and in `compile` for losses that are not one a task.
+        ValueError: if the tasks are not the outputs of the model, if a kind is
+            unknown, and in `compile` if there is not one loss for each task.
 
     Example:
 
     >>> import keras_calib
     >>> x = keras.Input((4,))
     >>> outputs = {"digit": keras.layers.Dense(3)(x), "angle": keras.layers.Dense(1)(x)}
-    >>> model = keras_calib.losses.MultiTaskModel(
+    >>> model = keras_calib.MultiTaskModel(
     ...     keras.Model(x, outputs), {"digit": "classification", "angle": "regression"}
     ... )
     >>> digit = keras_calib.GammaCE(0.1, from_logits=True)
@@ -61,17 +61,17 @@ class MultiTaskModel(keras.Model):
     """
 
     def __init__(
-        self, model: keras.Model, tasks: Mapping[str, str], **kwargs: Any
+        self, model: keras.Model, tasks: Mapping[str, Task], **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         outputs = model.output if isinstance(model.output, dict) else {}
         if set(tasks) != set(outputs):
             raise ValueError(
-                "`tasks` must name the outputs of the model, a dictionary. Received: "
-                f"tasks={dict(tasks)}, outputs={list(outputs)}"
+                "`tasks` must name the entries of the model's output, a dictionary. "
+                f"Received: tasks={dict(tasks)}, outputs={list(outputs)}"
             )
         for name, kind in tasks.items():
-            one_of(f"tasks[{name!r}]", kind, tuple(_FACTORS))
+            one_of(f"tasks[{name!r}]", kind, Task)
         self.model = model
         self.tasks = dict(tasks)
         self.log_variances = {
@@ -81,9 +81,9 @@ class MultiTaskModel(keras.Model):
             for name in tasks
         }
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Any, training: bool | None = None) -> dict[str, Tensor]:
         """Returns the outputs of the model."""
-        return self.model(inputs, training=training)
+        return self.model(inputs, training=training)  # type: ignore[no-any-return]
 
     def compile(self, optimizer: Any = "adam", loss: Any = None, **kwargs: Any) -> None:
         """Compiles with one loss for each task; see `keras.Model.compile`."""
@@ -92,17 +92,18 @@ class MultiTaskModel(keras.Model):
                 f"`loss` must be a dictionary of the tasks {list(self.tasks)}. "
                 f"Received: {loss!r}"
             )
-        losses = {name: keras.losses.get(loss[name]) for name in self.tasks}
         weighed = {
-            name: _Weighed(one, self.log_variances[name], _FACTORS[self.tasks[name]])
-            for name, one in losses.items()
+            name: WeighedLoss(
+                keras.losses.get(loss[name]), kind, self.log_variances[name]
+            )
+            for name, kind in self.tasks.items()
         }
         super().compile(optimizer=optimizer, loss=weighed, **kwargs)
-        self.loss = losses  # where callbacks look for gammas
 
     def get_compile_config(self) -> dict[str, Any]:
         """Returns the arguments of `compile`, with the losses as they were given."""
-        losses = keras.saving.serialize_keras_object(self.loss)
+        losses = {name: weighed.loss for name, weighed in self.loss.items()}
+        losses = keras.saving.serialize_keras_object(losses)
         return {**super().get_compile_config(), "loss": losses}
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
@@ -111,7 +112,7 @@ class MultiTaskModel(keras.Model):
         self.optimizer.build(self.trainable_variables)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the model and the tasks."""
+        """Returns the model, the tasks and the name."""
         return {
             "model": keras.saving.serialize_keras_object(self.model),
             "tasks": self.tasks,
@@ -120,30 +121,45 @@ class MultiTaskModel(keras.Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> MultiTaskModel:
-        """Makes the model of a config."""
-        model = keras.saving.deserialize_keras_object(config["model"])
-        return cls(**{**config, "model": model})
+        """Returns the model that `get_config` described."""
+        return cls(**keras.saving.deserialize_keras_object(config))
 
 
-class _Weighed(keras.losses.Loss):
-    """exp(-s) factor loss + s / 2, for each sample."""
+class WeighedLoss(keras.losses.Loss):
+    """The loss of a task, weighed by its variance sample by sample.
 
-    def __init__(self, loss, log_variance, factor):
+    Args:
+        loss: the loss of the task, or a function that returns one value a sample.
+        task: what kind of task it is.
+        log_variance: s, a trainable variable.
+    """
+
+    def __init__(
+        self,
+        loss: keras.losses.Loss | Callable[..., Tensor],
+        task: Task,
+        log_variance: keras.Variable,
+    ) -> None:
         super().__init__(
             name=getattr(loss, "name", None),
             reduction=getattr(loss, "reduction", "sum_over_batch_size"),
             dtype=getattr(loss, "dtype", None),
         )
-        self.of_samples = getattr(loss, "call", loss)
-        self.log_variance, self.factor = log_variance, factor
+        self.loss = loss
+        self.log_variance = log_variance
+        # A Gaussian's negative log-likelihood has half the squared error.
+        self.factor = 0.5 if task == "regression" else 1.0
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    def __call__(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None
+    ) -> Tensor:
         if sample_weight is not None:
             sample_weight = ops.copy(sample_weight)  # as CalibrationLoss does
         return super().__call__(y_true, y_pred, sample_weight)
 
-    def call(self, y_true, y_pred):
-        losses = self.of_samples(y_true, y_pred)
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Returns the weighed loss of each sample."""
+        losses = getattr(self.loss, "call", self.loss)(y_true, y_pred)
         s = ops.cast(self.log_variance, losses.dtype)
         weighed = self.factor * ops.exp(-s) * losses + 0.5 * s
         if (mask := get_keras_mask(losses)) is not None:
