@@ -1,1 +1,1 @@
-"""How fast: every figure is a ratio to a peer, measured in the same run."""
+"""Benchmarks: every figure is a ratio to a peer measured in the same run."""

@@ -1,4 +1,4 @@
-"""Prints every benchmark: `python -m benchmarks`, or some: `... losses`."""
+"""Runs all benchmarks, `python -m benchmarks`, or those named: `... losses`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SUPPORT = {"__main__", "timing"}
 
 
 def main() -> None:
-    """Runs the modules named on the command line, or all that the backend can."""
+    """Runs the modules named on the command line, or all that the backend supports."""
     found = [m.name for m in pkgutil.iter_modules(benchmarks.__path__)]
     chosen = sys.argv[1:] or [name for name in found if name not in SUPPORT]
     print(f"{machine()}\n\n{HEADER}")
@@ -23,10 +23,10 @@ def main() -> None:
         try:
             module = importlib.import_module(f"benchmarks.{name}")
         except ImportError as error:
-            print(f"{name}: left out, {error.name} is not installed")
+            print(f"{name}: skipped, {error.name} is not installed")
             continue
         if keras.backend.backend() not in module.BACKENDS:
-            print(f"{name}: left out, is for {' and '.join(module.BACKENDS)}")
+            print(f"{name}: skipped, needs {' or '.join(module.BACKENDS)}")
             continue
         for row in module.rows():
             print(row, flush=True)

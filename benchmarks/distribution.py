@@ -1,4 +1,4 @@
-"""A step on two replicas, and gamma annealed each step, against Keras's own."""
+"""A step on two replicas compared with Keras's own, and gamma annealed every step."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ BACKENDS = ("tensorflow",)
 
 
 def rows() -> Iterator[Row]:
-    """Yields the replicas' steps, from a process of its own, and the annealing."""
-    # Logical devices are made before anything runs.
+    """Yields the steps on replicas, from a separate process, and the annealing."""
+    # Logical devices must be created before anything runs.
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.distribution"],
         check=True,
@@ -43,7 +43,7 @@ def rows() -> Iterator[Row]:
 
 
 def _replicas() -> dict[str, float]:
-    """Returns our step's time to that of the stock loss with one and two metrics."""
+    """Returns the ratio of our step to the stock loss with one and two metrics."""
     import tensorflow as tf
 
     tf.config.set_logical_device_configuration(
@@ -53,7 +53,7 @@ def _replicas() -> dict[str, float]:
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     batches = tf.data.Dataset.from_tensors(images(256)).repeat(10)
 
-    # Keras spreads over replicas in `fit` alone; ten steps hide its start.
+    # Keras distributes over replicas only in `fit`; ten steps hide its start-up time.
     def fit(model):
         return lambda: model.fit(batches, verbose=0)
 
@@ -68,17 +68,17 @@ def _replicas() -> dict[str, float]:
         times = interleaved({name: fit(m) for name, m in models.items()}, rounds=20)
         return [ratios(times, peer)["ours"] for peer in ("bare", "equal")]
 
-    # Models made anew: where their memory lies makes up to a tenth.
+    # The median of new models: their placement in memory changes times by up to 10 %.
     medians = np.median([measured() for _ in range(5)], axis=0)
     return dict(zip(("bare", "equal"), medians.tolist(), strict=True))
 
 
 def _annealing() -> tuple[float, float]:
-    """Returns a fit's time to that with gamma constant, and a step's milliseconds."""
+    """Returns the ratio to a fit with constant gamma, and a step's time in ms."""
     x, y = images(2048)
     steps = len(x) // 128
 
-    # One model for both: two of them differ by more, from where their memory lies.
+    # One model for both: the placement in memory of two models differs by more.
     model = mlp(512)
     loss = keras_calib.GammaCE(0.1, from_logits=True)
     model.compile("adam", loss, metrics=[loss.gamma])

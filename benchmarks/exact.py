@@ -1,4 +1,4 @@
-"""EXACT by quadrature against the paper's 16 random points: error and time."""
+"""EXACT by quadrature compared with the paper's 16 random points: error and time."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ BACKENDS = ("tensorflow",)
 
 BATCH = 64
 POINTS = 16
-# Number of classes -> rounds, and repetitions of the random estimate.
+# Number of classes -> number of rounds, and of repetitions of the random estimate.
 SIZES = {10: (60, 20), 100: (20, 5)}
 
 
 def rows() -> Iterator[Row]:
-    """Yields the time of value and gradient to Monte Carlo's, and both errors."""
+    """Yields the ratio of value and gradient to Monte Carlo's, and both errors."""
     for k, (rounds, repetitions) in SIZES.items():
         rng = np.random.default_rng(k)
         z = rng.normal(0, rng.uniform(0.3, 4.0, (BATCH, 1)), (BATCH, k))
@@ -52,9 +52,9 @@ def rows() -> Iterator[Row]:
 def genz(y: Any, z: Any) -> Any:
     """P(argmax = y) as an orthant of N(delta, I + 1 1^T), by Genz's transformation.
 
-    As in the paper's code, but for its order of the classes and its hand-made
-    gradient. (Genz, "Numerical Computation of Multivariate Normal Probabilities",
-    Journal of Computational and Graphical Statistics 1992.)
+    This follows the paper's code, except that it does not reorder the classes and uses
+    automatic differentiation. (Genz, "Numerical Computation of Multivariate Normal
+    Probabilities", Journal of Computational and Graphical Statistics 1992.)
     """
     import tensorflow as tf
 
@@ -80,7 +80,7 @@ def genz(y: Any, z: Any) -> Any:
 
 
 def _trapezoid(z: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """P in float64, by 1201 points of its integral over one variable."""
+    """P in float64, from 1201 points of its integral over one variable."""
     e = np.linspace(-12, 28, 1201)
     step, truth = e[1] - e[0], []
     for row, label in zip(z, y, strict=True):

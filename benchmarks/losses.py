@@ -1,6 +1,6 @@
-"""Value and gradient of each loss from logits, against Keras's cross-entropy.
+"""Value and gradient of each loss from logits, compared with Keras's cross-entropy.
 
-On TensorFlow in graph mode and through XLA; on JAX through XLA.
+The losses run on TensorFlow in graph mode and with XLA, and on JAX with XLA.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BACKENDS = ("tensorflow", "jax")
 SIZES = {(256, 10): 1.05, (1024, 1000): 0.6, (2048, 32000): 0.6}
 ROUNDS = {(256, 10): 400, (1024, 1000): 60, (2048, 32000): 20}
 
-# The others, at (1024, 1000) only.
+# The other losses, at (1024, 1000) only.
 OTHERS: dict[str, Callable[[], keras.losses.Loss]] = {
     "GammaCE(0.5, floor=0.3)": lambda: losses.GammaCE(0.5, floor=0.3, from_logits=True),
     "LabelSmoothingCE(0.1)": lambda: losses.LabelSmoothingCE(0.1, from_logits=True),
@@ -45,7 +45,7 @@ OTHERS: dict[str, Callable[[], keras.losses.Loss]] = {
 
 
 def rows() -> Iterator[Row]:
-    """Yields gamma-cross-entropy at three sizes and the others at one."""
+    """Yields gamma-cross-entropy at three sizes and the other losses at one."""
     for size, goal in SIZES.items():
         contenders = {"GammaCE(0.1)": lambda: losses.GammaCE(0.1, from_logits=True)}
         goals = {"GammaCE(0.1)": goal}
@@ -73,7 +73,7 @@ def _measure(contenders, size, step) -> dict[str, float]:
 
 
 def _steps() -> dict[str, Callable]:
-    """Returns what makes a step of a loss, for each mode that the backend has."""
+    """Returns a function that compiles a loss's step, for each mode of the backend."""
     if keras.backend.backend() == "jax":
         return {"XLA": _jax_step}
     return {
@@ -83,7 +83,7 @@ def _steps() -> dict[str, Callable]:
 
 
 def tensorflow_step(loss: Callable, jit_compile: bool = False) -> Callable:
-    """Returns the graph of a loss's value and gradient in the logits."""
+    """Returns the compiled value and gradient of a loss with respect to the logits."""
     import tensorflow as tf
 
     @tf.function(jit_compile=jit_compile)

@@ -1,4 +1,4 @@
-"""A served prediction of a calibrated model, against that of the bare one."""
+"""A served prediction of a calibrated model, compared with the uncalibrated one."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ GOAL = 1.05
 
 
 def rows() -> Iterator[Row]:
-    """Yields a convolutional net, both published and run by TensorFlow's C loader."""
+    """Yields the ratio for a convolutional network run by TensorFlow's C loader."""
     for batch in (1, 32):
         yield Row(
             f"served prediction of a temperature-scaled CNN, batch {batch}",
             _measure(batch),
             GOAL,
-            "peer: the same CNN without it, C loader",
+            "peer: the same CNN uncalibrated, C loader",
         )
 
 

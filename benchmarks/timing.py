@@ -1,4 +1,4 @@
-"""Timing things against each other on a machine whose speed drifts."""
+"""Compare the times of functions on a machine whose speed drifts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Row(NamedTuple):
 
 
 def machine() -> str:
-    """Returns the names of the device and of what runs on it."""
+    """Returns the names and versions of the device, the backend and Keras."""
     backend = importlib.import_module(keras.backend.backend())
     device = f"{_processor()}, {os.cpu_count()} cores"
     if backend.__name__ == "jax" and backend.default_backend() != "cpu":
@@ -52,9 +52,9 @@ HEADER = f"{'':<58} {'ratio':>6} {'goal':>6}"
 def interleaved(
     functions: dict[str, Callable[[], object]], rounds: int = 30, warm_up: int = 3
 ) -> dict[str, list[float]]:
-    """Calls each function in turn, round by round; returns seconds by name."""
+    """Calls the functions in turn, round by round, and returns seconds by name."""
     if rounds < 20:
-        raise ValueError(f"A median wants at least 20 rounds. Received: {rounds}")
+        raise ValueError(f"rounds must be at least 20. Received: {rounds}")
     times: dict[str, list[float]] = {name: [] for name in functions}
     for i in range(warm_up + rounds):
         for name, function in functions.items():
@@ -66,7 +66,7 @@ def interleaved(
 
 
 def ratios(times: dict[str, list[float]], peer: str) -> dict[str, float]:
-    """Returns the median over rounds of each function's time to its peer's."""
+    """Returns the median over rounds of the ratio of each time to the peer's."""
     return {
         name: statistics.median(
             t / p for t, p in zip(seconds, times[peer], strict=True)

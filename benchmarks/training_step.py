@@ -1,4 +1,4 @@
-"""One training step with our loss and metrics, against Keras's own."""
+"""One training step with our loss and metrics, compared with Keras's own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BACKENDS = ("tensorflow", "jax")
 
 
 def rows() -> Iterator[Row]:
-    """Yields a small convolutional net and an MLP, in graph mode and under XLA."""
+    """Yields the ratios for a small MLP and CNN, in graph mode and with XLA."""
     for name, build, batch in (("MLP", mlp, 256), ("CNN", _cnn, 128)):
         for mode, jit_compile in (("graph", False), ("XLA", True)):
             yield Row(
@@ -52,21 +52,21 @@ def compiled_ours(model: keras.Model, **kwargs: Any) -> keras.Model:
 
 
 def compiled_stock(model: keras.Model, *metrics: Any, **kwargs: Any) -> keras.Model:
-    """Compiles a model with Keras's loss, the accuracy and what else is given."""
+    """Compiles a model with Keras's loss, accuracy and the given metrics."""
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("adam", loss, metrics=["accuracy", *metrics], **kwargs)
     return model
 
 
 def images(samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns noise in the shape of small images, and labels of ten classes."""
+    """Returns noise in the shape of small images, and labels from ten classes."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(samples, 28, 28, 1)).astype("float32")
     return x, rng.integers(0, 10, samples)
 
 
 def mlp(width: int = 256) -> keras.Model:
-    """Returns a network of two hidden layers."""
+    """Returns a network with two hidden layers."""
     return keras.Sequential(
         [
             keras.Input((28, 28, 1)),

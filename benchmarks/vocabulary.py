@@ -1,6 +1,6 @@
-"""GammaCE at a language model's vocabulary, against optax and the memory itself.
+"""GammaCE with a language model's vocabulary, compared with optax and a plain copy.
 
-On JAX alone; nothing but keras, jax and optax has to be installed.
+This runs only on JAX, and needs only keras, jax and optax.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ TOKENS = {"gpu": 8192, "cpu": 256}  # 4.2 and .13 GB of logits in float32
 
 
 def rows() -> Iterator[Row]:
-    """Yields the time of value and gradient to optax's, and to that of a copy.
+    """Yields the ratios of value and gradient to optax's, and to a copy.
 
-    A copy reads and writes as much as a loss must that reads its logits once. One
-    that reads them twice, for the normaliser and for the gradient, takes 1.5 copies
-    where memory is the limit; so the limit's share that was reached is that number
-    by the ratio.
+    A copy reads and writes as much as a loss that reads its logits once. A loss that
+    reads them twice, for the normalizer and for the gradient, takes as long as 1.5
+    copies if memory is the limit. So 1 or 1.5 divided by the ratio to a copy is the
+    fraction of the limit that was reached.
     """
     tokens = TOKENS[jax.default_backend()]
     for dtype in ("float32", "bfloat16"):
@@ -41,7 +41,7 @@ def _contenders(tokens: int, dtype: str) -> dict:
     keys = jax.random.split(jax.random.key(0))
     z = jax.random.normal(keys[0], (tokens, VOCABULARY), dtype)
     y = jax.random.randint(keys[1], (tokens,), 0, VOCABULARY)
-    ours = GammaCE(0.1, from_logits=True)  # in float32, whatever the logits
+    ours = GammaCE(0.1, from_logits=True)  # computes in float32 for any logits
 
     def peer(y, z):
         losses = optax.softmax_cross_entropy_with_integer_labels(z, y)
