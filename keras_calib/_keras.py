@@ -14,17 +14,23 @@ from keras.src.backend import (
     in_symbolic_scope,
     set_keras_mask,
 )
+from keras.src.backend.common.tensor_attributes import (  # carry masks on JAX
+    get_tensor_attr,
+    set_tensor_attr,
+)
 
 from keras_calib.types import Tensor
 
 __all__ = [
     "get_keras_mask",
+    "get_tensor_attr",
     "in_symbolic_scope",
     "is_baked_in",
     "logits_behind",
     "numpy_value",
     "set_direction",
     "set_keras_mask",
+    "set_tensor_attr",
 ]
 
 

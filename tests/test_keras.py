@@ -6,7 +6,13 @@ import pytest
 from keras import ops
 
 from keras_calib import _keras
-from tests.backends import jax_only, not_on_jax, not_on_torch, tensorflow_only
+from tests.backends import (
+    every_compiler,
+    jax_only,
+    not_on_jax,
+    not_on_torch,
+    tensorflow_only,
+)
 
 
 class Marked(keras.losses.Loss):
@@ -30,6 +36,25 @@ def test_a_layer_leaves_its_mask_on_its_output():
     mask = _keras.get_keras_mask(embed(np.array([[1, 2, 0]])))
     assert ops.convert_to_numpy(mask).tolist() == [[True, True, False]]
     assert _keras.get_keras_mask(ops.ones(3)) is None
+
+
+def carried(x):
+    y = 2.0 * x
+    _keras.set_tensor_attr(y, "_keras_calib_scale", x)
+    return _keras.get_tensor_attr(
+        ops.convert_to_tensor(y, y.dtype), "_keras_calib_scale"
+    )
+
+
+def test_a_tensor_carries_what_a_layer_tells_a_loss():
+    """Without it a learned scale has no gradient in the margin."""
+    assert float(carried(ops.convert_to_tensor(3.0))) == 3.0
+    assert _keras.get_tensor_attr(ops.ones(3), "_keras_calib_scale") is None
+
+
+@every_compiler
+def test_in_a_compiled_step_too(compiler):
+    assert float(compiler(carried)(ops.convert_to_tensor(3.0))) == 3.0
 
 
 @not_on_jax

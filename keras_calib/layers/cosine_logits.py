@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_calib.arguments import in_range
+from keras_calib._keras import set_tensor_attr
+from keras_calib.arguments import in_range, whole_number
 from keras_calib.ops.floats import at_least
+from keras_calib.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
@@ -26,15 +27,14 @@ class CosineLogits(keras.layers.Layer):
         units: number of classes, at least 2.
         scale: `None` for the cosines themselves, to use with
             `AdditiveMarginSoftmax(margin, scale)`; or a number, for logits to use
-            with `AdditiveMarginSoftmax(margin, scale=None)` and `softmax`. On JAX
-            that loss needs `None` here.
+            with `AdditiveMarginSoftmax(margin, scale=None)` and `softmax`.
         learn_scale: whether the scale is a weight that training moves.
-        min_scale: the least scale that training may reach. With too small a scale
-            no model can be sure: among K classes a probability p needs a scale of
+        min_scale: the smallest scale that training may reach. A small scale caps
+            the confidence: among K classes a probability p needs a scale of
             (K - 1) / K * log((K - 1) p / (1 - p)).
         kernel_initializer: initializer of the directions.
         **kwargs: `name`, `dtype` and `trainable`, as in `keras.layers.Layer`. In
-            mixed precision give `dtype="float32"`.
+            mixed precision pass `dtype="float32"`.
 
     Input shape:
         `(..., features)`.
@@ -43,7 +43,7 @@ class CosineLogits(keras.layers.Layer):
         `(..., units)`.
 
     Raises:
-        ValueError: for arguments out of range.
+        ValueError: if an argument is out of range.
 
     Example:
 
@@ -68,20 +68,20 @@ class CosineLogits(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.units = int(in_range("units", units, 2, float("inf")))
+        self.units = whole_number("units", units, 2)
         self.min_scale = in_range("min_scale", min_scale, 1e-6, float("inf"))
         if scale is not None:
             scale = in_range("scale", scale, self.min_scale, float("inf"))
         elif learn_scale:
             raise ValueError(
-                "`learn_scale` needs a scale to start from. Received: scale=None"
+                "`learn_scale` needs an initial `scale`. Received: scale=None"
             )
         self.scale = scale
         self.learn_scale = bool(learn_scale)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Makes the directions and the scale."""
+        """Creates the directions and the scale."""
         self.kernel = self.add_weight(
             shape=(input_shape[-1], self.units),
             initializer=self.kernel_initializer,
@@ -95,7 +95,7 @@ class CosineLogits(keras.layers.Layer):
                 name="scale",
             )
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Returns cosines or logits."""
         cosines = ops.matmul(_unit(inputs, -1), _unit(self.kernel, 0))
         if self.scale is None:
@@ -103,13 +103,13 @@ class CosineLogits(keras.layers.Layer):
         scale = self.learned_scale if self.learn_scale else self.scale
         scale = ops.cast(scale, cosines.dtype)
         logits = scale * cosines
-        # For AdditiveMarginSoftmax, as Keras's softmax leaves its logits. A JAX array
-        # takes no attribute, and the loss says so.
-        with contextlib.suppress(AttributeError):
-            logits._keras_calib_scale = scale
+        # AdditiveMarginSoftmax(scale=None) multiplies its margin by this.
+        set_tensor_attr(logits, "_keras_calib_scale", scale)
         return logits
 
-    def compute_output_shape(self, input_shape: tuple) -> tuple:
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
         """Returns `(..., units)`."""
         return (*input_shape[:-1], self.units)
 
@@ -125,7 +125,7 @@ class CosineLogits(keras.layers.Layer):
         }
 
 
-def _unit(x: Any, axis: int) -> Any:
+def _unit(x: Tensor, axis: int) -> Tensor:
     # The maximum under the root keeps a zero vector's gradient finite.
     square = ops.sum(ops.square(x), axis=axis, keepdims=True)
     return x * ops.rsqrt(at_least(square, 1e-12))

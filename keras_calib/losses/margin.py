@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 from keras import ops
-from keras.src.backend import in_symbolic_scope
 
+from keras_calib._keras import get_tensor_attr, in_symbolic_scope
 from keras_calib.arguments import in_range, one_of
 from keras_calib.losses.base import ClassLoss, TrueClassLoss
 from keras_calib.ops.class_loss import class_loss
@@ -39,8 +39,7 @@ class AdditiveMarginSoftmax(TrueClassLoss):
     The layer `keras_calib.layers.CosineLogits` gives the cosines, or, with a scale
     of its own that may be learned, the logits s * c. For those leave the `scale` of
     the loss at `None`: it reads the scale that the layer leaves on its output, which
-    must be that of the model and of the dtype of the loss. A JAX array carries no
-    scale: there the layer must have none, and a scale given to both goes unseen.
+    must be that of the model and of the dtype of the loss.
 
     Args:
         margin: m, at least 0; m * s is at most 80.
@@ -104,7 +103,7 @@ class AdditiveMarginSoftmax(TrueClassLoss):
 
     def sample_losses(self, y_true: Any, y_pred: Any) -> Any:
         """Returns the loss of each sample."""
-        learned = getattr(y_pred, "_keras_calib_scale", None)
+        learned = get_tensor_attr(y_pred, "_keras_calib_scale")
         if learned is None and in_symbolic_scope():
             # Outside TensorFlow `fit` first asks for the shape, of bare predictions.
             return super().sample_losses(y_true, y_pred)

@@ -7,27 +7,30 @@ from keras import ops
 
 from keras_calib.layers import CosineLogits
 
-X = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+
+def features():
+    return np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
 
 
 def test_cosines():
-    layer = CosineLogits(3)
-    got = ops.convert_to_numpy(layer(X))
+    layer, x = CosineLogits(3), features()
+    got = ops.convert_to_numpy(layer(x))
     w = ops.convert_to_numpy(layer.kernel.value)
-    expected = X @ w / np.linalg.norm(X, axis=1)[:, None] / np.linalg.norm(w, axis=0)
+    expected = x @ w / np.linalg.norm(x, axis=1)[:, None] / np.linalg.norm(w, axis=0)
     np.testing.assert_allclose(got, expected, rtol=2e-6, atol=1e-7)
-    np.testing.assert_allclose(got, ops.convert_to_numpy(layer(100 * X)), atol=1e-6)
+    np.testing.assert_allclose(got, ops.convert_to_numpy(layer(100 * x)), atol=1e-6)
     assert len(layer.trainable_weights) == 1
 
 
 def test_scale():
+    x = features()
     cosines, logits = CosineLogits(3), CosineLogits(3, 30.0, learn_scale=True)
     logits.build((None, 4))
     cosines.build((None, 4))
     cosines.kernel.assign(logits.kernel)
     np.testing.assert_allclose(
-        ops.convert_to_numpy(logits(X)),
-        30 * ops.convert_to_numpy(cosines(X)),
+        ops.convert_to_numpy(logits(x)),
+        30 * ops.convert_to_numpy(cosines(x)),
         rtol=1e-6,
     )
     assert len(logits.trainable_weights) == 2
@@ -49,10 +52,11 @@ def test_config():
 @pytest.mark.parametrize(
     ("kwargs", "match"),
     [
-        ({"units": 1}, "`units` must be .*Received: 1"),
+        ({"units": 1}, "`units` must be .*>= 2. Received: 1"),
+        ({"units": 3.7}, "`units` must be a whole number .*Received: 3.7"),
         ({"units": 3, "scale": 0.5}, r"`scale` must be .*\[1, inf\]. Received: 0.5"),
         ({"units": 3, "min_scale": 0.0}, "`min_scale` .*Received: 0.0"),
-        ({"units": 3, "learn_scale": True}, "`learn_scale` needs a scale"),
+        ({"units": 3, "learn_scale": True}, "`learn_scale` needs an initial"),
     ],
 )
 def test_bad_arguments(kwargs, match):

@@ -7,8 +7,9 @@ from keras import ops
 from scipy.special import logsumexp
 
 from keras_calib import AdditiveMarginSoftmax, GammaCE, MulticlassHinge
+from keras_calib._keras import set_tensor_attr
 from keras_calib.layers import CosineLogits
-from tests.backends import not_on_jax, not_on_torch
+from tests.backends import not_on_torch
 from tests.losses import exact
 from tests.losses.tools import per_sample, value_and_gradient
 
@@ -48,7 +49,6 @@ def test_additive_margin_is_exact(dtype, a):
     np.testing.assert_allclose(gradient, exactly, rtol=of_gradient, atol=1e-12 + lost)
 
 
-@not_on_jax
 @pytest.mark.parametrize("soft", [False, True])
 def test_a_learned_scale_has_its_gradient(soft):
     """The scale of CosineLogits moves logits and margin: central differences."""
@@ -62,7 +62,7 @@ def test_a_learned_scale_has_its_gradient(soft):
 
     def of_scale(y, scale):
         logits = scale * ops.convert_to_tensor(cosines)
-        logits._keras_calib_scale = scale
+        set_tensor_attr(logits, "_keras_calib_scale", scale)
         return AdditiveMarginSoftmax(0.35, None, dtype="float64")(y, logits)
 
     value, gradient = value_and_gradient(of_scale, y, 12.0, "float64")
@@ -71,7 +71,23 @@ def test_a_learned_scale_has_its_gradient(soft):
     assert float(gradient) == pytest.approx(expected, rel=1e-8)
 
 
-@not_on_jax
+def test_fit_takes_that_gradient():
+    keras.utils.set_random_seed(0)
+    head = CosineLogits(3, scale=12.0, learn_scale=True)
+    model = keras.Sequential([keras.Input((4,)), head])
+    model.compile(keras.optimizers.SGD(1.0), AdditiveMarginSoftmax(0.35, scale=None))
+    x = np.random.default_rng(0).normal(size=(30, 4)).astype("float32")
+    y = np.arange(30) % 3
+    cosines = ops.convert_to_numpy(model(x)).astype("float64") / 12
+    low, high = (
+        float(AdditiveMarginSoftmax(0.35, scale, dtype="float64")(y, cosines))
+        for scale in (12 - 1e-5, 12 + 1e-5)
+    )
+    model.fit(x, y, batch_size=30, verbose=0)
+    moved = 12.0 - float(head.learned_scale)
+    assert moved == pytest.approx((high - low) / 2e-5, rel=1e-4)
+
+
 @pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=not_on_torch)])
 def test_a_learned_scale_trains_to_its_bound_and_is_saved(tmp_path, jit_compile):
     keras.utils.set_random_seed(0)
@@ -99,7 +115,6 @@ def test_the_scale_is_given_once():
         AdditiveMarginSoftmax(scale=None)([0], COSINES)
 
 
-@not_on_jax
 def test_the_scale_is_not_given_twice():
     layer = CosineLogits(3, scale=30.0)
     with pytest.raises(ValueError, match="Received: scale=30.0 and .* carry one"):
