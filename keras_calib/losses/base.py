@@ -1,48 +1,81 @@
-"""What every loss here shares. A new loss is `__init__`, `value` and `weight`."""
+"""What every loss shares. A new loss is a constructor, `value` and `weight`."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias, TypedDict, Unpack
 
 import keras
 from keras import ops
-from keras.src.backend import set_keras_mask  # an attribute, or on JAX a global
 
-from keras_calib.arguments import Configurable, one_of
+from keras_calib._keras import set_keras_mask
+from keras_calib.arguments import Configurable, default_name, one_of, whole_number
 from keras_calib.losses.hyperparameter import Hyperparameter
-from keras_calib.ops.binary import binary_loss
+from keras_calib.ops.binary_batch import BinaryBatch
+from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.floats import last_mean
-from keras_calib.ops.labels import class_labels, is_valid, num_classes
-from keras_calib.ops.true_class import true_class_loss
+from keras_calib.types import Tensor
+
+LabelReduction: TypeAlias = Literal["mean", "sum"]
 
 # Keras casts labels to the dtype of the loss: integers are exact up to here.
 _EXACT_INTEGERS = {"float16": 2**11, "bfloat16": 2**8}
 
 
+class LossArguments(TypedDict, total=False):
+    """The arguments of every loss."""
+
+    reduction: str | None
+    name: str | None
+    dtype: Any
+
+
+class ScoreLossArguments(LossArguments, total=False):
+    """The arguments of every loss of scores that are no probabilities."""
+
+    ignore_class: int | None
+    axis: int
+
+
+class ClassLossArguments(ScoreLossArguments, total=False):
+    """The arguments of every loss of one label of K classes."""
+
+    from_logits: bool
+
+
+class BinaryLossArguments(LossArguments, total=False):
+    """The arguments of every loss of independent binary labels."""
+
+    label_reduction: LabelReduction
+    from_logits: bool
+    axis: int
+
+
 class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
-    """Adds to a Keras loss: derived configs, and hyperparameters that move.
+    """Base of the losses: derived configurations, and hyperparameters that move.
 
     Args:
-        from_logits: whether predictions are logits.
-        reduction: as in `keras.losses.Loss`.
-        name: name of the loss.
-        dtype: dtype of the loss's computations, as in `keras.losses.Loss`. On torch
-            Keras takes the mean over a float64 batch in float32; `reduction` `"sum"`
-            and `None` keep the digits.
+        reduction: how Keras reduces the losses of the samples, as in
+            `keras.losses.Loss`.
+        name: name of the loss; by default the name of its class in snake case.
+        dtype: dtype of the loss's computations; by default `keras.config.floatx()`.
+            On torch Keras averages a float64 batch in float32; `reduction="sum"` and
+            `None` keep the digits.
+
+    Raises:
+        ValueError: for arguments out of range, and for shapes that do not fit.
     """
 
     def __init__(
         self,
         *,
-        from_logits: bool = False,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
+        name = name or default_name(type(self))
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.from_logits = bool(from_logits)
 
     @property
     def hyperparameters(self) -> dict[str, Hyperparameter]:
@@ -58,7 +91,9 @@ class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
         else:
             super().__setattr__(name, value)
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+    def __call__(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> Tensor:
         # Keras takes a list for a structure of scalars.
         if isinstance(y_true, list | tuple):
             y_true = ops.convert_to_tensor(y_true)
@@ -70,9 +105,10 @@ class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
             # Keras would broadcast from the right: over the positions.
             if 0 < len(sample_weight.shape) < len(y_pred.shape) - 1:
                 raise ValueError(
-                    "`sample_weight` must have one weight a position, or an axis of 1. "
-                    "For `class_weight`, which Keras makes one weight a sample, by the "
-                    "place of its largest label, take AlphaBalancedCE. "
+                    "`sample_weight` must have one weight for each position, or an "
+                    "axis of size 1. Keras makes one weight a sample out of "
+                    "`class_weight`, from the position of its largest label: use "
+                    "AlphaBalancedCE instead. "
                     f"Received: sample_weight.shape={tuple(sample_weight.shape)}, "
                     f"y_pred.shape={tuple(y_pred.shape)}"
                 )
@@ -80,21 +116,24 @@ class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
             hyperparameter.notice_trace()
         return super().__call__(y_true, y_pred, sample_weight)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self).from_config, (self.get_config(),)
 
 
 class ClassLoss(CalibrationLoss):
-    """Base of the losses of one label of K classes.
-
-    A subclass gives `sample_losses`.
+    """Base of the losses of one label of K classes. A subclass gives `sample_losses`.
 
     Args:
-        from_logits: whether predictions are logits.
-        ignore_class: integer label whose samples count for nothing.
-        reduction: as in `keras.losses.Loss`.
-        name: name of the loss.
-        dtype: as in `keras.losses.Loss`.
+        from_logits: whether `y_pred` are logits. Probabilities that come straight
+            from a Keras softmax are traced back to their logits; others count as at
+            least the smallest normal float (1.2e-38 in float32).
+        ignore_class: integer label whose samples count for nothing, such as padding.
+        axis: the axis of the classes in `y_pred`, and in targets.
+
+    Call arguments:
+        y_true: integer labels of shape `(...)` or `(..., 1)`, or one-hot, soft or
+            mixup targets t of shape `(..., K)`, which give sum_i t_i loss(i).
+        y_pred: logits or probabilities of shape `(..., K)`.
     """
 
     def __init__(
@@ -102,32 +141,40 @@ class ClassLoss(CalibrationLoss):
         *,
         from_logits: bool = False,
         ignore_class: int | None = None,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-        dtype: Any = None,
+        axis: int = -1,
+        **kwargs: Unpack[LossArguments],
     ) -> None:
-        super().__init__(
-            from_logits=from_logits, reduction=reduction, name=name, dtype=dtype
-        )
+        super().__init__(**kwargs)
+        self.from_logits = bool(from_logits)
+        if ignore_class is not None:
+            whole_number("ignore_class", ignore_class, low=-float("inf"))
         self.ignore_class = ignore_class
+        self.axis = whole_number("axis", axis, low=-float("inf"))
 
     @abstractmethod
-    def sample_losses(self, y_true: Any, y_pred: Any) -> Any:
-        """Returns the loss of each sample, 0 where the label is `ignore_class`."""
+    def sample_losses(self, batch: ClassBatch) -> Tensor:
+        """Returns the loss of each sample of a batch, of shape (N,)."""
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Returns the loss of each sample."""
-        k = num_classes(y_pred)
-        if k > _EXACT_INTEGERS.get(self.dtype, k):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Returns the loss of each sample, 0 where the label is `ignore_class`."""
+        batch = ClassBatch(
+            y_true,
+            y_pred,
+            from_logits=self.from_logits,
+            ignore_class=self.ignore_class,
+            axis=self.axis,
+            through_softmax=True,
+        )
+        exact = _EXACT_INTEGERS.get(self.dtype, batch.num_classes)
+        if batch.num_classes > exact:
             raise ValueError(
-                f"dtype {self.dtype!r} holds class labels only up to "
-                f"{_EXACT_INTEGERS[self.dtype]}. Received predictions of {k} "
-                "classes; use dtype='float32' for the loss."
+                f"dtype {self.dtype!r} holds class labels only up to {exact}. "
+                f"Received predictions of {batch.num_classes} classes; use "
+                "dtype='float32' for the loss."
             )
-        losses = self.sample_losses(y_true, y_pred)
-        if self.ignore_class is not None:
-            labels, _ = class_labels(y_true, y_pred)
-            set_keras_mask(losses, is_valid(labels, self.ignore_class))
+        losses = batch.in_shape(self.sample_losses(batch))
+        if batch.valid is not None:
+            set_keras_mask(losses, batch.valid)
         return losses
 
 
@@ -136,14 +183,6 @@ class TrueClassLoss(ClassLoss):
 
     A subclass gives `value` and `weight`, two functions of what is known of the
     true class: `log_p`, `p` and `q = 1 - p`, each without cancellation.
-
-    Args:
-        from_logits: whether predictions are logits. Probabilities that come
-            straight from a Keras softmax are traced back to their logits.
-        ignore_class: integer label whose samples count for nothing.
-        reduction: as in `keras.losses.Loss`.
-        name: name of the loss.
-        dtype: as in `keras.losses.Loss`.
 
     Example:
 
@@ -156,94 +195,101 @@ class TrueClassLoss(ClassLoss):
     0.3
     """
 
+    # What a subclass may set, or make a property: e in (1 - e) l + e mean_j(-log p_j),
+    # and one factor for each class, or one for all.
     label_smoothing: float = 0.0
+    class_weights: float | Sequence[float] | None = None
 
     @abstractmethod
-    def value(self, log_p: Any, p: Any, q: Any) -> Any:
+    def value(self, log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
         """Returns the loss."""
 
     @abstractmethod
-    def weight(self, log_p: Any, p: Any, q: Any) -> Any:
+    def weight(self, log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
         """Returns -dl/dlog_p."""
 
-    @property
-    def class_weights(self) -> float | Sequence[float] | None:
-        """One factor for each class, or one for all."""
-        return None
-
     def smoothing(self, num_classes: int) -> float:
-        """Returns the share of the uniform term, of which every class has 1/K."""
+        """Returns the weight of the uniform term, of which every class has 1/K."""
         return self.label_smoothing
 
-    def sample_losses(self, y_true: Any, y_pred: Any) -> Any:
+    def sample_losses(self, batch: ClassBatch) -> Tensor:
         """Returns the loss of each sample."""
-        return true_class_loss(
-            y_true,
-            y_pred,
+        return batch.loss(
             self.value,
             self.weight,
-            from_logits=self.from_logits,
-            label_smoothing=self.smoothing(num_classes(y_pred)),
+            label_smoothing=self.smoothing(batch.num_classes),
             class_weights=self.class_weights,
-            ignore_class=self.ignore_class,
         )
 
 
 class BinaryLoss(CalibrationLoss):
     """Base of the losses of independent binary labels, one sigmoid each.
 
+    A subclass gives `value` and `weight`, as of a `TrueClassLoss`: functions of the
+    probability p of the label's own outcome.
+
     Args:
-        label_reduction: `"mean"` over the last axis, the Keras habit, or `"sum"`.
-        from_logits: whether predictions are logits.
-        reduction: as in `keras.losses.Loss`.
-        name: name of the loss.
-        dtype: as in `keras.losses.Loss`.
+        label_reduction: `"mean"` over the last axis, as Keras does, or `"sum"`.
+        from_logits: whether `y_pred` are logits. Probabilities that come straight
+            from a Keras sigmoid are traced back to their logits.
+        axis: the axis of the labels.
+
+    Call arguments:
+        y_true: labels in [0, 1] of shape `(..., L)`; y in (0, 1) gives
+            y loss(p) + (1 - y) loss(1 - p).
+        y_pred: logits or probabilities of the same shape.
     """
 
+    ignore_class: int | None = None
+    # Factors of the y = 1 and of the y = 0 part.
     positive_weight: float = 1.0
     negative_weight: float = 1.0
 
     def __init__(
         self,
         *,
-        label_reduction: str = "mean",
+        label_reduction: LabelReduction = "mean",
         from_logits: bool = False,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-        dtype: Any = None,
+        axis: int = -1,
+        **kwargs: Unpack[LossArguments],
     ) -> None:
-        super().__init__(
-            from_logits=from_logits, reduction=reduction, name=name, dtype=dtype
-        )
+        super().__init__(**kwargs)
         self.label_reduction = one_of(
-            "label_reduction", label_reduction, ("mean", "sum")
+            "label_reduction", label_reduction, LabelReduction
         )
+        self.from_logits = bool(from_logits)
+        self.axis = whole_number("axis", axis, low=-float("inf"))
 
     @abstractmethod
-    def value(self, log_p: Any, p: Any, q: Any) -> Any:
+    def value(self, log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
         """Returns the loss of a label whose own outcome has probability p."""
 
     @abstractmethod
-    def weight(self, log_p: Any, p: Any, q: Any) -> Any:
+    def weight(self, log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
         """Returns -dl/dlog_p."""
 
-    def label_losses(self, y_true: Any, y_pred: Any) -> Any:
-        """Returns the loss of each label."""
-        return binary_loss(
-            y_true,
-            y_pred,
+    def label_losses(self, batch: BinaryBatch) -> Tensor:
+        """Returns the loss of each label of a batch, of shape (N, L)."""
+        return batch.loss(
             self.value,
             self.weight,
-            from_logits=self.from_logits,
             positive_weight=self.positive_weight,
             negative_weight=self.negative_weight,
         )
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Returns the loss of each sample, reduced over its labels."""
-        if len(y_true.shape) == len(y_pred.shape) - 1 and y_pred.shape[-1] == 1:
-            y_true = ops.expand_dims(y_true, -1)
-        losses = self.label_losses(y_true, y_pred)
+        batch = BinaryBatch(
+            y_true,
+            y_pred,
+            from_logits=self.from_logits,
+            ignore_class=self.ignore_class,
+            axis=self.axis,
+            through_softmax=True,
+        )
+        losses = self.label_losses(batch)
         if self.label_reduction == "mean":
-            return last_mean(losses)
-        return ops.sum(losses, axis=-1)
+            losses = last_mean(losses)
+        else:
+            losses = ops.sum(losses, axis=-1)
+        return batch.unflatten(losses)

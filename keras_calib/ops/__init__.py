@@ -1,7 +1,8 @@
-"""Pure functions on tensors. They import keras only and know no class."""
+"""Pure functions on tensors, which know no loss, metric or layer."""
 
-from keras_calib.ops.binary import binary_loss
+from keras_calib.ops.binary_batch import BinaryBatch, binary_loss
 from keras_calib.ops.binning import bin_index, bin_sums
+from keras_calib.ops.class_batch import ClassBatch, true_class_loss
 from keras_calib.ops.class_loss import class_loss
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 from keras_calib.ops.entropy import entropy
@@ -21,11 +22,12 @@ from keras_calib.ops.robust import (
     smooth_error_value,
     smooth_error_weight,
 )
-from keras_calib.ops.true_class import true_class_loss
 from keras_calib.ops.weights import NAMED_WEIGHTS
 
 __all__ = [
     "NAMED_WEIGHTS",
+    "BinaryBatch",
+    "ClassBatch",
     "bin_index",
     "bin_sums",
     "binary_loss",

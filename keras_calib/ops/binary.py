@@ -1,63 +1,49 @@
-"""True-class losses of independent binary labels (sigmoid outputs)."""
+"""The kernel of true-class losses of independent binary labels (sigmoid outputs)."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from keras import ops
 
-from keras_calib.ops.floats import at_least, at_least_float32, at_most, tiny
-from keras_calib.ops.true_class import ScalarFunction, with_gradient
+from keras_calib.ops.floats import at_least, at_most, tiny
+from keras_calib.ops.true_class import Backward, ScalarFunction, with_gradient
+from keras_calib.types import Tensor
 
 
-def binary_loss(
-    y_true: Any,
-    y_pred: Any,
+def binary_kernel(
+    targets: Tensor,
+    scores: Tensor,
     value: ScalarFunction,
     weight: ScalarFunction,
     *,
-    from_logits: bool = False,
+    from_logits: bool,
     positive_weight: float = 1.0,
     negative_weight: float = 1.0,
-) -> Any:
-    """Computes y l(p) + (1 - y) l(1 - p) for each label, p = sigmoid(y_pred).
+) -> Tensor:
+    """Computes y l(p) + (1 - y) l(1 - p) for each label y, of the shape of the labels.
 
     Args:
-        y_true: labels in [0, 1], of the shape of `y_pred`.
-        y_pred: logits or probabilities of any shape. Probabilities of a Keras
-            sigmoid are traced back to their logits.
-        value: the loss as a function of `(log_p, p, q)`, see `true_class_loss`.
+        targets: labels in [0, 1], of any shape.
+        scores: logits or probabilities of the same shape.
+        value: the loss as a function of `(log_p, p, q)`, see `true_class_kernel`.
         weight: `-dl/dlog_p` as a function of the same.
-        from_logits: whether `y_pred` are logits.
+        from_logits: whether `scores` are logits.
         positive_weight: factor of the y = 1 part.
         negative_weight: factor of the y = 0 part.
-
-    Returns:
-        Losses of the shape of `y_pred`.
-
-    Raises:
-        ValueError: where the shapes differ.
     """
-    if not from_logits and getattr(y_pred, "_keras_logits", None) is not None:
-        y_pred, from_logits = y_pred._keras_logits, True
-    y_pred = at_least_float32(y_pred)
-    y_true = ops.cast(y_true, y_pred.dtype)
-    if len(y_true.shape) != len(y_pred.shape) or any(
-        a is not None and b is not None and a != b
-        for a, b in zip(y_true.shape, y_pred.shape, strict=True)
-    ):
-        raise ValueError(
-            "`y_true` and `y_pred` must have the same shape. Received: "
-            f"y_true.shape={tuple(y_true.shape)}, y_pred.shape={tuple(y_pred.shape)}"
-        )
-    positive = positive_weight * y_true
-    negative = negative_weight * (1.0 - y_true)
+    positive = positive_weight * targets
+    negative = negative_weight * (1.0 - targets)
     kernel = _logits if from_logits else _probabilities
-    return kernel(positive, negative, y_pred, value, weight)
+    return kernel(positive, negative, scores, value, weight)
 
 
-def _logits(positive, negative, z, value, weight):
-    def forward(z):
+def _logits(
+    positive: Tensor,
+    negative: Tensor,
+    z: Tensor,
+    value: ScalarFunction,
+    weight: ScalarFunction,
+) -> Tensor:
+    def forward(z: Tensor) -> tuple[Tensor, Backward]:
         # Sigmoid and its complement from one exponential that cannot overflow.
         e = ops.exp(-ops.abs(z))
         small, large = e / (1.0 + e), 1.0 / (1.0 + e)
@@ -69,7 +55,7 @@ def _logits(positive, negative, z, value, weight):
         of_negative = (log_q, at_least(q, tiny(z)), p)
         loss = positive * value(*of_positive) + negative * value(*of_negative)
 
-        def backward(upstream):
+        def backward(upstream: Tensor) -> Tensor:
             down = negative * weight(*of_negative) * p
             return upstream * (down - positive * weight(*of_positive) * q)
 
@@ -78,8 +64,14 @@ def _logits(positive, negative, z, value, weight):
     return with_gradient(forward, z)
 
 
-def _probabilities(positive, negative, p, value, weight):
-    def forward(p):
+def _probabilities(
+    positive: Tensor,
+    negative: Tensor,
+    p: Tensor,
+    value: ScalarFunction,
+    weight: ScalarFunction,
+) -> Tensor:
+    def forward(p: Tensor) -> tuple[Tensor, Backward]:
         q = at_least(1.0 - p, tiny(p))
         p = at_least(p, tiny(p))
         of_positive = (ops.log(p), p, at_least(1.0 - p, 0.0))
@@ -88,7 +80,7 @@ def _probabilities(positive, negative, p, value, weight):
         of_negative = (log_q, q, p)
         loss = positive * value(*of_positive) + negative * value(*of_negative)
 
-        def backward(upstream):
+        def backward(upstream: Tensor) -> Tensor:
             down = negative * weight(*of_negative) / q
             return upstream * (down - positive * weight(*of_positive) / p)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_calib.ops.floats import dtype_name, floor, segment_sum
+from keras_calib.ops.floats import dtype_name, round_down, segment_sum
 
 # Samples that one sum takes in, see `bin_sums`.
 _CHUNK = 2**14
@@ -69,7 +69,7 @@ def fine_index(x: Any) -> Any:
     octave = ops.searchsorted(_OCTAVE_EDGES[1:-1].astype(dtype), x, side="right")
     low = ops.take(_OCTAVE_EDGES[:-1].astype(dtype), octave)
     steps = ops.take((_STEPS / np.diff(_OCTAVE_EDGES)).astype(dtype), octave)
-    step = ops.clip(floor((x - low) * steps), 0, _STEPS - 1)
+    step = ops.clip(round_down((x - low) * steps), 0, _STEPS - 1)
     return _STEPS * ops.cast(octave, "int32") + ops.cast(step, "int32")
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from keras import ops
 
+from keras_calib._keras import logits_behind
 from keras_calib.ops.floats import at_least, at_least_float32, tiny
-from keras_calib.ops.true_class import with_gradient
+from keras_calib.ops.true_class import Backward, with_gradient
+from keras_calib.types import Tensor
 
 
-def entropy(y_pred: Any, from_logits: bool = False) -> Any:
+def entropy(y_pred: Tensor, from_logits: bool = False) -> Tensor:
     """Computes -sum_i p_i log p_i of each prediction, in nats.
 
     Args:
@@ -21,14 +21,14 @@ def entropy(y_pred: Any, from_logits: bool = False) -> Any:
     Returns:
         Entropies of shape `(...)`, float64 for float64 predictions, else float32.
     """
-    if not from_logits and getattr(y_pred, "_keras_logits", None) is not None:
-        y_pred, from_logits = y_pred._keras_logits, True
+    if not from_logits and logits_behind(y_pred) is not None:
+        y_pred, from_logits = logits_behind(y_pred), True
     y_pred = at_least_float32(y_pred)
     if not from_logits:
         p = at_least(y_pred, tiny(y_pred))
         return -ops.sum(p * ops.log(p), axis=-1)
 
-    def forward(z):
+    def forward(z: Tensor) -> tuple[Tensor, Backward]:
         # log sum exp z - sum_i p_i z_i with max z = 0: neither term is negative. The
         # maximum's own exponential, 1, is kept out of the sum and put into log1p.
         z = z - ops.max(z, axis=-1, keepdims=True)
@@ -39,7 +39,7 @@ def entropy(y_pred: Any, from_logits: bool = False) -> Any:
         total, log_total = 1.0 + rest, ops.log1p(rest)
         h = log_total - ops.sum(e * z, axis=-1, keepdims=True) / total
 
-        def backward(upstream):
+        def backward(upstream: Tensor) -> Tensor:
             # -p_i (log p_i + h)
             scale = ops.expand_dims(upstream, -1) / total
             return e * (scale * (log_total - h) - scale * z)

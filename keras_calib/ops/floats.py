@@ -1,4 +1,4 @@
-"""Facts about floating-point formats, and attributes Keras leaves on tensors."""
+"""Floating-point formats, and operations that keep them, on tensors and on numpy."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any, ParamSpec, TypeVar
 import keras
 import numpy as np
 from keras import ops
+
+from keras_calib.types import Tensor
 
 _BACKEND = keras.backend.backend()
 _TORCH = _BACKEND == "torch"
@@ -32,54 +34,70 @@ def in_float64(function: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
-def at_least_float32(x: Any) -> Any:
+def at_least_float32(x: Tensor) -> Tensor:
     """Returns `x` as float64 where it is float64, and as float32 otherwise."""
     x = ops.convert_to_tensor(x)
     return x if dtype_name(x) == "float64" else ops.cast(x, "float32")
 
 
-def dtype_name(x: Any) -> str:
+def dtype_name(x: Tensor) -> str:
     """Returns the dtype of a tensor of any backend as a string."""
     return str(getattr(x.dtype, "name", x.dtype)).removeprefix("torch.")
 
 
-def tiny(x: Any) -> float:
+def tiny(x: Tensor) -> float:
     """Returns the smallest normal number of the dtype of `x`."""
     return float(np.finfo(dtype_name(x)).tiny)
 
 
-# Some of keras.ops give float32 for float64, since `keras.backend.result_type` does:
-# on torch all of these, on JAX floor. What follows keeps the dtype.
+def namespace(x: Tensor) -> Any:
+    """Returns `numpy` for a numpy array, else `keras.ops`, which has the same names."""
+    return np if isinstance(x, np.ndarray | np.generic) else ops
 
 
-def at_least(x: Any, low: float) -> Any:
+def cast(x: Tensor, dtype: str) -> Tensor:
+    """Returns a tensor or a numpy array of another dtype."""
+    return x.astype(dtype) if namespace(x) is np else ops.cast(x, dtype)
+
+
+# Some of keras.ops return float32 for float64, since `keras.backend.result_type` does:
+# on torch all of these, on JAX floor. The functions below keep the dtype.
+
+
+def at_least(x: Tensor, low: float) -> Tensor:
     """Returns max(x, low) in the dtype of `x`."""
+    if namespace(x) is np:
+        return np.maximum(x, low)
     low = ops.convert_to_tensor(low, dtype_name(x))
     return ops.where(x < low, low, x) if _TORCH else ops.maximum(x, low)
 
 
-def at_most(x: Any, high: float) -> Any:
+def at_most(x: Tensor, high: Tensor) -> Tensor:
     """Returns min(x, high) in the dtype of `x`."""
+    if namespace(x) is np:
+        return np.minimum(x, high)
     high = ops.convert_to_tensor(high, dtype_name(x))
     return ops.where(x > high, high, x) if _TORCH else ops.minimum(x, high)
 
 
-def last_mean(x: Any) -> Any:
+def last_mean(x: Tensor) -> Tensor:
     """Returns the mean over the last axis in the dtype of `x`."""
     return ops.sum(x, axis=-1) / ops.cast(ops.shape(x)[-1], dtype_name(x))
 
 
-def floor(x: Any) -> Any:
+def round_down(x: Tensor) -> Tensor:
     """Returns the largest whole number <= x in the dtype of `x`."""
-    return ops.floor(x) if _BACKEND == "tensorflow" else x // 1.0
+    return namespace(x).floor(x) if _BACKEND == "tensorflow" else x // 1.0
 
 
-def cumsum(x: Any) -> Any:
+def cumsum(x: Tensor) -> Tensor:
     """Returns the cumulative sums along the first axis in the dtype of `x`.
 
     Blocks of sqrt(N) rows are added up, then their sums: at N = 4608 in float64 a
     TPU's compiler works for minutes on `ops.cumsum`.
     """
+    if namespace(x) is np:
+        return np.cumsum(x, axis=0)
     if _TORCH:
         return x.cumsum(0)
     rows, *axes = x.shape
@@ -91,20 +109,21 @@ def cumsum(x: Any) -> Any:
     return ops.reshape(x + before[:, None], (width * width, *axes))[:rows]
 
 
-def divide_no_nan(x: Any, y: Any) -> Any:
+def divide_no_nan(x: Tensor, y: Tensor) -> Tensor:
     """Returns x / y, 0 where y is 0, in the dtype of `x` and `y`."""
-    if not _TORCH:
+    xp = namespace(x)
+    if xp is ops and not _TORCH:
         return ops.divide_no_nan(x, y)
     zero = y == 0.0
-    return ops.where(zero, 0.0, x / ops.where(zero, 1.0, y))
+    return xp.where(zero, 0.0, x / xp.where(zero, 1.0, y))
 
 
-def matmul(x: Any, y: Any) -> Any:
+def matmul(x: Tensor, y: Tensor) -> Tensor:
     """Returns the product of matrices in the dtype of `x` and `y`."""
     return x @ y if _TORCH else ops.matmul(x, y)
 
 
-def segment_sum(x: Any, index: Any, num_segments: int) -> Any:
+def segment_sum(x: Tensor, index: Tensor, num_segments: int) -> Tensor:
     """Returns the sums of the rows of each index in the dtype of `x`."""
     if not _TORCH:
         return ops.segment_sum(x, index, num_segments=num_segments)

@@ -1,13 +1,17 @@
-"""Labels in any format, told apart by static rank."""
+"""Labels and weights in any format, told apart by static rank.
+
+The functions take tensors, and numpy arrays, which stay numpy arrays.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
-from keras import ops
+from keras_calib.ops.floats import cast, namespace
+from keras_calib.types import Tensor
 
 
-def num_classes(y_pred: Any) -> int:
+def num_classes(y_pred: Tensor) -> int:
     """Returns the static size of the last axis of `y_pred`, at least 2."""
     shape = getattr(y_pred, "shape", None)
     if shape is None or getattr(shape, "rank", 0) is None:
@@ -24,8 +28,8 @@ def num_classes(y_pred: Any) -> int:
     return int(shape[-1])
 
 
-def class_labels(y_true: Any, y_pred: Any) -> tuple[Any, bool]:
-    """Reads labels of any format.
+def read_labels(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, bool]:
+    """Tells the formats of labels apart, and keeps their dtype.
 
     Args:
         y_true: integers of shape `(...)` or `(..., 1)`, or one-hot, soft or mixup
@@ -33,8 +37,8 @@ def class_labels(y_true: Any, y_pred: Any) -> tuple[Any, bool]:
         y_pred: predictions of shape `(..., K)`.
 
     Returns:
-        `(labels, soft)`: int32 labels of shape `(...)` and `False`, or the
-        targets of shape `(..., K)` and `True`.
+        `(labels, soft)`: labels of shape `(...)` and `False`, or the targets of
+        shape `(..., K)` and `True`.
 
     Raises:
         ValueError: where rank or last axis fits neither format.
@@ -50,21 +54,100 @@ def class_labels(y_true: Any, y_pred: Any) -> tuple[Any, bool]:
     if rank == expected and shape[-1] == k:
         return y_true, True
     if rank == expected and shape[-1] == 1:
-        y_true, rank = ops.squeeze(y_true, -1), rank - 1
-    fits = all(
-        a is None or b is None or a == b
-        for a, b in zip(y_true.shape, y_pred.shape, strict=False)
-    )
-    if rank != expected - 1 or not fits:
+        y_true, rank = namespace(y_true).squeeze(y_true, -1), rank - 1
+    if rank != expected - 1 or not _fit(y_true.shape, y_pred.shape[:-1]):
         raise ValueError(
             "`y_true` must be integer labels of shape (...) or (..., 1), or targets "
             f"of shape (..., {k}), beside `y_pred` of shape (..., {k}). "
             f"Received: y_true.shape={tuple(shape)}, "
             f"y_pred.shape={tuple(y_pred.shape)}"
         )
-    return ops.cast(y_true, "int32"), False
+    return y_true, False
 
 
-def is_valid(labels: Any, ignore_class: int) -> Any:
-    """Marks with True the integer labels that are not `ignore_class`."""
-    return ops.not_equal(labels, ops.cast(ignore_class, labels.dtype))
+def class_labels(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, bool]:
+    """Reads labels of any format as `read_labels` does, integers as int32."""
+    labels, soft = read_labels(y_true, y_pred)
+    return (labels if soft else cast(labels, "int32")), soft
+
+
+def binary_labels(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """Returns independent binary labels of the shape of `y_pred`.
+
+    Args:
+        y_true: labels of the shape of `y_pred`; a last axis of size 1 may be missing.
+        y_pred: predictions of shape `(..., L)`.
+
+    Raises:
+        ValueError: where the shapes differ.
+    """
+    shape = y_true.shape
+    if len(shape) == len(y_pred.shape) - 1 and y_pred.shape[-1] == 1:
+        y_true = namespace(y_true).expand_dims(y_true, -1)
+    if len(y_true.shape) != len(y_pred.shape) or not _fit(y_true.shape, y_pred.shape):
+        raise ValueError(
+            "`y_true` must be binary labels of the same shape as `y_pred`. Received: "
+            f"y_true.shape={tuple(shape)}, y_pred.shape={tuple(y_pred.shape)}"
+        )
+    return y_true
+
+
+def is_valid(labels: Tensor, ignore_class: int) -> Tensor:
+    """Marks with True the labels that are not `ignore_class`."""
+    return namespace(labels).not_equal(labels, ignore_class)
+
+
+def sample_weights(
+    factors: Iterable[Tensor | None], y_pred: Tensor, dtype: str, axis: int = -1
+) -> Tensor | None:
+    """Multiplies weights and masks into one weight for each sample.
+
+    Args:
+        factors: weights or masks of shape `(...)` or of its leading axes; the axis of
+            the classes may be there with a size of 1. `None` stands for all ones.
+        y_pred: predictions of shape `(..., K)`.
+        dtype: dtype of the result.
+        axis: where the axis of the classes was in the predictions as they were given.
+
+    Returns:
+        Weights of shape `(N,)`, or `None` where all factors are `None`.
+
+    Raises:
+        ValueError: for shapes that do not fit.
+    """
+    each = [_spread(f, y_pred, dtype, axis) for f in factors if f is not None]
+    if not each:
+        return None
+    product = each[0]
+    for factor in each[1:]:
+        product = product * factor
+    return namespace(product).reshape(product, (-1,))
+
+
+def _spread(weight: Tensor, y_pred: Tensor, dtype: str, axis: int) -> Tensor:
+    """Repeats weights of leading axes over the others."""
+    xp = namespace(y_pred)
+    leading = xp.shape(y_pred)[:-1]
+    weight = cast(weight, dtype)
+    rank = len(leading)
+    if len(weight.shape) == rank + 1 and weight.shape[axis] == 1:
+        weight = xp.squeeze(weight, axis)
+    if len(weight.shape) > rank or any(
+        w is not None and p is not None and w not in (1, p)
+        for w, p in zip(weight.shape, y_pred.shape, strict=False)
+    ):
+        raise ValueError(
+            "`sample_weight` and masks must have the shape of the samples "
+            f"{tuple(y_pred.shape[:-1])} or of its leading axes. "
+            f"Received: {tuple(weight.shape)}"
+        )
+    missing = (1,) * (rank - len(weight.shape))
+    weight = xp.reshape(weight, (*xp.shape(weight), *missing))
+    return xp.broadcast_to(weight, leading)
+
+
+def _fit(shape: Iterable[int | None], other: Iterable[int | None]) -> bool:
+    """Says whether two shapes agree where both are known."""
+    return all(
+        a is None or b is None or a == b for a, b in zip(shape, other, strict=False)
+    )

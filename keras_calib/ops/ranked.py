@@ -1,83 +1,98 @@
 """What depends on the order of confidences, from sums over cells in that order.
 
-A cell is a fine bin, or all samples of one confidence. `cells` is a tensor of shape
-(F, C) in rising order of confidence; its columns are weight, confidence, hits and
-what else adds up. Samples of one cell count as ties, of any order alike.
+A cell is a fine bin, or all samples of one confidence; `cells` holds the sums of F
+cells in rising order of confidence. The samples of a cell count as ties: figures
+average over their orders. Each formula serves tensors and numpy arrays.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from keras_calib.ops.bin_statistics import BinSums
+from keras_calib.ops.floats import (
+    at_most,
+    cast,
+    cumsum,
+    divide_no_nan,
+    dtype_name,
+    namespace,
+    round_down,
+)
+from keras_calib.types import Tensor
 
-from keras import ops
 
-from keras_calib.ops.floats import at_most, cumsum, divide_no_nan, floor
-
-
-def equal_mass_cuts(weight: Any, num_bins: int) -> Any:
+def equal_mass_cuts(weight: Tensor, num_bins: int) -> Tensor:
     """Returns the M + 1 ranks that cut the weight into equal parts.
 
     A whole number N of samples is cut as `numpy.array_split` does it: the first
     N % M parts have one sample more. Other weights are cut at i N / M.
     """
-    total = ops.sum(weight)
-    i = ops.cast(ops.arange(num_bins + 1), weight.dtype)
-    size = floor(total / num_bins)
+    xp = namespace(weight)
+    total = xp.sum(weight)
+    i = cast(xp.arange(num_bins + 1), dtype_name(weight))
+    size = round_down(total / num_bins)
     whole = i * size + at_most(i, total - num_bins * size)
-    return ops.where(total == floor(total), whole, i * (total / num_bins))
+    return xp.where(total == round_down(total), whole, i * (total / num_bins))
 
 
-def sums_below(cells: Any, cuts: Any) -> Any:
-    """Returns the sums of what lies below each cut, of shape (len(cuts), C).
+def sums_below(cells: BinSums, cuts: Tensor) -> BinSums:
+    """Returns the sums of what lies below each cut.
 
     Args:
-        cells: sums of shape (F, C), the first column being the weight.
-        cuts: ranks in rising order; a cell that is cut gives its share.
+        cells: sums over F cells.
+        cuts: ranks in rising order; of a cell that is cut a fraction lies below.
     """
-    below = _below(cells)
-    end = ops.clip(ops.searchsorted(below[:, 0], cuts), 1, cells.shape[0])
-    low, high = ops.take(below, end - 1, axis=0), ops.take(below, end, axis=0)
-    share = divide_no_nan(cuts - low[:, 0], high[:, 0] - low[:, 0])
-    return low + ops.expand_dims(share, -1) * (high - low)
+    xp = namespace(cells.weight)
+    ranks = _below(cells.weight)
+    end = _cell_of(cuts, ranks)
+    low, high = xp.take(ranks, end - 1), xp.take(ranks, end)
+    fraction = divide_no_nan(cuts - low, high - low)
+
+    def below(x: Tensor) -> Tensor:
+        sums = _below(x)
+        low, high = xp.take(sums, end - 1), xp.take(sums, end)
+        return low + fraction * (high - low)
+
+    return cells.map(below)
 
 
-def equal_mass_sums(cells: Any, num_bins: int) -> Any:
-    """Returns the sums over bins of equal weight, of shape (M, C)."""
-    below = sums_below(cells, equal_mass_cuts(cells[:, 0], num_bins))
-    return below[1:] - below[:-1]
+def equal_mass_sums(cells: BinSums, num_bins: int) -> BinSums:
+    """Returns the sums over M bins of equal weight."""
+    below = sums_below(cells, equal_mass_cuts(cells.weight, num_bins))
+    return below.map(lambda x: x[1:] - x[:-1])
 
 
-def equal_mass_error_bound(cells: Any, num_bins: int) -> Any:
+def equal_mass_error_bound(cells: BinSums, num_bins: int) -> Tensor:
     """Bounds what cells cost the l1 error over bins of equal weight.
 
-    Where a cut leaves the share f of a cell of weight w below it, the sum of r =
+    Where a cut leaves the fraction f of a cell of weight w below it, the sum of r =
     confidence - hit below the cut is off by f (1 - f) w times the difference of the
     mean r on both sides. That is at most 1 plus the width of the cell, 1/512. Two
     bins meet at a cut.
     """
-    weight = cells[:, 0]
-    below = _below(cells)[:, 0]
+    xp, weight = namespace(cells.weight), cells.weight
+    ranks = _below(weight)
     cuts = equal_mass_cuts(weight, num_bins)[1:-1]
     if not cuts.shape[0]:
-        return ops.zeros((), dtype=weight.dtype)
-    end = ops.clip(ops.searchsorted(below, cuts), 1, cells.shape[0])
-    low, high = ops.take(below, end - 1), ops.take(below, end)
+        return xp.zeros((), dtype=dtype_name(weight))
+    end = _cell_of(cuts, ranks)
+    low, high = xp.take(ranks, end - 1), xp.take(ranks, end)
     # f (1 - f) w
     split = divide_no_nan((cuts - low) * (high - cuts), high - low)
-    return divide_no_nan(2.0 * (1.0 + 1.0 / 512) * ops.sum(split), ops.sum(weight))
+    return divide_no_nan(2.0 * (1.0 + 1.0 / 512) * xp.sum(split), xp.sum(weight))
 
 
-def ks_error(cells: Any) -> Any:
+def ks_error(cells: BinSums) -> Tensor:
     """Returns max_t |sum of (confidence - hit) where confidence <= t| / N."""
-    difference = ops.abs(cumsum(cells[:, 1] - cells[:, 2]))
-    return divide_no_nan(ops.max(difference), ops.sum(cells[:, 0]))
+    xp = namespace(cells.weight)
+    difference = xp.abs(cumsum(cells.confidence - cells.hits))
+    return divide_no_nan(xp.max(difference), xp.sum(cells.weight))
 
 
-def area_under_risk_coverage(cells: Any) -> Any:
+def area_under_risk_coverage(cells: BinSums) -> Tensor:
     """Returns the mean over n of the risk of the n most confident samples.
 
-    In a cell of n samples to the left and w in it, with E errors to the left and a
-    share r of errors in it, the mean over all orders of its ties is
+    In a cell of w samples of which a fraction r are errors, with n samples and E
+    errors in more confident cells, the mean over all orders of its ties is
 
     ```
     sum_{i=n+1}^{n+w} (E + (i - n) r) / i = r w + (E - n r) (H(n + w) - H(n)),
@@ -85,16 +100,16 @@ def area_under_risk_coverage(cells: Any) -> Any:
 
     H(n) being the n-th harmonic number, which goes on between whole numbers.
     """
-    cells = ops.flip(cells, axis=0)
-    w, errors = cells[:, 0], cells[:, 0] - cells[:, 2]
-    below = _below(ops.stack([w, errors], axis=-1))[:-1]
-    n, errors_before = below[:, 0], below[:, 1]
+    xp = namespace(cells.weight)
+    w = xp.flip(cells.weight, axis=0)
+    errors = w - xp.flip(cells.hits, axis=0)
+    n, errors_before = _below(w)[:-1], _below(errors)[:-1]
     rate = divide_no_nan(errors, w)
     risk = rate * w + (errors_before - n * rate) * harmonic_difference(n, w)
-    return divide_no_nan(ops.sum(risk), ops.sum(w))
+    return divide_no_nan(xp.sum(risk), xp.sum(w))
 
 
-def harmonic_difference(n: Any, w: Any) -> Any:
+def harmonic_difference(n: Tensor, w: Tensor) -> Tensor:
     """Returns H(n + w) - H(n) of harmonic numbers, for real n, w >= 0.
 
     By H(x) = H(x + 16) - sum_{i=1}^{16} 1 / (x + i) and Euler and Maclaurin's
@@ -107,17 +122,24 @@ def harmonic_difference(n: Any, w: Any) -> Any:
     squares = w * (x + y) / (x * y) ** 2
     fourths = squares * (1.0 / x**2 + 1.0 / y**2)
     series = -w / (2.0 * x * y) + squares / 12.0 - fourths / 120.0
-    return ops.log1p(w / x) + series + steps
+    return namespace(n).log1p(w / x) + series + steps
 
 
-def accuracy_at_coverage(cells: Any, coverage: float) -> Any:
-    """Returns the share of hits among the share `coverage` of highest confidence."""
-    cells = ops.flip(cells, axis=0)
-    cut = ops.reshape(coverage * ops.sum(cells[:, 0]), (1,))
-    taken = sums_below(cells, cut)[0]
-    return divide_no_nan(taken[2], taken[0])
+def accuracy_at_coverage(cells: BinSums, coverage: float) -> Tensor:
+    """Returns the accuracy of the fraction `coverage` of highest confidence."""
+    xp = namespace(cells.weight)
+    cells = cells.map(lambda x: xp.flip(x, axis=0))
+    cut = xp.reshape(coverage * xp.sum(cells.weight), (1,))
+    taken = sums_below(cells, cut)
+    return divide_no_nan(taken.hits, taken.weight)[0]
 
 
-def _below(cells: Any) -> Any:
-    """Returns the sums of the cells below each edge, of shape (F + 1, C)."""
-    return ops.pad(cumsum(cells), ((1, 0), (0, 0)))
+def _below(x: Tensor) -> Tensor:
+    """Returns the sums of the cells below each edge, of shape (F + 1,)."""
+    return namespace(x).pad(cumsum(x), ((1, 0),))
+
+
+def _cell_of(cuts: Tensor, ranks: Tensor) -> Tensor:
+    """Returns the upper edge of the cell in which each cut lies."""
+    xp = namespace(ranks)
+    return xp.clip(xp.searchsorted(ranks, cuts), 1, ranks.shape[0] - 1)

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_calib.ops.binning import bin_sums
-from keras_calib.ops.floats import at_most, divide_no_nan, dtype_name, floor
+from keras_calib.ops.floats import at_most, divide_no_nan, dtype_name, round_down
 
 NUM_NODES = 1001
 
@@ -34,7 +34,7 @@ def node_sums(x: Any, columns: Any, num_nodes: int) -> Any:
         Sums of shape (G, C).
     """
     position = x * (num_nodes - 1)
-    node = at_most(floor(position), num_nodes - 2)
+    node = at_most(round_down(position), num_nodes - 2)
     share = position - node
     node = ops.cast(node, "int32")
     columns = [ops.cast(c, x.dtype) for c in columns]
@@ -81,7 +81,7 @@ def smooth_ece(nodes: Any) -> Any:
         points = ops.clip(ops.round(10.0 / sigma), _POINTS, num_nodes)
         used = ops.cast(index < points, dtype)
         x = at_most(index / (points - 1.0), 1.0) * (num_nodes - 1)
-        left = at_most(floor(x), num_nodes - 2)
+        left = at_most(round_down(x), num_nodes - 2)
         share = x - left
         left = ops.cast(left, "int32")
 

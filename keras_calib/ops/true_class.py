@@ -14,105 +14,61 @@ the logits is kept but the exponentials.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from keras import ops
 
-from keras_calib.ops.floats import at_least, at_least_float32, last_mean, tiny
-from keras_calib.ops.labels import class_labels, is_valid
+from keras_calib.ops.floats import at_least, last_mean, tiny
 from keras_calib.ops.rows import pick, row_indices
+from keras_calib.types import Tensor
 
-ScalarFunction = Callable[[Any, Any, Any], Any]
+ScalarFunction: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
+Backward: TypeAlias = Callable[[Tensor], Tensor]
 
 
-def true_class_loss(
-    y_true: Any,
-    y_pred: Any,
+def true_class_kernel(
+    labels: Tensor,
+    scores: Tensor,
     value: ScalarFunction,
     weight: ScalarFunction,
     *,
-    from_logits: bool = False,
+    soft: bool,
+    from_logits: bool,
     label_smoothing: float = 0.0,
-    class_weights: float | Sequence[float] | None = None,
-    ignore_class: int | None = None,
-) -> Any:
-    """Computes a loss of the true class's probability, one value a sample.
-
-    Soft targets t give sum_i t_i l(p_i).
+) -> Tensor:
+    """Computes a loss of the true class's probability, of shape (N,).
 
     Args:
-        y_true: integer labels of shape `(...)` or `(..., 1)`, or targets of shape
-            `(..., K)`.
-        y_pred: logits or probabilities of shape `(..., K)`. Probabilities of a
-            Keras softmax are traced back to their logits, as Keras's own
-            cross-entropy does; others are read as they are, no smaller than the
-            smallest normal float.
+        labels: int32 labels of shape (N,), or targets of shape (N, K), t, which give
+            sum_i t_i l(p_i).
+        scores: logits or probabilities of shape (N, K). Probabilities are taken as
+            at least the smallest normal float.
         value: the loss as a function of `(log_p, p, q)`. `p` is at least the
             smallest normal float; `log_p` goes on below.
         weight: `-dl/dlog_p` as a function of the same.
-        from_logits: whether `y_pred` are logits.
+        soft: whether `labels` are targets.
+        from_logits: whether `scores` are logits.
         label_smoothing: e in (1 - e) l + e * mean_j(-log p_j).
-        class_weights: one factor for each of the K classes, or one for all.
-        ignore_class: integer label whose samples give 0.
-
-    Returns:
-        Losses of shape `(...)`, float64 for float64 predictions, else float32.
-
-    Raises:
-        ValueError: for shapes that do not fit, and for `ignore_class` with soft
-            targets.
     """
-    if not from_logits and getattr(y_pred, "_keras_logits", None) is not None:
-        y_pred, from_logits = y_pred._keras_logits, True
-    y_pred = at_least_float32(y_pred)
-    y_true = ops.convert_to_tensor(y_true)
-    labels, soft = class_labels(y_true, y_pred)
-    if soft and ignore_class is not None:
-        raise ValueError(
-            "`ignore_class` needs integer labels. Received: "
-            f"ignore_class={ignore_class}, y_true.shape={tuple(y_true.shape)}"
-        )
-    if ignore_class is not None:
-        valid = is_valid(labels, ignore_class)
-        labels = ops.where(valid, labels, 0)
-
-    batch_shape = ops.shape(y_pred)[:-1]
-    k = y_pred.shape[-1]
-    z = ops.reshape(y_pred, (-1, k))
-    t: Any = ops.cast(ops.reshape(labels, (-1, k)), z.dtype) if soft else None
-    y = None if soft else ops.reshape(labels, (-1,))
-    if class_weights is not None:
-        class_weights = _class_weights(class_weights, k, z.dtype)
-        t = t * class_weights if soft else None
-
-    if not from_logits:
-        kernel = _soft_probabilities if soft else _probabilities
-    else:
+    if from_logits:
         kernel = _soft_logits if soft else _logits
-    losses = kernel(t if soft else y, z, value, weight, label_smoothing)
-
-    if class_weights is not None and not soft:
-        losses = losses * ops.take(class_weights, y)
-    losses = ops.reshape(losses, batch_shape)
-    return ops.where(valid, losses, 0.0) if ignore_class is not None else losses
+    else:
+        kernel = _soft_probabilities if soft else _probabilities
+    return kernel(labels, scores, value, weight, label_smoothing)
 
 
-def _class_weights(factors, k, dtype):
-    factors = ops.cast(ops.convert_to_tensor(factors), dtype)
-    if tuple(factors.shape) not in ((), (k,)):
-        raise ValueError(
-            f"There must be one class weight, or one for each of the {k} classes. "
-            f"Received: {factors.shape[0]} weights"
-        )
-    return ops.broadcast_to(factors, (k,))
-
-
-def _logits(y, z, value, weight, smoothing):
+def _logits(
+    y: Tensor,
+    z: Tensor,
+    value: ScalarFunction,
+    weight: ScalarFunction,
+    smoothing: float,
+) -> Tensor:
     rows = row_indices(y)
     zeros = ops.zeros_like(y, dtype=z.dtype)
 
-    def forward(z):
+    def forward(z: Tensor) -> tuple[Tensor, Backward]:
         z = z - ops.max(z, axis=-1, keepdims=True)
         z_y = pick(z, y)
         e_y = ops.exp(z_y)
@@ -129,7 +85,7 @@ def _logits(y, z, value, weight, smoothing):
         if smoothing:
             loss = _smooth(loss, log_total, z, smoothing)
 
-        def backward(upstream):
+        def backward(upstream: Tensor) -> Tensor:
             scale = upstream * weight(log_p, p, q)
             if not smoothing:
                 # -rest in the true class's place makes one product of it all.
@@ -146,8 +102,14 @@ def _logits(y, z, value, weight, smoothing):
     return with_gradient(forward, z)
 
 
-def _soft_logits(t, z, value, weight, smoothing):
-    def forward(z):
+def _soft_logits(
+    t: Tensor,
+    z: Tensor,
+    value: ScalarFunction,
+    weight: ScalarFunction,
+    smoothing: float,
+) -> Tensor:
+    def forward(z: Tensor) -> tuple[Tensor, Backward]:
         z = z - ops.max(z, axis=-1, keepdims=True)
         e = ops.exp(z)
         rest = _sum_of_others(e)
@@ -160,7 +122,7 @@ def _soft_logits(t, z, value, weight, smoothing):
         if smoothing:
             loss = _smooth(loss, log_total, z, smoothing)
 
-        def backward(upstream):
+        def backward(upstream: Tensor) -> Tensor:
             w = t * weight(log_p, p, q) * (1.0 - smoothing)
             gradient = p * _sum_of_others(w) - w * q
             if smoothing:
@@ -172,23 +134,35 @@ def _soft_logits(t, z, value, weight, smoothing):
     return with_gradient(forward, z)
 
 
-def _probabilities(y, p, value, weight, smoothing):
+def _probabilities(
+    y: Tensor,
+    p: Tensor,
+    value: ScalarFunction,
+    weight: ScalarFunction,
+    smoothing: float,
+) -> Tensor:
     loss = _elementwise(pick(p, y), value, weight)
     return _smooth_probabilities(loss, p, smoothing)
 
 
-def _soft_probabilities(t, p, value, weight, smoothing):
+def _soft_probabilities(
+    t: Tensor,
+    p: Tensor,
+    value: ScalarFunction,
+    weight: ScalarFunction,
+    smoothing: float,
+) -> Tensor:
     loss = ops.sum(t * _elementwise(p, value, weight), axis=-1)
     return _smooth_probabilities(loss, p, smoothing)
 
 
-def _elementwise(p, value, weight):
-    def forward(p):
+def _elementwise(p: Tensor, value: ScalarFunction, weight: ScalarFunction) -> Tensor:
+    def forward(p: Tensor) -> tuple[Tensor, Backward]:
         p = at_least(p, tiny(p))
         q = at_least(1.0 - p, 0.0)
         log_p = ops.log(p)
 
-        def backward(upstream):
+        def backward(upstream: Tensor) -> Tensor:
             return -upstream * (weight(log_p, p, q) / p)
 
         return value(log_p, p, q), backward
@@ -196,20 +170,20 @@ def _elementwise(p, value, weight):
     return with_gradient(forward, p)
 
 
-def _smooth(loss, log_total, z, smoothing):
+def _smooth(loss: Tensor, log_total: Tensor, z: Tensor, smoothing: float) -> Tensor:
     # mean(-log p) = log sum exp z - mean z; with max z = 0 neither term is < 0.
     uniform = log_total - last_mean(z)
     return (1.0 - smoothing) * loss + smoothing * uniform
 
 
-def _smooth_probabilities(loss, p, smoothing):
+def _smooth_probabilities(loss: Tensor, p: Tensor, smoothing: float) -> Tensor:
     if not smoothing:
         return loss
     uniform = -last_mean(ops.log(at_least(p, tiny(p))))
     return (1.0 - smoothing) * loss + smoothing * uniform
 
 
-def _sum_of_others(x):
+def _sum_of_others(x: Tensor) -> Tensor:
     """Returns sum_{i != j} x_i for each j of the last axis, for x >= 0.
 
     The largest entry is left out by a zero in its place: `total - x` would cancel
@@ -222,19 +196,21 @@ def _sum_of_others(x):
     return ops.scatter_update(_column(rest + largest) - x, rows, rest)
 
 
-def with_gradient(forward, x):
+def with_gradient(
+    forward: Callable[[Tensor], tuple[Tensor, Backward]], x: Tensor
+) -> Tensor:
     """Calls `forward(x) -> (y, backward)` so that backward(dy) is dx.
 
     Where backward is made of differentiable operations, so is dx.
     """
 
     @ops.custom_gradient
-    def function(x):
+    def function(x: Tensor) -> tuple[Tensor, Callable[..., Tensor]]:
         y, backward = forward(x)
 
         # TensorFlow and JAX pass the upstream gradient alone; torch passes the
         # inputs too, and the gradient by name.
-        def gradient(*args, upstream=None):
+        def gradient(*args: Any, upstream: Tensor | None = None) -> Tensor:
             if upstream is None:
                 return backward(args[0])
             import torch
@@ -249,5 +225,5 @@ def with_gradient(forward, x):
     return function(x)
 
 
-def _column(x):
+def _column(x: Tensor) -> Tensor:
     return ops.expand_dims(x, -1)

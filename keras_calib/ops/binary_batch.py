@@ -1,0 +1,225 @@
+"""A batch of independent binary labels and predictions, read once."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from keras import ops
+
+from keras_calib._keras import get_keras_mask, logits_behind
+from keras_calib.ops.binary import binary_kernel
+from keras_calib.ops.class_batch import alike, classes_last, read_scores
+from keras_calib.ops.events import Events
+from keras_calib.ops.floats import cast, dtype_name, namespace
+from keras_calib.ops.labels import binary_labels, is_valid, sample_weights
+from keras_calib.ops.true_class import ScalarFunction
+from keras_calib.types import Tensor
+
+
+class BinaryBatch:
+    """N samples of L independent binary labels, as flat tensors.
+
+    Args:
+        y_true: labels in [0, 1], of the shape of `y_pred`; a last axis of size 1
+            may be missing.
+        y_pred: logits or probabilities of the positive class, of shape `(..., L)`.
+        sample_weight: weights of shape `(...)`, or of its leading axes.
+        from_logits: whether `y_pred` are logits.
+        ignore_class: a label that has weight 0.
+        axis: the axis of the labels.
+        dtype: dtype of the scores: by default float64 for float64 predictions, else
+            float32.
+        through_softmax: whether probabilities that come straight from a Keras
+            sigmoid are replaced by its logits; see `ClassBatch`.
+
+    Attributes:
+        from_logits: whether the scores are logits.
+        num_labels: L.
+        scores: logits or probabilities of shape (N, L).
+        targets: labels of shape (N, L), 0 where they are ignored.
+        valid: which labels are not `ignore_class`, of shape (N, L); `None` where all
+            are.
+        precision: dtype that the probabilities were computed in.
+
+    Raises:
+        ValueError: for shapes that do not fit.
+    """
+
+    def __init__(
+        self,
+        y_true: Tensor,
+        y_pred: Tensor,
+        sample_weight: Tensor | None = None,
+        *,
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        axis: int = -1,
+        dtype: str | None = None,
+        through_softmax: bool = False,
+    ) -> None:
+        mask = get_keras_mask(y_pred)
+        if through_softmax and not from_logits and logits_behind(y_pred) is not None:
+            y_pred, from_logits = logits_behind(y_pred), True
+        y_pred, self.precision = read_scores(y_pred, from_logits, dtype)
+        y_true = cast(alike(y_true, y_pred), dtype_name(y_pred))
+        if axis != -1:
+            y_true, y_pred = classes_last(y_true, y_pred, axis)
+        y_true, y_pred = self.columns(y_true, y_pred, from_logits)
+        y_true = binary_labels(y_true, y_pred)
+        self.from_logits = from_logits
+        xp = namespace(y_pred)
+        self.num_labels = self.num_classes = xp.shape(y_pred)[-1]
+        self.scores = xp.reshape(y_pred, (-1, self.num_labels))
+        self.targets = xp.reshape(y_true, (-1, self.num_labels))
+        self.valid = None
+        if ignore_class is not None:
+            self.valid = is_valid(self.targets, ignore_class)
+            self.targets = xp.where(self.valid, self.targets, 0.0)
+        self._y_pred, self._axis = y_pred, axis
+        self._factors = [
+            None if f is None else alike(f, y_pred) for f in (sample_weight, mask)
+        ]
+
+    def columns(
+        self, y_true: Tensor, y_pred: Tensor, from_logits: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Returns labels and predictions with an axis of labels."""
+        return y_true, y_pred
+
+    @cached_property
+    def sample_weight(self) -> Tensor | None:
+        """Weights of shape (N,); of shape (N, L) where labels may be ignored."""
+        dtype = dtype_name(self._y_pred)
+        weight = sample_weights(self._factors, self._y_pred, dtype, self._axis)
+        if self.valid is None:
+            return weight
+        valid = cast(self.valid, dtype)
+        return valid if weight is None else ops.expand_dims(weight, -1) * valid
+
+    def unflatten(self, x: Tensor) -> Tensor:
+        """Returns a value of each sample, of shape (N,), in the samples' shape."""
+        return ops.reshape(x, ops.shape(self._y_pred)[:-1])
+
+    def loss(
+        self,
+        value: ScalarFunction,
+        weight: ScalarFunction,
+        *,
+        positive_weight: float = 1.0,
+        negative_weight: float = 1.0,
+    ) -> Tensor:
+        """Computes y l(p) + (1 - y) l(1 - p) for each label, of shape (N, L).
+
+        Args:
+            value: the loss as a function of `(log_p, p, q)`, see
+                `true_class_kernel`.
+            weight: `-dl/dlog_p` as a function of the same.
+            positive_weight: factor of the y = 1 part.
+            negative_weight: factor of the y = 0 part.
+        """
+        return binary_kernel(
+            self.targets,
+            self.scores,
+            value,
+            weight,
+            from_logits=self.from_logits,
+            positive_weight=positive_weight,
+            negative_weight=negative_weight,
+        )
+
+    @cached_property
+    def probabilities(self) -> Tensor:
+        """Probabilities of the positive class, of shape (N, L)."""
+        return ops.sigmoid(self.scores) if self.from_logits else self.scores
+
+    @cached_property
+    def every_label(self) -> Events:
+        """Is label l present? N * L events, a group each label."""
+        return Events.by_column(
+            self.probabilities, self.targets, self.sample_weight, self.precision
+        )
+
+
+class OneLabelBatch(BinaryBatch):
+    """N samples of one binary label.
+
+    A last axis of size 1 may be missing; one of size 2 holds the negative and the
+    positive class. Otherwise as `BinaryBatch`.
+    """
+
+    def columns(
+        self, y_true: Tensor, y_pred: Tensor, from_logits: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Returns label and prediction with a last axis of size 1."""
+        if len(y_pred.shape) > 1 and y_pred.shape[-1] == 2:
+            negative, positive = y_pred[..., :1], y_pred[..., 1:]
+            y_pred = positive - negative if from_logits else positive
+        elif not len(y_pred.shape) or y_pred.shape[-1] != 1:
+            y_pred = namespace(y_pred).expand_dims(y_pred, -1)
+        if len(y_true.shape) == len(y_pred.shape) and y_true.shape[-1] == 2:
+            y_true = y_true[..., 1:]
+        return y_true, y_pred
+
+    @cached_property
+    def sample_weight(self) -> Tensor | None:
+        """Weights of shape (N,)."""
+        weight = super().sample_weight
+        return None if weight is None else ops.reshape(weight, (-1,))
+
+    @cached_property
+    def _flat(self) -> tuple[Tensor, Tensor]:
+        return ops.reshape(self.probabilities, (-1,)), ops.reshape(self.targets, (-1,))
+
+    @cached_property
+    def squared_error(self) -> Tensor:
+        """(p - y)^2, of shape (N,)."""
+        p, y = self._flat
+        return ops.square(p - y)
+
+    @cached_property
+    def predicted_class(self) -> Events:
+        """Is the more probable of the two outcomes the label?"""
+        p, y = self._flat
+        positive = p > 0.5
+        return Events(
+            ops.where(positive, p, 1.0 - p),
+            ops.where(positive, y, 1.0 - y),
+            self.sample_weight,
+            precision=self.precision,
+        )
+
+
+def binary_loss(
+    y_true: Tensor,
+    y_pred: Tensor,
+    value: ScalarFunction,
+    weight: ScalarFunction,
+    *,
+    from_logits: bool = False,
+    positive_weight: float = 1.0,
+    negative_weight: float = 1.0,
+) -> Tensor:
+    """Computes y l(p) + (1 - y) l(1 - p) for each label, p = sigmoid(y_pred).
+
+    Args:
+        y_true: labels in [0, 1], of the shape of `y_pred`.
+        y_pred: logits or probabilities of shape `(..., L)`. Probabilities of a Keras
+            sigmoid are traced back to their logits.
+        value: the loss as a function of `(log_p, p, q)`, see `true_class_loss`.
+        weight: `-dl/dlog_p` as a function of the same.
+        from_logits: whether `y_pred` are logits.
+        positive_weight: factor of the y = 1 part.
+        negative_weight: factor of the y = 0 part.
+
+    Returns:
+        Losses of the shape of `y_pred`.
+
+    Raises:
+        ValueError: where the shapes differ.
+    """
+    y_pred = ops.convert_to_tensor(y_pred)
+    batch = BinaryBatch(y_true, y_pred, from_logits=from_logits, through_softmax=True)
+    losses = batch.loss(
+        value, weight, positive_weight=positive_weight, negative_weight=negative_weight
+    )
+    return ops.reshape(losses, ops.shape(y_pred))

@@ -1,0 +1,379 @@
+"""A batch of labels and predictions over K classes, read once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+import numpy as np
+from keras import ops
+
+from keras_calib._keras import get_keras_mask, logits_behind
+from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
+from keras_calib.ops.entropy import entropy
+from keras_calib.ops.events import Events
+from keras_calib.ops.floats import at_most, cast, dtype_name, namespace
+from keras_calib.ops.labels import class_labels, is_valid, sample_weights
+from keras_calib.ops.rows import pick
+from keras_calib.ops.true_class import ScalarFunction, true_class_kernel
+from keras_calib.types import Tensor
+
+
+class ClassBatch:
+    """N samples of one label of K classes, as flat tensors.
+
+    Losses, metrics and calibrators read labels, predictions, masks and weights
+    here, and nowhere else. Each property is computed when it is first asked for.
+    Numpy arrays are read as they are, without a copy into the backend's memory.
+
+    Args:
+        y_true: integer labels of shape `(...)` or `(..., 1)`, or targets of shape
+            `(..., K)`.
+        y_pred: logits or probabilities of shape `(..., K)`.
+        sample_weight: weights of shape `(...)` or of its leading axes. A Keras mask
+            on `y_pred` multiplies them.
+        from_logits: whether `y_pred` are logits.
+        ignore_class: integer label whose samples have weight 0.
+        axis: the axis of the classes in `y_pred`, and in targets.
+        dtype: dtype of the scores: by default float64 for float64 predictions, else
+            float32.
+        through_softmax: whether probabilities that come straight from a Keras
+            softmax are replaced by its logits: losses differentiate better there,
+            metrics measure what the model returns.
+
+    Attributes:
+        soft: whether the labels are targets.
+        from_logits: whether the scores are logits.
+        num_classes: K.
+        scores: logits or probabilities of shape (N, K).
+        labels: int32 labels of shape (N,), 0 where they are ignored; for soft labels
+            the targets.
+        valid: which labels are not `ignore_class`, of the shape of the samples;
+            `None` where all are.
+        precision: dtype that the probabilities were computed in.
+
+    Raises:
+        ValueError: for shapes that do not fit, and for `ignore_class` with soft
+            targets.
+    """
+
+    def __init__(
+        self,
+        y_true: Tensor,
+        y_pred: Tensor,
+        sample_weight: Tensor | None = None,
+        *,
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        axis: int = -1,
+        dtype: str | None = None,
+        through_softmax: bool = False,
+    ) -> None:
+        mask = get_keras_mask(y_pred)
+        if through_softmax and not from_logits and logits_behind(y_pred) is not None:
+            y_pred, from_logits = logits_behind(y_pred), True
+        y_pred, self.precision = read_scores(y_pred, from_logits, dtype)
+        y_true = alike(y_true, y_pred)
+        if axis != -1:
+            y_true, y_pred = classes_last(y_true, y_pred, axis)
+        labels, self.soft = class_labels(y_true, y_pred)
+        if self.soft and ignore_class is not None:
+            raise ValueError(
+                "`ignore_class` needs integer labels. Received: "
+                f"ignore_class={ignore_class}, y_true.shape={tuple(labels.shape)}"
+            )
+        xp = namespace(y_pred)
+        self.valid = None
+        if ignore_class is not None:
+            self.valid = is_valid(labels, ignore_class)
+            labels = xp.where(self.valid, labels, 0)
+        self.from_logits = from_logits
+        self.num_classes = y_pred.shape[-1]
+        self.scores = xp.reshape(y_pred, (-1, self.num_classes))
+        if self.soft:
+            targets = cast(labels, dtype_name(y_pred))
+            self.labels = xp.reshape(targets, (-1, self.num_classes))
+        else:
+            self.labels = xp.reshape(labels, (-1,))
+        self._y_pred, self._axis = y_pred, axis
+        self._factors = [
+            None if f is None else alike(f, y_pred)
+            for f in (sample_weight, mask, self.valid)
+        ]
+
+    @cached_property
+    def sample_weight(self) -> Tensor | None:
+        """Weights of shape (N,), 0 where a mask or `ignore_class` says so."""
+        dtype = dtype_name(self._y_pred)
+        return sample_weights(self._factors, self._y_pred, dtype, self._axis)
+
+    def unflatten(self, x: Tensor) -> Tensor:
+        """Returns a value of each sample, of shape (N,), in the samples' shape."""
+        return ops.reshape(x, ops.shape(self._y_pred)[:-1])
+
+    def in_shape(self, losses: Tensor) -> Tensor:
+        """Returns losses of shape (N,) in the samples' shape, 0 where ignored."""
+        losses = self.unflatten(losses)
+        return losses if self.valid is None else ops.where(self.valid, losses, 0.0)
+
+    def with_scores(self, scores: Tensor) -> ClassBatch:
+        """Returns a batch of the same labels and other scores of shape (N, K)."""
+        other = object.__new__(ClassBatch)
+        # Not what was computed from the old scores.
+        other.__dict__.update(
+            {k: v for k, v in vars(self).items() if k not in _COMPUTED}, scores=scores
+        )
+        return other
+
+    # What losses and metrics ask for.
+
+    def loss(
+        self,
+        value: ScalarFunction,
+        weight: ScalarFunction,
+        *,
+        label_smoothing: float = 0.0,
+        class_weights: float | Sequence[float] | None = None,
+    ) -> Tensor:
+        """Computes a loss of the true class's probability, of shape (N,).
+
+        Soft targets t give sum_i t_i l(p_i).
+
+        Args:
+            value: the loss as a function of `(log_p, p, q)`, see
+                `true_class_kernel`.
+            weight: `-dl/dlog_p` as a function of the same.
+            label_smoothing: e in (1 - e) l + e * mean_j(-log p_j).
+            class_weights: one factor for each of the K classes, or one for all.
+        """
+        labels, factors = self.labels, None
+        if class_weights is not None:
+            factors = _class_weights(class_weights, self.num_classes, self.scores.dtype)
+            labels = labels * factors if self.soft else labels
+        losses = true_class_kernel(
+            labels,
+            self.scores,
+            value,
+            weight,
+            soft=self.soft,
+            from_logits=self.from_logits,
+            label_smoothing=label_smoothing,
+        )
+        if factors is not None and not self.soft:
+            losses = losses * ops.take(factors, labels)
+        return losses
+
+    def expected_loss(self, loss: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """Computes loss(label, scores) of each sample, of shape (N,).
+
+        Soft targets t give sum_i t_i loss(i, scores), K losses a sample.
+
+        Args:
+            loss: a function of int32 labels (N,) and scores (N, K) that gives (N,).
+        """
+        if not self.soft:
+            return loss(self.labels, self.scores)
+        n, k = ops.shape(self.scores)[0], self.num_classes
+        every = ops.tile(ops.arange(k, dtype="int32"), (n,))
+        losses = loss(every, ops.repeat(self.scores, k, axis=0))
+        return ops.sum(self.labels * ops.reshape(losses, (n, k)), axis=-1)
+
+    @cached_property
+    def cross_entropy(self) -> Tensor:
+        """-sum_k y_k log p_k, of shape (N,)."""
+        return self.loss(cross_entropy_value, cross_entropy_weight)
+
+    @cached_property
+    def entropy(self) -> Tensor:
+        """-sum_k p_k log p_k, of shape (N,)."""
+        return entropy(self.scores, self.from_logits)
+
+    @cached_property
+    def targets(self) -> Tensor:
+        """The labels as probabilities of shape (N, K)."""
+        if self.soft:
+            return self.labels
+        if namespace(self.scores) is np:
+            return np.eye(self.num_classes)[self.labels]
+        return ops.one_hot(self.labels, self.num_classes, dtype=self.scores.dtype)
+
+    @cached_property
+    def _top(self) -> tuple[Tensor, Tensor]:
+        # Twice as fast as max and argmax on TensorFlow. Ties: the first one wins.
+        score, index = ops.top_k(self.scores, 1)
+        return ops.squeeze(score, -1), ops.cast(ops.squeeze(index, -1), "int32")
+
+    @property
+    def predicted(self) -> Tensor:
+        """The class of the largest score, the first of equals, of shape (N,)."""
+        return self._top[1]
+
+    @cached_property
+    def _exponentials(self) -> tuple[Tensor, Tensor]:
+        shifted = self.scores - ops.expand_dims(self._top[0], -1)
+        exponentials = ops.exp(shifted)
+        return exponentials, ops.sum(exponentials, axis=-1)
+
+    @cached_property
+    def probabilities(self) -> Tensor:
+        """Probabilities of shape (N, K)."""
+        if not self.from_logits:
+            return self.scores
+        exponentials, total = self._exponentials
+        return exponentials / ops.expand_dims(total, -1)
+
+    @cached_property
+    def confidence(self) -> Tensor:
+        """The largest probability, of shape (N,)."""
+        return 1.0 / self._exponentials[1] if self.from_logits else self._top[0]
+
+    @cached_property
+    def hit(self) -> Tensor:
+        """Whether the predicted class is the label, of shape (N,).
+
+        For a soft label it is the probability of the predicted class.
+        """
+        if not self.soft:
+            return ops.equal(self.predicted, self.labels)
+        return pick(self.labels, self.predicted)
+
+    @cached_property
+    def squared_error(self) -> Tensor:
+        """sum_k (p_k - y_k)^2, of shape (N,)."""
+        return ops.sum(ops.square(self.probabilities - self.targets), axis=-1)
+
+    @cached_property
+    def top_label(self) -> Events:
+        """Is the predicted class the label?"""
+        return Events(
+            self.confidence, self.hit, self.sample_weight, precision=self.precision
+        )
+
+    def top(self, k: int) -> Events:
+        """Is the label among the k most probable classes?"""
+        if k > self.num_classes:
+            raise ValueError(
+                f"`k` must be at most the number of classes, {self.num_classes}. "
+                f"Received: {k}"
+            )
+        p, index = ops.top_k(self.probabilities, k)
+        if self.soft:
+            hit = ops.sum(ops.take_along_axis(self.labels, index, axis=-1), axis=-1)
+        else:
+            label = ops.cast(ops.expand_dims(self.labels, -1), index.dtype)
+            hit = ops.any(ops.equal(index, label), axis=-1)
+        mass = at_most(ops.sum(p, axis=-1), 1.0)
+        return Events(mass, hit, self.sample_weight, precision=self.precision)
+
+    @cached_property
+    def every_class(self) -> Events:
+        """Is class k the label? N * K events, a group each class."""
+        return Events.by_column(
+            self.probabilities, self.targets, self.sample_weight, self.precision
+        )
+
+
+_COMPUTED = {
+    name
+    for name, value in vars(ClassBatch).items()
+    if isinstance(value, cached_property)
+}
+
+
+def true_class_loss(
+    y_true: Tensor,
+    y_pred: Tensor,
+    value: ScalarFunction,
+    weight: ScalarFunction,
+    *,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    class_weights: float | Sequence[float] | None = None,
+    ignore_class: int | None = None,
+    axis: int = -1,
+) -> Tensor:
+    """Computes a loss of the true class's probability, one value a sample.
+
+    Soft targets t give sum_i t_i l(p_i).
+
+    Args:
+        y_true: integer labels of shape `(...)` or `(..., 1)`, or targets of shape
+            `(..., K)`.
+        y_pred: logits or probabilities of shape `(..., K)`. Probabilities of a Keras
+            softmax are traced back to their logits, as Keras's own cross-entropy
+            does; others are taken as at least the smallest normal float.
+        value: the loss as a function of `(log_p, p, q)`, where q = 1 - p. `p` is at
+            least the smallest normal float; `log_p` goes on below.
+        weight: `-dl/dlog_p` as a function of the same.
+        from_logits: whether `y_pred` are logits.
+        label_smoothing: e in (1 - e) l + e * mean_j(-log p_j).
+        class_weights: one factor for each of the K classes, or one for all.
+        ignore_class: integer label whose samples give 0.
+        axis: the axis of the classes.
+
+    Returns:
+        Losses of shape `(...)`, float64 for float64 predictions, else float32.
+
+    Raises:
+        ValueError: for shapes that do not fit, and for `ignore_class` with soft
+            targets.
+    """
+    batch = ClassBatch(
+        y_true,
+        ops.convert_to_tensor(y_pred),
+        from_logits=from_logits,
+        ignore_class=ignore_class,
+        axis=axis,
+        through_softmax=True,
+    )
+    losses = batch.loss(
+        value, weight, label_smoothing=label_smoothing, class_weights=class_weights
+    )
+    return batch.in_shape(losses)
+
+
+def read_scores(
+    y_pred: Tensor, from_logits: bool, dtype: str | None
+) -> tuple[Tensor, str]:
+    """Returns predictions as floats, and the dtype of their probabilities."""
+    if isinstance(y_pred, list | tuple):
+        y_pred = np.asarray(y_pred)
+    if namespace(y_pred) is ops:
+        y_pred = ops.convert_to_tensor(y_pred)
+    given = dtype_name(y_pred)
+    dtype = dtype or ("float64" if given == "float64" else "float32")
+    precision = given if given == "float32" and not from_logits else dtype
+    return (y_pred if given == dtype else cast(y_pred, dtype)), precision
+
+
+def alike(x: Tensor, reference: Tensor) -> Tensor:
+    """Returns `x` as a numpy array or as a tensor, whichever `reference` is."""
+    if namespace(reference) is ops:
+        return ops.convert_to_tensor(x)
+    return np.asarray(ops.convert_to_numpy(x) if ops.is_tensor(x) else x)
+
+
+def classes_last(y_true: Tensor, y_pred: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """Moves the classes of predictions, and of targets, to the last axis."""
+    rank = len(y_pred.shape)
+    if not -rank <= axis < rank:
+        raise ValueError(
+            f"`axis` must be an axis of `y_pred`. Received: axis={axis}, "
+            f"y_pred.shape={tuple(y_pred.shape)}"
+        )
+    move = namespace(y_pred).moveaxis
+    if len(y_true.shape) == rank:
+        y_true = move(y_true, axis, -1)
+    return y_true, move(y_pred, axis, -1)
+
+
+def _class_weights(
+    factors: float | Sequence[float], num_classes: int, dtype: str
+) -> Tensor:
+    tensor = ops.cast(ops.convert_to_tensor(factors), dtype)
+    if tuple(tensor.shape) not in ((), (num_classes,)):
+        raise ValueError(
+            "There must be one class weight, or one for each of the "
+            f"{num_classes} classes. Received: {tensor.shape[0]} weights"
+        )
+    return ops.broadcast_to(tensor, (num_classes,))
