@@ -35,8 +35,8 @@ test-all: $(STAMPS)/test ## Run all tests, the slow ones too
 # (serving, the examples), starts the backends by itself (distribution), or is of none. JAX compiles each operation for each shape, seconds for a
 # file: a file goes to one process.
 ON_ANY_BACKEND := $(addprefix tests/,calibrators callbacks layers losses metrics ops viz \
-	distribution/test_traps.py $(addprefix test_,benchmarks.py checks.py docstrings.py \
-	evaluation.py identifiers.py imports.py))
+	distribution/test_traps.py $(addprefix test_,arguments.py benchmarks.py docstrings.py \
+	identifiers.py imports.py keras.py))
 
 # Compiled operations are kept: most of the time goes into them. The slow tests, which
 # compile most, are left to TensorFlow and torch.
@@ -50,7 +50,7 @@ test-torch: $(STAMPS)/test $(STAMPS)/torch ## Run the same tests on torch
 
 # The rooms that train and measure, on the oldest Keras and TensorFlow of setup.cfg.
 test-oldest: .venv-oldest/.stamp ## Run the core tests on the oldest supported releases
-	.venv-oldest/bin/python -m pytest -q -n 2 tests/test_checks.py \
+	.venv-oldest/bin/python -m pytest -q -n 2 \
 		$(addprefix tests/,callbacks calibrators layers losses metrics ops)
 
 tpu-check: .venv-tpu/.stamp ## Compile steps, losses and metrics for TPUs, without one

@@ -17,8 +17,6 @@ from keras_calib import (
     viz,
 )
 from keras_calib.calibrators import TemperatureScaling, calibrate
-from keras_calib.checks import check
-from keras_calib.evaluation import Evaluation, evaluate
 from keras_calib.layers import MultiTaskModel
 from keras_calib.losses import (
     AdditiveMarginSoftmax,
@@ -57,6 +55,7 @@ from keras_calib.metrics import (
     CalibrationGap,
     CalibrationMetrics,
     ClasswiseECE,
+    Evaluation,
     ExpectedCalibrationError,
     KSCalibrationError,
     MaximumCalibrationError,
@@ -65,7 +64,9 @@ from keras_calib.metrics import (
     PredictiveEntropy,
     SmoothECE,
     TopKCalibrationError,
+    evaluate,
 )
+from keras_calib.ops import check
 
 __version__ = "0.1.0"
 

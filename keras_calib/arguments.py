@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterator
 from typing import Any, Unpack, get_args, get_origin, get_type_hints
 
 import keras
@@ -72,28 +71,33 @@ class Configurable:
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor, with their current values."""
-        config = {name: value() for name, value in _current_arguments(self)}
-        missing = [n for n in signature(type(self)).parameters if n not in config]
-        if missing and type(self).get_config is Configurable.get_config:
-            raise TypeError(
-                f"{type(self).__name__}.__init__ takes {missing[0]!r} and keeps no "
-                f"attribute of that name: set self.{missing[0]}, or override get_config"
-            )
+        overridden = type(self).get_config is not Configurable.get_config
+        config = {}
+        for name in signature(type(self)).parameters:
+            value = _argument(self, name)
+            if value is not _ABSENT:
+                config[name] = value
+            elif not overridden:
+                raise TypeError(
+                    f"{type(self).__name__}.__init__ takes {name!r} and keeps no "
+                    f"attribute of that name: set self.{name}, or override get_config"
+                )
         return config
 
     def __repr__(self) -> str:
         # The first argument, and whatever differs from its default.
         usual = {"name": default_name(type(self)), "dtype": keras.config.floatx()}
         shown = []
-        for name, value in _current_arguments(self):
-            parameter = signature(type(self)).parameters[name]
+        for name, parameter in signature(type(self)).parameters.items():
             first = not shown and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
             try:
-                now = value()
+                value = _argument(self, name)
             except ValueError:  # a compiled step is being traced
-                now = "<traced>"
-            if first or now not in (parameter.default, usual.get(name)):
-                shown.append(f"{name}={now!r}")
+                value = "<traced>"
+            if value is _ABSENT:
+                continue
+            if first or value not in (parameter.default, usual.get(name)):
+                shown.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
@@ -173,12 +177,11 @@ def one_of(name: str, value: Any, allowed: Any) -> Any:
     return value
 
 
-def _current_arguments(thing: Configurable) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Yields the names of the arguments that are kept, and what reads their values."""
-    for name in signature(type(thing)).parameters:
-        value = getattr(thing, name, _ABSENT)
-        if value is not _ABSENT and not inspect.ismethod(value):
-            yield name, lambda value=value: getattr(value, "config", value)
+def _argument(thing: Configurable, name: str) -> Any:
+    """Returns the current value of an argument, `_ABSENT` where none is kept."""
+    value = getattr(thing, name, _ABSENT)
+    # A method may have the name of an argument.
+    return _ABSENT if inspect.ismethod(value) else getattr(value, "config", value)
 
 
 def _shown(parameter: inspect.Parameter, behind: bool) -> inspect.Parameter:

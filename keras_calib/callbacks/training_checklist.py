@@ -30,7 +30,6 @@ from keras_calib.callbacks.verdicts import (
     of_loss,
     verdict,
 )
-from keras_calib.checks import check
 from keras_calib.losses.base import CalibrationLoss, ClassLoss
 from keras_calib.losses.gamma import GammaCE
 from keras_calib.losses.gamma_presets import starting_weight
@@ -40,6 +39,7 @@ from keras_calib.metrics import (
     ExpectedCalibrationError,
     NegativeLogLikelihood,
 )
+from keras_calib.ops import check
 
 _OF_SEVERAL_LABELS = (
     keras.losses.BinaryCrossentropy,

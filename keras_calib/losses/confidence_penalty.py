@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_calib.arguments import in_range
 from keras_calib.losses.base import ClassLoss
-from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
-from keras_calib.ops.entropy import entropy
-from keras_calib.ops.labels import class_labels, is_valid
-from keras_calib.ops.true_class import true_class_loss
+from keras_calib.ops.class_batch import ClassBatch
+from keras_calib.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
@@ -79,18 +76,6 @@ class ConfidencePenaltyCE(ClassLoss):
         )
         self.beta = in_range("beta", beta, 0.0, float("inf"))
 
-    def sample_losses(self, y_true: Any, y_pred: Any) -> Any:
+    def sample_losses(self, batch: ClassBatch) -> Tensor:
         """Returns the loss of each sample."""
-        losses = true_class_loss(
-            y_true,
-            y_pred,
-            cross_entropy_value,
-            cross_entropy_weight,
-            from_logits=self.from_logits,
-            ignore_class=self.ignore_class,
-        )
-        losses = losses - self.beta * entropy(y_pred, self.from_logits)
-        if self.ignore_class is None:
-            return losses
-        labels, _ = class_labels(y_true, y_pred)
-        return ops.where(is_valid(labels, self.ignore_class), losses, 0.0)
+        return batch.cross_entropy - self.beta * batch.entropy

@@ -10,10 +10,11 @@ from keras import ops
 
 from keras_calib.arguments import in_range
 from keras_calib.losses.base import ClassLoss, TrueClassLoss
-from keras_calib.ops.binary import binary_loss
-from keras_calib.ops.class_loss import class_loss
+from keras_calib.ops.binary import binary_kernel
+from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
-from keras_calib.ops.floats import at_least_float32, dtype_name
+from keras_calib.ops.floats import dtype_name
+from keras_calib.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
@@ -94,11 +95,9 @@ class InfoNCE(TrueClassLoss):
     value = staticmethod(cross_entropy_value)
     weight = staticmethod(cross_entropy_weight)
 
-    def sample_losses(self, y_true: Any, y_pred: Any) -> Any:
+    def sample_losses(self, batch: ClassBatch) -> Tensor:
         """Returns the loss of each sample."""
-        return super().sample_losses(
-            y_true, at_least_float32(y_pred) / self.temperature
-        )
+        return super().sample_losses(batch.with_scores(batch.scores / self.temperature))
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
@@ -167,17 +166,15 @@ class NoiseContrastiveEstimation(ClassLoss):
         )
         self.temperature = in_range("temperature", temperature, 1e-6, float("inf"))
 
-    def sample_losses(self, y_true: Any, y_pred: Any) -> Any:
+    def sample_losses(self, batch: ClassBatch) -> Tensor:
         """Returns the loss of each sample."""
-        return class_loss(
-            y_true, y_pred, self._of_labels, ignore_class=self.ignore_class
-        )
+        return batch.expected_loss(self._of_labels)
 
     def _of_labels(self, labels, s):
         k = s.shape[-1]
         logits = s / self.temperature - math.log((k - 1) * self.noise_probability)
         is_true = ops.one_hot(labels, k, dtype=dtype_name(s))
-        losses = binary_loss(
+        losses = binary_kernel(
             is_true,
             logits,
             cross_entropy_value,

@@ -10,12 +10,11 @@ from keras import ops
 from keras_calib.arguments import in_range, one_of
 from keras_calib.losses.base import ClassLoss
 from keras_calib.losses.hyperparameter import Hyperparameter
-from keras_calib.ops.class_loss import class_loss
-from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
+from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.expected_accuracy import log_argmax_probability
-from keras_calib.ops.floats import at_least, at_least_float32, at_most, dtype_name
+from keras_calib.ops.floats import at_least, at_most, dtype_name
 from keras_calib.ops.robust import smooth_error_value, smooth_error_weight
-from keras_calib.ops.true_class import true_class_loss
+from keras_calib.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
@@ -130,33 +129,26 @@ class ExpectedAccuracyLoss(ClassLoss):
             )
         self.nodes = nodes
 
-    def sample_losses(self, y_true: Any, y_pred: Any) -> Any:
+    def sample_losses(self, batch: ClassBatch) -> Tensor:
         """Returns the loss of each sample."""
         if self.noise == "gumbel" and self.margin is None:
-            return self._gumbel(y_true, y_pred, self.ignore_class)
-        return class_loss(
-            y_true, y_pred, self._of_labels, ignore_class=self.ignore_class
-        )
+            return self._gumbel(batch)
+        return batch.expected_loss(self._of_labels)
 
-    def _of_labels(self, labels, z):
+    def _of_labels(self, labels: Tensor, z: Tensor) -> Tensor:
         if self.margin is not None:
             z_y = ops.take_along_axis(z, ops.expand_dims(labels, -1), axis=-1)
             z = at_least(z, z_y - self.margin)
         if self.noise == "gumbel":
-            return self._gumbel(labels, z)
+            return self._gumbel(ClassBatch(labels, z, from_logits=True))
         mu = z / self.sigma.tensor(dtype_name(z))
         log_p = log_argmax_probability(labels, mu, self.nodes)
         return -log_p if self.log else 0.0 - ops.expm1(at_most(log_p, 0.0))
 
-    def _gumbel(self, y_true, y_pred, ignore_class=None):
-        if self.from_logits:
-            y_pred = at_least_float32(y_pred)
-            y_pred = y_pred / self.sigma.tensor(dtype_name(y_pred))
-        return true_class_loss(
-            y_true,
-            y_pred,
-            cross_entropy_value if self.log else smooth_error_value,
-            cross_entropy_weight if self.log else smooth_error_weight,
-            from_logits=self.from_logits,
-            ignore_class=ignore_class,
-        )
+    def _gumbel(self, batch: ClassBatch) -> Tensor:
+        if batch.from_logits and self.from_logits:
+            sigma = self.sigma.tensor(dtype_name(batch.scores))
+            batch = batch.with_scores(batch.scores / sigma)
+        if self.log:
+            return batch.cross_entropy
+        return batch.loss(smooth_error_value, smooth_error_weight)

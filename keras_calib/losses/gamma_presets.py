@@ -7,9 +7,7 @@ from typing import Any, NamedTuple
 
 from keras_calib.arguments import in_range
 from keras_calib.losses.gamma import GammaCE
-
-# A sample that weighs less than this teaches next to nothing.
-STANDSTILL = 0.01
+from keras_calib.ops.gamma import STANDSTILL
 
 
 def noise_matched_gamma(noise_rate: float, num_classes: int) -> float:

@@ -8,14 +8,17 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_calib._keras import numpy_value
 from keras_calib.arguments import in_range, one_of
 from keras_calib.losses.base import BinaryLoss, ClassLoss, TrueClassLoss
 from keras_calib.losses.focal import class_factors
+from keras_calib.ops.binary_batch import BinaryBatch
+from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
-from keras_calib.ops.floats import at_least, at_least_float32, at_most, segment_sum
+from keras_calib.ops.floats import at_least, at_most, segment_sum
 from keras_calib.ops.imbalance import hardest_negatives, harmonizing_weights
-from keras_calib.ops.labels import class_labels, is_valid
-from keras_calib.ops.true_class import true_class_loss, with_gradient
+from keras_calib.ops.true_class import with_gradient
+from keras_calib.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
@@ -257,22 +260,21 @@ class GradientHarmonizedBCE(BinaryLoss):
     @property
     def counts(self) -> list[float]:
         """The average count of each bin."""
-        return ops.convert_to_numpy(self._counts).tolist()
+        value = numpy_value(self._counts)
+        if value is None:
+            raise ValueError("counts have no value inside a compiled step")
+        return value.tolist()
 
     value = staticmethod(cross_entropy_value)
     weight = staticmethod(cross_entropy_weight)
 
-    def label_losses(self, y_true: Any, y_pred: Any) -> Any:
+    def label_losses(self, batch: BinaryBatch) -> Tensor:
         """Returns the loss of each label."""
-        y_pred_32 = at_least_float32(y_pred)
-        y_true = ops.cast(y_true, y_pred_32.dtype)
-        valid = ops.ones_like(y_true)
-        if self.ignore_class is not None:
-            valid = ops.cast(is_valid(y_true, self.ignore_class), valid.dtype)
-            y_true = valid * y_true
-        losses = super().label_losses(y_true, y_pred)
-
-        p = ops.sigmoid(y_pred_32) if self.from_logits else y_pred_32
+        losses = super().label_losses(batch)
+        valid = ops.ones_like(losses)
+        if batch.valid is not None:
+            valid = ops.cast(batch.valid, losses.dtype)
+        p, y_true = batch.probabilities, batch.targets
         norm = ops.stop_gradient(ops.abs(p - y_true))
         index = ops.cast(at_most(norm * self.bins, self.bins - 1.0), "int32")
         seen = segment_sum(
@@ -374,29 +376,20 @@ class HardNegativeCE(ClassLoss):
         self.ratio = in_range("ratio", ratio, 0.0, float("inf"))
         self.background = background
 
-    def sample_losses(self, y_true: Any, y_pred: Any) -> Any:
+    def sample_losses(self, batch: ClassBatch) -> Tensor:
         """Returns the loss of each anchor."""
-        losses = true_class_loss(
-            y_true,
-            y_pred,
-            cross_entropy_value,
-            cross_entropy_weight,
-            from_logits=self.from_logits,
-            ignore_class=self.ignore_class,
-        )
-        labels, soft = class_labels(y_true, y_pred)
-        if soft:
+        if batch.soft:
             raise ValueError(
-                "Hard negative mining needs integer labels. Received: "
-                f"y_true.shape={tuple(y_true.shape)}"
+                "Hard negative mining needs integer labels. Received: targets of "
+                f"{batch.num_classes} classes"
             )
-        positive = ops.not_equal(labels, self.background)
-        # What is ignored has no loss: the easiest negative.
-        if self.ignore_class is not None:
-            valid = is_valid(labels, self.ignore_class)
-            positive = ops.logical_and(positive, valid)
+        losses = batch.in_shape(batch.cross_entropy)
+        positive = batch.unflatten(ops.not_equal(batch.labels, self.background))
+        if batch.valid is not None:
+            # An ignored anchor has a loss of 0: it is the easiest negative.
+            positive = ops.logical_and(positive, batch.valid)
         kept = hardest_negatives(ops.stop_gradient(losses), positive, self.ratio)
         count = ops.sum(ops.cast(positive, losses.dtype))
         anchors = ops.sum(ops.ones_like(losses))
         scale = anchors / at_least(count, 1.0)
-        return ops.where(kept, losses * scale, 0.0)
+        return ops.reshape(ops.where(kept, losses * scale, 0.0), (-1,))

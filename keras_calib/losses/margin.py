@@ -10,7 +10,7 @@ from keras import ops
 from keras_calib._keras import get_tensor_attr, in_symbolic_scope
 from keras_calib.arguments import in_range, one_of
 from keras_calib.losses.base import ClassLoss, TrueClassLoss
-from keras_calib.ops.class_loss import class_loss
+from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.floats import at_least_float32, at_most
 from keras_calib.ops.margin import (
     LARGEST_MARGIN,
@@ -18,7 +18,7 @@ from keras_calib.ops.margin import (
     margin_weight,
     multiclass_hinge,
 )
-from keras_calib.ops.true_class import true_class_loss
+from keras_calib.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
@@ -101,12 +101,12 @@ class AdditiveMarginSoftmax(TrueClassLoss):
     def weight(self, log_p, p, q):
         return margin_weight(log_p, p, q, self.margin * (self.scale or 1.0))
 
-    def sample_losses(self, y_true: Any, y_pred: Any) -> Any:
+    def sample_losses(self, batch: ClassBatch) -> Tensor:
         """Returns the loss of each sample."""
-        learned = get_tensor_attr(y_pred, "_keras_calib_scale")
+        learned = get_tensor_attr(batch.given, "_keras_calib_scale")
         if learned is None and in_symbolic_scope():
             # Outside TensorFlow `fit` first asks for the shape, of bare predictions.
-            return super().sample_losses(y_true, y_pred)
+            return super().sample_losses(batch)
         if (learned is None) == (self.scale is None):
             raise ValueError(
                 "The scale is either that of the loss, for cosines, or that of a "
@@ -115,26 +115,19 @@ class AdditiveMarginSoftmax(TrueClassLoss):
                 f"that carry {'none' if learned is None else 'one'}"
             )
         if learned is None:
-            return super().sample_losses(y_true, at_least_float32(y_pred) * self.scale)
-        return self._of_scaled(y_true, y_pred, self.margin * learned)
+            return super().sample_losses(batch.with_scores(batch.scores * self.scale))
+        return self._of_scaled(batch, self.margin * learned)
 
-    def _of_scaled(self, y_true, y_pred, a):
+    def _of_scaled(self, batch: ClassBatch, a: Tensor) -> Tensor:
         a = at_most(at_least_float32(a), LARGEST_MARGIN)
         held = ops.stop_gradient(a)
 
-        def loss(value):
-            return true_class_loss(
-                y_true,
-                y_pred,
-                value,
-                lambda log_p, p, q: margin_weight(log_p, p, q, held),
-                from_logits=True,
-                ignore_class=self.ignore_class,
-            )
+        def weight(log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
+            return margin_weight(log_p, p, q, held)
 
-        losses = loss(lambda log_p, p, q: margin_value(log_p, p, q, held))
+        losses = batch.loss(lambda log_p, p, q: margin_value(log_p, p, q, held), weight)
         # The kernel has no gradient in a, the learned scale's own: dl/da = q W.
-        slope = loss(lambda log_p, p, q: q * margin_weight(log_p, p, q, held))
+        slope = batch.loss(lambda log_p, p, q: q * weight(log_p, p, q), weight)
         return losses + (a - held) * ops.stop_gradient(slope)
 
 
@@ -208,10 +201,9 @@ class MulticlassHinge(ClassLoss):
         self.form = one_of("form", form, ("sum", "max", "logsumexp", "softplus"))
         self.margin = in_range("margin", margin, 0.0, float("inf"))
 
-    def sample_losses(self, y_true: Any, y_pred: Any) -> Any:
+    def sample_losses(self, batch: ClassBatch) -> Tensor:
         """Returns the loss of each sample."""
 
-        def loss(labels, z):
-            return multiclass_hinge(labels, z, self.form, self.margin)
-
-        return class_loss(y_true, y_pred, loss, ignore_class=self.ignore_class)
+        return batch.expected_loss(
+            lambda labels, z: multiclass_hinge(labels, z, self.form, self.margin)
+        )

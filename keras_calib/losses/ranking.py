@@ -63,7 +63,7 @@ class PairwiseAUCLoss(CalibrationLoss):
         name: str | None = "pairwise_auc_loss",
         dtype: Any = None,
     ) -> None:
-        super().__init__(from_logits=True, reduction=reduction, name=name, dtype=dtype)
+        super().__init__(reduction=reduction, name=name, dtype=dtype)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Returns the share of each sample in the loss, of shape (batch,)."""

@@ -7,10 +7,12 @@ from keras_calib.metrics.base import (
     MeanMetric,
     RankedMetric,
 )
+from keras_calib.metrics.bin_statistics import BinStatistics
 from keras_calib.metrics.binary import BinaryECE
 from keras_calib.metrics.brier import BrierDecomposition, BrierScore
 from keras_calib.metrics.classwise import ClasswiseECE
 from keras_calib.metrics.collection import CalibrationMetrics
+from keras_calib.metrics.evaluation import Evaluation, evaluate
 from keras_calib.metrics.expected_calibration_error import (
     CalibrationGap,
     ExpectedCalibrationError,
@@ -21,7 +23,6 @@ from keras_calib.metrics.likelihood import NegativeLogLikelihood, PredictiveEntr
 from keras_calib.metrics.multilabel import MultilabelECE
 from keras_calib.metrics.selective import AURC, AccuracyAtCoverage
 from keras_calib.metrics.smooth import SmoothECE
-from keras_calib.metrics.statistics import BinStatistics
 from keras_calib.metrics.top_k import TopKCalibrationError
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "CalibrationMetric",
     "CalibrationMetrics",
     "ClasswiseECE",
+    "Evaluation",
     "ExpectedCalibrationError",
     "GroupedMetric",
     "KSCalibrationError",
@@ -47,4 +49,5 @@ __all__ = [
     "RankedMetric",
     "SmoothECE",
     "TopKCalibrationError",
+    "evaluate",
 ]

@@ -7,8 +7,10 @@ from typing import Any
 import keras
 
 from keras_calib.arguments import one_of
-from keras_calib.metrics.base import BinnedMetric, binned_error
-from keras_calib.ops.predictions import Events, OneLabel
+from keras_calib.metrics.base import BinnedMetric
+from keras_calib.ops.bin_statistics import calibration_error
+from keras_calib.ops.binary_batch import OneLabelBatch
+from keras_calib.ops.events import Events
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
@@ -81,14 +83,13 @@ class BinaryECE(BinnedMetric):
         self.definition = one_of(
             "definition", definition, ("positive_class", "predicted_class")
         )
-        self.num_bins = num_bins
         self.norm = one_of("norm", norm, ("l1", "l2", "max"))
 
     def reader(self, y_pred: Any) -> type:
         """Returns the class that reads a batch."""
-        return OneLabel
+        return OneLabelBatch
 
-    def events(self, batch: OneLabel) -> Events:
+    def events(self, batch: OneLabelBatch) -> Events:
         """Returns probabilities and what came out, by the definition."""
         if self.definition == "positive_class":
             return batch.every_label
@@ -96,4 +97,4 @@ class BinaryECE(BinnedMetric):
 
     def result(self) -> Any:
         """Returns the error, in [0, 1]."""
-        return binned_error(self._sums.tensor(), self.norm)
+        return calibration_error(self.sums(), self.norm)

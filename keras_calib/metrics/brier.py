@@ -7,12 +7,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_calib.arguments import one_of
-from keras_calib.metrics.base import CalibrationMetric, MeanMetric, whole_number
+from keras_calib.arguments import one_of, whole_number
+from keras_calib.metrics.base import CalibrationMetric, MeanMetric
 from keras_calib.metrics.compensated import CompensatedSum
+from keras_calib.ops.binary_batch import OneLabelBatch
 from keras_calib.ops.binning import bin_index, bin_sums
+from keras_calib.ops.class_batch import ClassBatch
+from keras_calib.ops.events import weighted
 from keras_calib.ops.floats import divide_no_nan
-from keras_calib.ops.predictions import OneLabel, Predictions, weighted
 
 _PARTS = (
     "reliability",
@@ -91,9 +93,9 @@ class BrierScore(MeanMetric):
     def reader(self, y_pred: Any) -> type:
         """Returns the class that reads a batch of such predictions."""
         binary = len(y_pred.shape) < 2 or y_pred.shape[-1] == 1
-        return OneLabel if binary else Predictions
+        return OneLabelBatch if binary else ClassBatch
 
-    def values(self, batch: Predictions | OneLabel) -> Any:
+    def values(self, batch: ClassBatch | OneLabelBatch) -> Any:
         """Returns the squared distance of each sample."""
         if self.class_reduction == "sum":
             return batch.squared_error
@@ -158,6 +160,8 @@ class BrierDecomposition(CalibrationMetric):
       Decomposition", Weather and Forecasting 23 (2008).
     """
 
+    direction = None  # it depends on the part
+
     def __init__(
         self,
         by: str = "predicted_class",
@@ -176,11 +180,10 @@ class BrierDecomposition(CalibrationMetric):
         )
         self.by = one_of("by", by, ("predicted_class", "confidence"))
         self.num_bins = whole_number("num_bins", num_bins)
-        self._direction = None  # it depends on the part
         self._groups: CompensatedSum | None = None
         self._totals = CompensatedSum(self, (3,))
 
-    def accumulate(self, batch: Predictions) -> None:
+    def accumulate(self, batch: ClassBatch) -> None:
         """Adds weight, probabilities and labels to the groups."""
         k = batch.num_classes
         groups = k if self.by == "predicted_class" else self.num_bins
@@ -191,7 +194,9 @@ class BrierDecomposition(CalibrationMetric):
         else:
             index = bin_index(batch.confidence, groups, batch.precision)
         weight, p, y = bin_sums(
-            weighted(batch.weight, batch.probabilities, batch.targets), index, groups
+            weighted(batch.sample_weight, batch.probabilities, batch.targets),
+            index,
+            groups,
         )
         weight = ops.expand_dims(ops.cast(weight, p.dtype), -1)
         self._groups.add(ops.concatenate([weight, p, y], axis=-1))
@@ -201,7 +206,7 @@ class BrierDecomposition(CalibrationMetric):
             ops.sum(ops.square(batch.targets), axis=-1),
         ]
         self._totals.add(
-            ops.concatenate(bin_sums(weighted(batch.weight, *squares)[1:]))
+            ops.concatenate(bin_sums(weighted(batch.sample_weight, *squares)[1:]))
         )
 
     def result(self) -> dict[str, Any]:

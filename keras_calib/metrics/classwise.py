@@ -8,7 +8,8 @@ import keras
 
 from keras_calib.arguments import in_range
 from keras_calib.metrics.base import GroupedMetric
-from keras_calib.ops.predictions import Events, Predictions
+from keras_calib.ops.class_batch import ClassBatch
+from keras_calib.ops.events import Events
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
@@ -78,7 +79,7 @@ class ClasswiseECE(GroupedMetric):
         )
         self.threshold = in_range("threshold", threshold, 0.0, 1.0)
 
-    def events(self, batch: Predictions) -> Events:
+    def events(self, batch: ClassBatch) -> Events:
         """Returns every class's probability and whether it was the label."""
         if not self.threshold:
             return batch.every_class

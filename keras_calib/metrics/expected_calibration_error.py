@@ -7,15 +7,15 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_calib.arguments import one_of
-from keras_calib.metrics.base import BinnedMetric, binned_error, whole_number
-from keras_calib.metrics.statistics import BinStatistics
-from keras_calib.ops.floats import divide_no_nan
+from keras_calib.arguments import one_of, whole_number
+from keras_calib.metrics.base import BinnedMetric, EventMetric
+from keras_calib.metrics.bin_statistics import BinStatistics
+from keras_calib.ops.bin_statistics import BinSums, calibration_error, calibration_gap
 from keras_calib.ops.ranked import equal_mass_error_bound, equal_mass_sums
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
-class ExpectedCalibrationError(BinnedMetric):
+class ExpectedCalibrationError(EventMetric):
     """Expected calibration error of the top label, over bins.
 
     Formula, for bins of weight n_m with mean confidence c_m and accuracy a_m, N
@@ -85,22 +85,23 @@ class ExpectedCalibrationError(BinnedMetric):
     ) -> None:
         one_of("binning", binning, ("equal_width", "equal_mass"))
         super().__init__(
-            num_bins if binning == "equal_width" else None,
             from_logits=from_logits,
             ignore_class=ignore_class,
             name=name,
             dtype=dtype,
         )
         self.num_bins = whole_number("num_bins", num_bins)
+        self.add_bins(self.num_bins if binning == "equal_width" else None)
         self.norm = one_of("norm", norm, ("l1", "l2", "max"))
         self.binning = binning
 
     def result(self) -> Any:
         """Returns the error, in [0, 1]."""
         if self.binning == "equal_width":
-            return binned_error(self._sums.tensor(), self.norm)
-        sums = equal_mass_sums(self._sums.double(), self.num_bins)
-        return ops.cast(binned_error(sums, self.norm), self.state_dtype)
+            return calibration_error(self.sums(), self.norm)
+        cells = BinSums.unstack(self._sums.double())
+        error = calibration_error(equal_mass_sums(cells, self.num_bins), self.norm)
+        return ops.cast(error, self.state_dtype)
 
     def statistics(self) -> BinStatistics:
         """Returns what has been seen, as float64 numpy arrays.
@@ -120,7 +121,7 @@ class ExpectedCalibrationError(BinnedMetric):
         """Bounds how far an equal-mass l1 error is from that of sorted samples."""
         if self.binning == "equal_width":
             return 0.0
-        cells = self._sums.double()
+        cells = BinSums.unstack(self._sums.double())
         return float(equal_mass_error_bound(cells, self.num_bins))
 
 
@@ -179,15 +180,14 @@ class MaximumCalibrationError(BinnedMetric):
             name=name,
             dtype=dtype,
         )
-        self.num_bins = num_bins
 
     def result(self) -> Any:
         """Returns the error, in [0, 1]."""
-        return binned_error(self._sums.tensor(), "max")
+        return calibration_error(self.sums(), "max")
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
-class CalibrationGap(BinnedMetric):
+class CalibrationGap(EventMetric):
     """Mean confidence minus accuracy: above 0 overconfident, below 0 under.
 
     Formula:
@@ -227,14 +227,13 @@ class CalibrationGap(BinnedMetric):
         dtype: Any = None,
     ) -> None:
         super().__init__(
-            1,
             from_logits=from_logits,
             ignore_class=ignore_class,
             name=name,
             dtype=dtype,
         )
+        self.add_bins(1)
 
     def result(self) -> Any:
         """Returns the gap, in [-1, 1]."""
-        weight, confidence, hits = ops.unstack(self._sums.tensor()[0, :3], 3)
-        return divide_no_nan(confidence - hits, weight)
+        return calibration_gap(self.sums())

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from keras_calib.metrics.base import MeanMetric
-from keras_calib.ops.predictions import Predictions
+from keras_calib.ops.class_batch import ClassBatch
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
@@ -59,7 +59,7 @@ class NegativeLogLikelihood(MeanMetric):
             dtype=dtype,
         )
 
-    def values(self, batch: Predictions) -> Any:
+    def values(self, batch: ClassBatch) -> Any:
         """Returns the cross-entropy of each sample."""
         return batch.cross_entropy
 
@@ -97,6 +97,8 @@ class PredictiveEntropy(MeanMetric):
     0.693147
     """
 
+    direction = None
+
     def __init__(
         self,
         *,
@@ -111,8 +113,7 @@ class PredictiveEntropy(MeanMetric):
             name=name,
             dtype=dtype,
         )
-        self._direction = None  # neither is better
 
-    def values(self, batch: Predictions) -> Any:
+    def values(self, batch: ClassBatch) -> Any:
         """Returns the entropy of each sample's prediction."""
         return batch.entropy

@@ -7,7 +7,8 @@ from typing import Any
 import keras
 
 from keras_calib.metrics.base import GroupedMetric
-from keras_calib.ops.predictions import BinaryPredictions, Events
+from keras_calib.ops.binary_batch import BinaryBatch
+from keras_calib.ops.events import Events
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
@@ -70,9 +71,9 @@ class MultilabelECE(GroupedMetric):
 
     def reader(self, y_pred: Any) -> type:
         """Returns the class that reads a batch."""
-        return BinaryPredictions
+        return BinaryBatch
 
-    def events(self, batch: BinaryPredictions) -> Events:
+    def events(self, batch: BinaryBatch) -> Events:
         """Returns every label's probability and whether it was there."""
         return batch.every_label
 

@@ -108,6 +108,8 @@ class AccuracyAtCoverage(RankedMetric):
     1.0
     """
 
+    direction = "up"
+
     def __init__(
         self,
         coverage: float = 0.9,
@@ -126,7 +128,6 @@ class AccuracyAtCoverage(RankedMetric):
         if not in_range("coverage", coverage, 0.0, 1.0):
             raise ValueError("`coverage` must be in (0, 1]. Received: 0")
         self.coverage = float(coverage)
-        self._direction = "up"
 
     def of_cells(self, cells: Any) -> Any:
         """Returns the accuracy, in [0, 1]."""

@@ -9,7 +9,8 @@ from keras import ops
 
 from keras_calib.metrics.base import CalibrationMetric
 from keras_calib.metrics.compensated import CompensatedSum
-from keras_calib.ops.predictions import Predictions, weighted
+from keras_calib.ops.class_batch import ClassBatch
+from keras_calib.ops.events import weighted
 from keras_calib.ops.smooth import NUM_NODES, node_sums, smooth_ece
 
 
@@ -74,11 +75,11 @@ class SmoothECE(CalibrationMetric):
         )
         self._sums = CompensatedSum(self, (NUM_NODES, 2))
 
-    def accumulate(self, batch: Predictions) -> None:
+    def accumulate(self, batch: ClassBatch) -> None:
         """Adds weight and confidence - hit to the nodes."""
         confidence = batch.top_label.confidence
         hit = ops.cast(batch.hit, confidence.dtype)
-        columns = weighted(batch.weight, confidence - hit)
+        columns = weighted(batch.sample_weight, confidence - hit)
         self._sums.add(node_sums(confidence, columns, NUM_NODES))
 
     def result(self) -> Any:

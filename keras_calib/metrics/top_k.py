@@ -6,8 +6,11 @@ from typing import Any
 
 import keras
 
-from keras_calib.metrics.base import BinnedMetric, binned_error, whole_number
-from keras_calib.ops.predictions import Events, Predictions
+from keras_calib.arguments import whole_number
+from keras_calib.metrics.base import BinnedMetric
+from keras_calib.ops.bin_statistics import calibration_error
+from keras_calib.ops.class_batch import ClassBatch
+from keras_calib.ops.events import Events
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
@@ -69,12 +72,11 @@ class TopKCalibrationError(BinnedMetric):
             dtype=dtype,
         )
         self.k = whole_number("k", k)
-        self.num_bins = num_bins
 
-    def events(self, batch: Predictions) -> Events:
+    def events(self, batch: ClassBatch) -> Events:
         """Returns the mass of the top k and whether it holds the label."""
         return batch.top(self.k)
 
     def result(self) -> Any:
         """Returns the error, in [0, 1]."""
-        return binned_error(self._sums.tensor(), "l1")
+        return calibration_error(self.sums(), "l1")

@@ -2,6 +2,7 @@
 
 from keras_calib.ops.binary_batch import BinaryBatch, binary_loss
 from keras_calib.ops.binning import bin_index, bin_sums
+from keras_calib.ops.checks import check
 from keras_calib.ops.class_batch import ClassBatch, true_class_loss
 from keras_calib.ops.class_loss import class_loss
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
@@ -31,6 +32,7 @@ __all__ = [
     "bin_index",
     "bin_sums",
     "binary_loss",
+    "check",
     "class_labels",
     "class_loss",
     "cross_entropy_value",

@@ -64,8 +64,9 @@ class BinaryBatch:
         y_true = cast(alike(y_true, y_pred), dtype_name(y_pred))
         if axis != -1:
             y_true, y_pred = classes_last(y_true, y_pred, axis)
+        given = y_true.shape, y_pred.shape
         y_true, y_pred = self.columns(y_true, y_pred, from_logits)
-        y_true = binary_labels(y_true, y_pred)
+        y_true = binary_labels(y_true, y_pred, given)
         self.from_logits = from_logits
         xp = namespace(y_pred)
         self.num_labels = self.num_classes = xp.shape(y_pred)[-1]

@@ -42,6 +42,7 @@ class ClassBatch:
             metrics measure what the model returns.
 
     Attributes:
+        given: `y_pred` as it was given, with what Keras left on it.
         soft: whether the labels are targets.
         from_logits: whether the scores are logits.
         num_classes: K.
@@ -69,7 +70,7 @@ class ClassBatch:
         dtype: str | None = None,
         through_softmax: bool = False,
     ) -> None:
-        mask = get_keras_mask(y_pred)
+        self.given, mask = y_pred, get_keras_mask(y_pred)
         if through_softmax and not from_logits and logits_behind(y_pred) is not None:
             y_pred, from_logits = logits_behind(y_pred), True
         y_pred, self.precision = read_scores(y_pred, from_logits, dtype)

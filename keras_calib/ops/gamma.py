@@ -16,6 +16,9 @@ from keras import ops
 
 from keras_calib.ops.floats import at_least, tiny
 
+# A model learns next to nothing from samples of a smaller weight than this.
+STANDSTILL = 0.01
+
 
 def gamma_value(log_p: Any, p: Any, q: Any, gamma: Any, floor: float = 0.0) -> Any:
     """Computes -log(gamma + (1 - gamma) p) / (1 - gamma), exact for all of [0, 1].

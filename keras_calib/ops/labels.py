@@ -6,6 +6,7 @@ The functions take tensors, and numpy arrays, which stay numpy arrays.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from keras_calib.ops.floats import cast, namespace
 from keras_calib.types import Tensor
@@ -71,23 +72,23 @@ def class_labels(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, bool]:
     return (labels if soft else cast(labels, "int32")), soft
 
 
-def binary_labels(y_true: Tensor, y_pred: Tensor) -> Tensor:
+def binary_labels(y_true: Tensor, y_pred: Tensor, given: tuple[Any, Any]) -> Tensor:
     """Returns independent binary labels of the shape of `y_pred`.
 
     Args:
         y_true: labels of the shape of `y_pred`; a last axis of size 1 may be missing.
         y_pred: predictions of shape `(..., L)`.
+        given: the shapes of both as the user gave them, for the error.
 
     Raises:
         ValueError: where the shapes differ.
     """
-    shape = y_true.shape
-    if len(shape) == len(y_pred.shape) - 1 and y_pred.shape[-1] == 1:
+    if len(y_true.shape) == len(y_pred.shape) - 1 and y_pred.shape[-1] == 1:
         y_true = namespace(y_true).expand_dims(y_true, -1)
     if len(y_true.shape) != len(y_pred.shape) or not _fit(y_true.shape, y_pred.shape):
         raise ValueError(
             "`y_true` must be binary labels of the same shape as `y_pred`. Received: "
-            f"y_true.shape={tuple(shape)}, y_pred.shape={tuple(y_pred.shape)}"
+            f"y_true.shape={tuple(given[0])}, y_pred.shape={tuple(given[1])}"
         )
     return y_true
 

@@ -38,7 +38,7 @@ def test_labels_of_a_sequence_are_refused(num_positions):
     z = RNG.normal(size=(4, num_positions, 3)).astype("float32")
     y = RNG.integers(0, 3, (4, num_positions))
     loss = GammaCE(0.1, from_logits=True)
-    with pytest.raises(ValueError, match=r"take AlphaBalancedCE.*shape=\(4,\)"):
+    with pytest.raises(ValueError, match=r"use AlphaBalancedCE.*shape=\(4,\)"):
         loss_in_fit(z, y, loss, class_weight=dict(enumerate(FACTORS)))
 
 

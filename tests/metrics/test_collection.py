@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_calib import metrics
-from keras_calib.ops import predictions
+from keras_calib.ops import class_batch
 from tests.backends import not_on_torch, slow_on_jax
 from tests.metrics.reference import TABLE, assert_close, data, figures
 
@@ -35,13 +35,13 @@ def test_each_figure_is_that_of_the_metric_alone():
 def test_the_batch_is_read_once(monkeypatch):
     reads = []
 
-    class Counted(predictions.Predictions):
+    class Counted(class_batch.ClassBatch):
         def __init__(self, *args, **kwargs):
             reads.append(args)
             super().__init__(*args, **kwargs)
 
-    monkeypatch.setattr("keras_calib.metrics.base.Predictions", Counted)
-    monkeypatch.setattr("keras_calib.metrics.brier.Predictions", Counted)
+    monkeypatch.setattr("keras_calib.metrics.base.ClassBatch", Counted)
+    monkeypatch.setattr("keras_calib.metrics.brier.ClassBatch", Counted)
     metrics.CalibrationMetrics().update_state([0, 1], [[0.8, 0.2], [0.7, 0.3]])
     assert len(reads) == 1
 

@@ -15,7 +15,7 @@ X = np.array([0.1, 1.7, 2.3])  # none of them a float32
         (lambda x: floats.at_least(x, 0.3), np.maximum(X, 0.3)),
         (lambda x: floats.at_most(x, 1.9), np.minimum(X, 1.9)),
         (floats.last_mean, X.sum() / 3),
-        (floats.floor, np.floor(X)),
+        (floats.round_down, np.floor(X)),
         (floats.cumsum, np.cumsum(X)),
         (lambda x: floats.divide_no_nan(x, ops.flip(x)), X / X[::-1]),
         (lambda x: floats.divide_no_nan(x, 0.0 * x), np.zeros(3)),

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, fields
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from keras import ops
 
 from keras_calib.arguments import in_range, one_of
+from keras_calib.metrics.half_normal import half_normal_sum_quantile
+from keras_calib.ops.bin_statistics import (
+    BinSums,
+    Norm,
+    calibration_error,
+    calibration_gap,
+)
 from keras_calib.ops.binning import equal_width_edges
-from keras_calib.ops.ranked import equal_mass_cuts
+from keras_calib.ops.floats import divide_no_nan
+from keras_calib.ops.ranked import equal_mass_cuts, equal_mass_sums
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,12 +173,12 @@ class BinStatistics:
     @property
     def mean_confidence(self) -> np.ndarray:
         """The mean confidence of each bin, 0 where the bin is empty."""
-        return _divide(self.confidence, self.weight)
+        return divide_no_nan(self.confidence, self.weight)
 
     @property
     def accuracy(self) -> np.ndarray:
         """The share of hits of each bin, 0 where the bin is empty."""
-        return _divide(self.hits, self.weight)
+        return divide_no_nan(self.hits, self.weight)
 
     def equal_mass(self, num_bins: int) -> BinStatistics:
         """Returns the statistics of bins of equal weight, cut out of these bins.
@@ -181,25 +189,15 @@ class BinStatistics:
         Args:
             num_bins: the number of bins to cut.
         """
-        cuts = np.asarray(ops.convert_to_numpy(equal_mass_cuts(self.weight, num_bins)))
+        sums = equal_mass_sums(BinSums(*self._sums()), num_bins)
         ranks = np.append(0.0, np.cumsum(self.weight))
+        edges = np.interp(equal_mass_cuts(self.weight, num_bins), ranks, self.edges)
+        return BinStatistics(*sums, edges=edges)
 
-        def between(x):
-            if x is None:
-                return None
-            return np.diff(np.interp(cuts, ranks, np.append(0.0, np.cumsum(x))))
-
-        edges = np.interp(cuts, ranks, self.edges)
-        return BinStatistics(*map(between, self._sums()), edges=edges)
-
-    def ece(self, norm: str = "l1") -> float:
+    def ece(self, norm: Norm = "l1") -> float:
         """Returns the calibration error of norm `"l1"`, `"l2"` or `"max"`."""
-        one_of("norm", norm, ("l1", "l2", "max"))
-        gaps = np.abs(self.mean_confidence - self.accuracy)
-        if norm == "max":
-            return float(gaps.max(initial=0.0))
-        power = 1 if norm == "l1" else 2
-        return float(self._mean(self.weight * gaps**power) ** (1 / power))
+        one_of("norm", norm, Norm)
+        return float(calibration_error(self, norm))
 
     def debiased_ece(self) -> float:
         """Returns the l2 error without what sampling alone adds to it.
@@ -214,13 +212,13 @@ class BinStatistics:
         2019, section 5.
         """
         a, n = self.accuracy, self.weight
-        noise = _divide(a * (1 - a), n - 1)
+        noise = divide_no_nan(a * (1 - a), n - 1)
         squares = np.where(n > 1, (self.mean_confidence - a) ** 2 - noise, 0.0)
         return float(np.sqrt(max(self._mean(n * squares), 0.0)))
 
     def gap(self) -> float:
         """Returns mean confidence minus accuracy, in [-1, 1]."""
-        return self._mean(self.confidence - self.hits)
+        return float(calibration_gap(self))
 
     def overconfidence(self) -> float:
         """Returns the part of the l1 error where confidence exceeds accuracy."""
@@ -319,8 +317,8 @@ class BinStatistics:
             square = self.weight * c**2 + (1 - 2 * c) * self.hits
         scale = np.sqrt(np.maximum(square / n - d**2, 0.0) / n)
         spread = np.sqrt(max(square.sum() / n - error**2, 0.0) / n)
-        lower = error - _half_normal_sum_quantile(scale, 1 - tail)
-        upper = error + _normal_quantile(1 - tail) * spread
+        lower = error - half_normal_sum_quantile(scale, 1 - tail)
+        upper = error + NormalDist().inv_cdf(1 - tail) * spread
         return float(max(lower, 0.0)), float(min(upper, 1.0))
 
     def table(self, level: float = 0.95) -> list[dict[str, float]]:
@@ -350,38 +348,8 @@ class BinStatistics:
         ]
 
     def _mean(self, sums: np.ndarray) -> float:
-        return float(_divide(sums.sum(), self.weight.sum()))
-
-
-def _divide(a: Any, b: Any) -> np.ndarray:
-    """Returns a / b, 0 where b is 0."""
-    a, b = np.asarray(a, "float64"), np.asarray(b, "float64")
-    return np.divide(a, b, out=np.zeros(np.broadcast(a, b).shape), where=b != 0)
+        return float(divide_no_nan(sums.sum(), self.weight.sum()))
 
 
 def _tail(level: float) -> float:
     return (1 - in_range("level", level, 1e-9, 1 - 1e-9)) / 2
-
-
-def _normal_quantile(probability: float) -> float:
-    from statistics import NormalDist
-
-    return NormalDist().inv_cdf(probability)
-
-
-def _half_normal_sum_quantile(scale: np.ndarray, probability: float) -> float:
-    """Returns the quantile of sum_m scale_m |Z_m|, Z_m independent normals."""
-    scale = scale[scale > 0]
-    if not len(scale):
-        return 0.0
-    # Densities on a grid, convolved as a product of their Fourier transforms.
-    points = 4096
-    top = scale.sum() * np.sqrt(2 / np.pi) + 10 * np.sqrt(np.sum(scale**2))
-    x = (np.arange(points) + 0.5) * (top / points)
-    density = np.exp(-0.5 * (x / scale[:, None]) ** 2)
-    density /= density.sum(axis=1, keepdims=True)
-    transform = np.prod(np.fft.rfft(density, 2 * points, axis=1), axis=0)
-    cumulative = np.cumsum(np.fft.irfft(transform)[: 2 * points])
-    # Each of the M terms is half a step beyond its grid point.
-    steps = np.searchsorted(cumulative, probability) + len(scale) / 2
-    return float(steps * (top / points))

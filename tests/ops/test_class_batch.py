@@ -3,41 +3,42 @@
 import numpy as np
 import pytest
 
-from keras_calib.ops.predictions import BinaryPredictions, OneLabel, Predictions
+from keras_calib.ops.binary_batch import BinaryBatch, OneLabelBatch
+from keras_calib.ops.class_batch import ClassBatch
 
 P = np.array([[0.2, 0.5, 0.3], [0.4, 0.4, 0.2], [0.0, 0.0, 1.0]], "float32")
 Y = np.array([1, 1, 2])
 
 
 def test_top_label():
-    batch = Predictions(Y, P)
+    batch = ClassBatch(Y, P)
     np.testing.assert_allclose(batch.confidence, [0.5, 0.4, 1.0])
     np.testing.assert_array_equal(batch.predicted, [1, 0, 2])
     np.testing.assert_array_equal(batch.hit, [True, False, True])
-    assert batch.weight is None
+    assert batch.sample_weight is None
 
 
 def test_soft_labels_hit_as_far_as_they_name_the_predicted_class():
     soft = np.array([[0.1, 0.7, 0.2], [0.3, 0.6, 0.1], [0.0, 0.5, 0.5]], "float32")
-    np.testing.assert_allclose(Predictions(soft, P).hit, [0.7, 0.3, 0.5])
+    np.testing.assert_allclose(ClassBatch(soft, P).hit, [0.7, 0.3, 0.5])
 
 
 @pytest.mark.parametrize("shift", [-1e4, 0.0, 1e4])
 def test_logits_may_be_large(shift):
     z = np.array([[0.0, 2.0, 1.0]]) + shift
-    batch = Predictions([1], z, from_logits=True, dtype="float64")
+    batch = ClassBatch([1], z, from_logits=True, dtype="float64")
     e = np.exp([0.0, 2.0, 1.0])
     np.testing.assert_allclose(batch.probabilities[0], e / e.sum(), rtol=1e-9)
     assert float(batch.confidence[0]) == pytest.approx(e[1] / e.sum(), rel=1e-9)
-    impossible = Predictions([0], [[-1e4, 0.0, 0.0]], from_logits=True)
+    impossible = ClassBatch([0], [[-1e4, 0.0, 0.0]], from_logits=True)
     expected = 1e4 + np.log(2)
     assert float(impossible.cross_entropy[0]) == pytest.approx(expected, rel=1e-6)
 
 
 def test_sums_of_one_bin_are_those_of_more():
-    batch = Predictions(Y, P, [1.0, 2.0, 3.0])
+    batch = ClassBatch(Y, P, [1.0, 2.0, 3.0])
     alone = batch.top_label.sums(1)
-    batch = Predictions(Y, P, [1.0, 2.0, 3.0])
+    batch = ClassBatch(Y, P, [1.0, 2.0, 3.0])
     batch.top_label.sums(15)
     np.testing.assert_allclose(batch.top_label.sums(1), alone, rtol=1e-6)
     np.testing.assert_allclose(alone[0, 0], 6.0)
@@ -45,22 +46,22 @@ def test_sums_of_one_bin_are_those_of_more():
 
 def test_leading_axes_and_weights_of_some_of_them():
     y, p = np.stack([Y, Y]), np.stack([P, P])
-    batch = Predictions(y, p, np.array([1.0, 2.0]))
-    np.testing.assert_allclose(batch.weight, [1, 1, 1, 2, 2, 2])
-    batch = Predictions(y, p, np.ones((2, 3, 1)))
-    np.testing.assert_allclose(batch.weight, np.ones(6))
+    batch = ClassBatch(y, p, np.array([1.0, 2.0]))
+    np.testing.assert_allclose(batch.sample_weight, [1, 1, 1, 2, 2, 2])
+    batch = ClassBatch(y, p, np.ones((2, 3, 1)))
+    np.testing.assert_allclose(batch.sample_weight, np.ones(6))
     with pytest.raises(ValueError, match="must have the shape of the samples"):
-        Predictions(y, p, np.ones((2, 2)))
+        _ = ClassBatch(y, p, np.ones((2, 2))).sample_weight
 
 
 def test_ignore_class_wants_integer_labels():
     with pytest.raises(ValueError, match="`ignore_class` needs integer labels"):
-        Predictions(P, P, ignore_class=0)
+        ClassBatch(P, P, ignore_class=0)
 
 
 def test_more_of_the_top_than_there_are():
     with pytest.raises(ValueError, match="at most the number of classes, 3"):
-        Predictions(Y, P).top(4)
+        ClassBatch(Y, P).top(4)
 
 
 def test_one_label_in_every_shape():
@@ -73,16 +74,16 @@ def test_one_label_in_every_shape():
         (y, two),
         (np.eye(2)[y], two),
     ):
-        batch = OneLabel(labels, predictions)
+        batch = OneLabelBatch(labels, predictions)
         assert batch.probabilities.shape == (2, 1)
         np.testing.assert_allclose(batch.squared_error, [0.04, 0.09], rtol=1e-6)
     with pytest.raises(ValueError, match=r"y_true.shape=\(3,\), y_pred.shape=\(2,\)"):
-        OneLabel(np.zeros(3), p)
+        OneLabelBatch(np.zeros(3), p)
 
 
 def test_labels_that_are_unknown_count_for_nothing():
     y, p = np.array([[0, -1], [1, 1]]), np.array([[0.2, 0.9], [0.6, 0.7]])
-    batch = BinaryPredictions(y, p, np.array([1.0, 2.0]), ignore_class=-1)
-    np.testing.assert_allclose(batch.every_label.weight, [1, 0, 2, 2])
-    with pytest.raises(ValueError, match="binary labels of the shape"):
-        BinaryPredictions(np.zeros((2, 3)), p)
+    batch = BinaryBatch(y, p, np.array([1.0, 2.0]), ignore_class=-1)
+    np.testing.assert_allclose(batch.every_label.sample_weight, [1, 0, 2, 2])
+    with pytest.raises(ValueError, match="binary labels of the same shape"):
+        BinaryBatch(np.zeros((2, 3)), p)

@@ -8,19 +8,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_calib.metrics import (
-    BinaryECE,
-    BinStatistics,
-    BrierDecomposition,
-    BrierScore,
-    ClasswiseECE,
-    ExpectedCalibrationError,
-    NegativeLogLikelihood,
-    PredictiveEntropy,
-)
-from keras_calib.metrics.base import whole_number
+from keras_calib.arguments import whole_number
+from keras_calib.metrics.bin_statistics import BinStatistics
+from keras_calib.metrics.binary import BinaryECE
+from keras_calib.metrics.brier import BrierDecomposition, BrierScore
+from keras_calib.metrics.classwise import ClasswiseECE
+from keras_calib.metrics.expected_calibration_error import ExpectedCalibrationError
+from keras_calib.metrics.likelihood import NegativeLogLikelihood, PredictiveEntropy
+from keras_calib.ops.bin_statistics import BinSums
+from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.floats import in_float64
-from keras_calib.ops.predictions import Predictions
 from keras_calib.ops.ranked import (
     accuracy_at_coverage,
     area_under_risk_coverage,
@@ -142,7 +139,7 @@ def evaluate(
         if binary:
             of_label_1.update_state(labels, predictions, weight)
             labels, predictions = _two_classes(labels, predictions, from_logits)
-        batch = Predictions(
+        batch = ClassBatch(
             labels,
             predictions,
             weight,
@@ -184,15 +181,15 @@ def _ranked(columns: np.ndarray, num_bins: int, coverage: float) -> dict[str, An
     weight, confidence, hit = columns[:, columns[0] != 0]
     # One cell for each confidence, as sums of weight, confidence and hits.
     edges, cell = np.unique(confidence, return_inverse=True)
-    cells = np.stack(
-        [
-            np.bincount(cell, w, minlength=max(len(edges), 1))
+    # Of no samples numpy counts in integers.
+    cells = BinSums(
+        *(
+            np.bincount(cell, w, minlength=max(len(edges), 1)).astype("float64")
             for w in (weight, weight * confidence, weight * hit)
-        ],
-        axis=-1,
-    ).astype("float64")  # of no samples numpy counts in integers
+        )
+    )
     edges = np.append(edges if len(edges) else 0.0, 1.0)
-    equal_mass = BinStatistics(*cells.T, edges=edges).equal_mass(num_bins)
+    equal_mass = BinStatistics(*cells, edges=edges).equal_mass(num_bins)
     residual = weight * (confidence - hit)
     confidence = ops.convert_to_tensor(confidence)
 
@@ -202,7 +199,6 @@ def _ranked(columns: np.ndarray, num_bins: int, coverage: float) -> dict[str, An
     smooth_error = smooth(NUM_NODES)
     if smooth_error < 0.01:
         smooth_error = smooth(10 * (NUM_NODES - 1) + 1)
-    cells = ops.convert_to_tensor(cells)
     return {
         "accuracy": accuracy_at_coverage(cells, 1.0),
         "accuracy_at_coverage": accuracy_at_coverage(cells, coverage),
@@ -214,13 +210,13 @@ def _ranked(columns: np.ndarray, num_bins: int, coverage: float) -> dict[str, An
     }
 
 
-def _columns(batch: Predictions) -> np.ndarray:
+def _columns(batch: ClassBatch) -> np.ndarray:
     """Returns weight, confidence and hit as float64 of shape (3, N)."""
     confidence = np.asarray(ops.convert_to_numpy(batch.confidence), "float64")
     hit = np.asarray(ops.convert_to_numpy(batch.hit), "float64")
-    if batch.weight is None:
+    if batch.sample_weight is None:
         return np.stack([np.ones(len(hit)), confidence, hit])
-    weight = np.asarray(ops.convert_to_numpy(batch.weight), "float64")
+    weight = np.asarray(ops.convert_to_numpy(batch.sample_weight), "float64")
     return np.stack([weight, confidence, hit])
 
 

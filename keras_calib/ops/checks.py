@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_calib.arguments import in_range
-from keras_calib.losses.gamma_presets import STANDSTILL
+from keras_calib.ops.gamma import STANDSTILL
 from keras_calib.ops.labels import class_labels
 
 # float16 has no normal number below 6e-5: gamma must stay well above that.
