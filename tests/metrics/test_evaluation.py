@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import keras_calib
-from keras_calib.metrics import evaluation, metrics
+from keras_calib import metrics
+from keras_calib.metrics import evaluation
 from tests.backends import BACKEND, slow_on_jax
 from tests.metrics import reference
 from tests.metrics.reference import TABLE, data
