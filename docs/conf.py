@@ -1,4 +1,4 @@
-"""How Sphinx builds the documentation: `make docs`."""
+"""Sphinx configuration of the documentation, which `make docs` builds."""
 
 import os
 import sys
@@ -26,9 +26,9 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
 ]
-# Tables as their scripts wrote them, which pages show.
+# The output of the scripts, which the pages repeat.
 exclude_patterns = ["_build", "demo", "experiments/*/**"]
-# `name` in a docstring is a link where such an object is documented, else code.
+# `name` in a docstring links to the object if it is documented, and is code otherwise.
 default_role = "py:obj"
 
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]

@@ -1,4 +1,4 @@
-"""Draws the figure of the guides: `python docs/guides/figures.py`."""
+"""Draw the figure of the guides: `python docs/guides/figures.py`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Draws the figure of these pages: python docs/mathematics/figures.py"""
+"""Draw the figure of these pages: `python docs/mathematics/figures.py`."""
 
 from pathlib import Path
 
