@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_calib.arguments import Configurable, in_range
+from keras_calib.arguments import Configurable, in_range, whole_number
 from keras_calib.calibrators.samples import Samples, as_logits
 from keras_calib.ops.floats import at_least, in_float64
 
@@ -18,28 +18,46 @@ from keras_calib.ops.floats import at_least, in_float64
 FLOOR = float(np.finfo("float32").tiny)
 
 
+class CalibratorArguments(TypedDict, total=False):
+    """The arguments that every calibrator takes by keyword."""
+
+    from_logits: bool
+    floor: float
+    ignore_class: int | None
+    name: str | None
+    dtype: Any
+
+
 class Calibrator(Configurable, keras.layers.Layer, ABC):
     """Base of the calibrators. A subclass gives `make_weights`, `adjust`, `transform`.
 
-    `fit` reads the logits or probabilities of a trained model and their labels,
-    outside the graph and in float64, and sets the layer's weights. `call` maps the
-    same to calibrated probabilities, inside any graph.
+    `fit` reads held-out logits or probabilities and their labels, outside the graph
+    and in float64, and sets the weights of the layer. `call` maps logits or
+    probabilities to calibrated probabilities, inside any graph.
 
-    A last axis of size 1 is one sigmoid output: its logit z is that of the classes
-    0 and 1 with logits (0, z), and what comes out is the probability of class 1.
+    A last axis of size 1 is a single sigmoid output: its logit z stands for the
+    logits (0, z) of the classes 0 and 1, and the result is the probability of
+    class 1.
 
     Args:
-        from_logits: whether `fit` and `call` take logits, or probabilities. From
-            probabilities p the layer goes by log p; those that come straight from
-            a Keras softmax or sigmoid are traced back to their logits in `call`,
-            except on JAX.
-        floor: what probabilities below it are read as. An exact zero has no
-            logarithm, and what it is taken for moves the fit: by default the
-            smallest normal float32, which moves nothing else.
-        ignore_class: integer label whose samples count for nothing in `fit`.
+        from_logits: whether `fit` and `call` take logits, or probabilities.
+            Probabilities p are read as the logits log p. In `call`, those that come
+            straight from a Keras softmax or sigmoid are replaced by the logits
+            behind them, except on JAX.
+        floor: the value that smaller probabilities are read as. An exact zero has
+            no logarithm, and the value in its place moves the fit. The default is
+            the smallest normal float32, which leaves all other probabilities alone.
+        ignore_class: integer label whose samples have no weight in `fit`.
         name: name of the layer.
-        dtype: `"float64"` keeps weights and arithmetic in float64; anything else,
-            half precision too, is float32.
+        dtype: `"float64"` computes in float64. Every other dtype, half precision
+            included, computes in float32.
+
+    Call arguments:
+        inputs: logits or probabilities of shape `(..., K)`, or `(..., 1)` of a
+            single sigmoid output.
+
+    Raises:
+        ValueError: when it is called before it is fitted or loaded.
     """
 
     # Whether the most probable class stays the most probable.
@@ -60,7 +78,11 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
         self._parameters: dict[str, keras.Variable] = {}
         self.from_logits = bool(from_logits)
         self.floor = in_range("floor", floor, float(np.finfo("float64").tiny), 0.5)
-        self.ignore_class = ignore_class
+        self.ignore_class = (
+            None
+            if ignore_class is None
+            else whole_number("ignore_class", ignore_class, low=-np.inf)
+        )
         self.supports_masking = True
 
     @abstractmethod

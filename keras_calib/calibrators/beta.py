@@ -25,16 +25,6 @@ class BetaCalibration(OneVsRest):
     either way. More than two classes are divided by their sum, and the argmax may
     change.
 
-    Args:
-        from_logits: whether `fit` and `call` take logits, or probabilities.
-        floor: what probabilities below it are read as.
-        ignore_class: integer label whose samples count for nothing in `fit`.
-        name: name of the layer.
-        dtype: `"float64"` for weights and arithmetic in float64, else float32.
-
-    Raises:
-        ValueError: when called before it is fitted or loaded.
-
     Example:
 
     >>> import keras_calib

@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 from keras.src.backend import get_keras_mask  # an attribute, or on JAX a global
 
-from keras_calib.arguments import one_of
+from keras_calib.arguments import one_of, whole_number
 from keras_calib.calibrators.base import FLOOR, Calibrator
 from keras_calib.calibrators.beta import BetaCalibration
 from keras_calib.calibrators.histogram import HistogramBinning
@@ -145,6 +145,10 @@ def calibrate(
     >>> 4 < calibrated.layers[-1].temperature < 6
     True
     """
+    if ignore_class is not None:
+        ignore_class = whole_number("ignore_class", ignore_class, low=-np.inf)
+    batch_size = whole_number("batch_size", batch_size)
+    folds = whole_number("folds", folds, low=2)
     own = method if isinstance(method, Calibrator) else None
     if own is None:
         one_of("method", method, (*METHODS, "auto"))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_calib.arguments import one_of
-from keras_calib.calibrators.base import FLOOR
+from keras_calib.arguments import one_of, whole_number
+from keras_calib.calibrators.base import CalibratorArguments
 from keras_calib.calibrators.one_vs_rest import (
     OneVsRest,
     bounded,
@@ -36,15 +36,9 @@ class HistogramBinning(OneVsRest):
         num_bins: the number of bins.
         strategy: `"uniform"`, bins of one width, or `"quantile"`, of one number of
             samples.
-        from_logits: whether `fit` and `call` take logits, or probabilities.
-        floor: what probabilities below it are read as.
-        ignore_class: integer label whose samples count for nothing in `fit`.
-        name: name of the layer.
-        dtype: `"float64"` for weights and arithmetic in float64, else float32.
 
     Raises:
-        ValueError: for `num_bins` < 2, an unknown strategy, and when called before
-            it is fitted or loaded.
+        ValueError: for fewer than two bins, and for an unknown strategy.
 
     Example:
 
@@ -65,25 +59,10 @@ class HistogramBinning(OneVsRest):
         self,
         num_bins: int = 15,
         strategy: str = "uniform",
-        *,
-        from_logits: bool = True,
-        floor: float = FLOOR,
-        ignore_class: int | None = None,
-        name: str | None = None,
-        dtype: Any = None,
+        **kwargs: Unpack[CalibratorArguments],
     ) -> None:
-        super().__init__(
-            from_logits=from_logits,
-            floor=floor,
-            ignore_class=ignore_class,
-            name=name,
-            dtype=dtype,
-        )
-        if not isinstance(num_bins, int) or num_bins < 2:
-            raise ValueError(
-                f"`num_bins` must be a whole number >= 2. Received: {num_bins!r}"
-            )
-        self.num_bins = num_bins
+        super().__init__(**kwargs)
+        self.num_bins = whole_number("num_bins", num_bins, low=2)
         self.strategy = one_of("strategy", strategy, ("uniform", "quantile"))
 
     def make_weights(self, num_classes: int) -> dict[str, tuple[int, ...]]:

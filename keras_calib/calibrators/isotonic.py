@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_calib.calibrators.base import FLOOR
+from keras_calib.arguments import whole_number
+from keras_calib.calibrators.base import CalibratorArguments
 from keras_calib.calibrators.one_vs_rest import (
     OneVsRest,
     bounded,
@@ -35,15 +36,9 @@ class IsotonicCalibration(OneVsRest):
 
     Args:
         num_knots: room for the ends of steps; by default what the first `fit` needs.
-        from_logits: whether `fit` and `call` take logits, or probabilities.
-        floor: what probabilities below it are read as.
-        ignore_class: integer label whose samples count for nothing in `fit`.
-        name: name of the layer.
-        dtype: `"float64"` for weights and arithmetic in float64, else float32.
 
     Raises:
-        ValueError: when called before it is fitted or loaded, and where a second fit
-            needs more knots than the first.
+        ValueError: when a fit needs more than `num_knots` knots.
 
     Example:
 
@@ -61,22 +56,11 @@ class IsotonicCalibration(OneVsRest):
     """
 
     def __init__(
-        self,
-        num_knots: int | None = None,
-        *,
-        from_logits: bool = True,
-        floor: float = FLOOR,
-        ignore_class: int | None = None,
-        name: str | None = None,
-        dtype: Any = None,
+        self, num_knots: int | None = None, **kwargs: Unpack[CalibratorArguments]
     ) -> None:
-        super().__init__(
-            from_logits=from_logits,
-            floor=floor,
-            ignore_class=ignore_class,
-            name=name,
-            dtype=dtype,
-        )
+        super().__init__(**kwargs)
+        if num_knots is not None:
+            num_knots = whole_number("num_knots", num_knots, low=2)
         self.num_knots = num_knots
 
     def make_weights(self, num_classes: int) -> dict[str, tuple[int, ...]]:

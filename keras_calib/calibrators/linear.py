@@ -4,42 +4,47 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_calib.arguments import in_range
-from keras_calib.calibrators.base import FLOOR, Calibrator
+from keras_calib.calibrators.base import Calibrator, CalibratorArguments
 from keras_calib.calibrators.samples import Samples, log_softmax
 from keras_calib.calibrators.temperature import log_temperature
 from keras_calib.ops.floats import matmul
 
 
 class LinearCalibrator(Calibrator):
-    """Base of the maps softmax(W x + b) of features x of the logits.
+    """Base of the maps softmax(W x + b) of logits or log-probabilities x.
 
-    The penalised likelihood is convex; L-BFGS minimises it in float64, from the
-    best temperature on, until the objective stands still to 12 digits.
+    The penalized likelihood is convex. L-BFGS minimizes it in float64, starting at
+    the best temperature, until the objective changes by less than 1e-12 of itself.
+
+    Args:
+        bias_penalty: weight of the mean squared bias.
+
+    Raises:
+        ValueError: for a negative penalty.
     """
 
-    # Whether W is a matrix, or a diagonal.
-    matrix = True
+    # Whether W is a full matrix, or diagonal.
+    full_matrix = True
+    # Whether x is log_softmax(z), or z.
+    log_probabilities = False
     off_diagonal_penalty = 0.0
-    bias_penalty = 0.0
 
-    def features(self, z: Any) -> Any:
-        """Returns what is mapped, of the logits, inside the graph."""
-        return z
-
-    def numpy_features(self, z: np.ndarray) -> np.ndarray:
-        """Returns the same outside the graph."""
-        return z
+    def __init__(
+        self, bias_penalty: float, **kwargs: Unpack[CalibratorArguments]
+    ) -> None:
+        super().__init__(**kwargs)
+        self.bias_penalty = in_range("bias_penalty", bias_penalty, 0.0, np.inf)
 
     def make_weights(self, num_classes: int) -> dict[str, tuple[int, ...]]:
         """Returns the shapes of W, (K, K) or (K,), and of b."""
-        scale = (num_classes,) * (2 if self.matrix else 1)
+        scale = (num_classes,) * (2 if self.full_matrix else 1)
         return {"scale": scale, "bias": (num_classes,)}
 
     def adjust(self, samples: Samples) -> dict[str, Any]:
@@ -48,7 +53,7 @@ class LinearCalibrator(Calibrator):
 
         k = samples.num_classes
         beta = np.full(k, np.exp(-log_temperature(samples, *np.log([1e-2, 1e2]))))
-        start = np.diag(beta) if self.matrix else beta
+        start = np.diag(beta) if self.full_matrix else beta
         found = minimize(
             self._objective(samples),
             np.concatenate([start.ravel(), np.zeros(k)]),
@@ -70,22 +75,23 @@ class LinearCalibrator(Calibrator):
     ) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
         """Returns the penalised likelihood and its gradient in W and b, flat."""
         k, targets, weight = samples.num_classes, samples.targets, samples.weight
-        x = self.numpy_features(samples.logits.astype("float64"))
+        x = samples.logits.astype("float64")
+        x = log_softmax(x) if self.log_probabilities else x
         # Soft targets may be off 1 by their rounding.
         mass = targets.sum(-1, keepdims=True)
         off_diagonal = self.off_diagonal_penalty / (k * (k - 1))
 
         def objective(parameters: np.ndarray) -> tuple[float, np.ndarray]:
             scale, bias = np.split(parameters, [-k])
-            if self.matrix:
+            if self.full_matrix:
                 scale = scale.reshape(k, k)
                 others = scale - np.diag(np.diag(scale))
-            log_p = log_softmax((x @ scale.T if self.matrix else x * scale) + bias)
+            log_p = log_softmax((x @ scale.T if self.full_matrix else x * scale) + bias)
             value = -weight @ np.einsum("nk,nk->n", targets, log_p)
             value += self.bias_penalty * np.mean(bias**2)
             slope = weight[:, None] * (mass * np.exp(log_p) - targets)
             bias_slope = slope.sum(0) + 2 * self.bias_penalty / k * bias
-            if self.matrix:
+            if self.full_matrix:
                 value += off_diagonal * np.sum(others**2)
                 scale_slope = (slope.T @ x + 2 * off_diagonal * others).ravel()
             else:
@@ -96,8 +102,8 @@ class LinearCalibrator(Calibrator):
 
     def transform(self, z: Any, scale: Any, bias: Any) -> Any:
         """Returns softmax(W x + b)."""
-        x = self.features(z)
-        mapped = matmul(x, ops.transpose(scale)) if self.matrix else x * scale
+        x = ops.log_softmax(z, axis=-1) if self.log_probabilities else z
+        mapped = matmul(x, ops.transpose(scale)) if self.full_matrix else x * scale
         return ops.softmax(mapped + bias, axis=-1)
 
 
@@ -115,17 +121,6 @@ class VectorScaling(LinearCalibrator):
     Without a penalty the bias of a class that no label names runs off to minus
     infinity. The argmax may change.
 
-    Args:
-        bias_penalty: weight of the squared biases.
-        from_logits: whether `fit` and `call` take logits, or probabilities.
-        floor: what probabilities below it are read as.
-        ignore_class: integer label whose samples count for nothing in `fit`.
-        name: name of the layer.
-        dtype: `"float64"` for weights and arithmetic in float64, else float32.
-
-    Raises:
-        ValueError: for a negative penalty, and when called before it is fitted.
-
     Example:
 
     >>> import keras_calib
@@ -142,26 +137,12 @@ class VectorScaling(LinearCalibrator):
     - Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2.
     """
 
-    matrix = False
+    full_matrix = False
 
     def __init__(
-        self,
-        bias_penalty: float = 0.01,
-        *,
-        from_logits: bool = True,
-        floor: float = FLOOR,
-        ignore_class: int | None = None,
-        name: str | None = None,
-        dtype: Any = None,
+        self, bias_penalty: float = 0.01, **kwargs: Unpack[CalibratorArguments]
     ) -> None:
-        super().__init__(
-            from_logits=from_logits,
-            floor=floor,
-            ignore_class=ignore_class,
-            name=name,
-            dtype=dtype,
-        )
-        self.bias_penalty = in_range("bias_penalty", bias_penalty, 0.0, float("inf"))
+        super().__init__(bias_penalty, **kwargs)
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
@@ -181,16 +162,7 @@ class MatrixScaling(LinearCalibrator):
     a class no label names runs off. The argmax may change.
 
     Args:
-        off_diagonal_penalty: weight of the squared off-diagonal entries.
-        bias_penalty: weight of the squared biases.
-        from_logits: whether `fit` and `call` take logits, or probabilities.
-        floor: what probabilities below it are read as.
-        ignore_class: integer label whose samples count for nothing in `fit`.
-        name: name of the layer.
-        dtype: `"float64"` for weights and arithmetic in float64, else float32.
-
-    Raises:
-        ValueError: for a negative penalty, and when called before it is fitted.
+        off_diagonal_penalty: weight of the mean squared off-diagonal entry.
 
     Example:
 
@@ -213,25 +185,12 @@ class MatrixScaling(LinearCalibrator):
         self,
         off_diagonal_penalty: float = 1.0,
         bias_penalty: float = 1.0,
-        *,
-        from_logits: bool = True,
-        floor: float = FLOOR,
-        ignore_class: int | None = None,
-        name: str | None = None,
-        dtype: Any = None,
+        **kwargs: Unpack[CalibratorArguments],
     ) -> None:
-        super().__init__(
-            from_logits=from_logits,
-            floor=floor,
-            ignore_class=ignore_class,
-            name=name,
-            dtype=dtype,
-        )
-        infinity = float("inf")
+        super().__init__(bias_penalty, **kwargs)
         self.off_diagonal_penalty = in_range(
-            "off_diagonal_penalty", off_diagonal_penalty, 0.0, infinity
+            "off_diagonal_penalty", off_diagonal_penalty, 0.0, np.inf
         )
-        self.bias_penalty = in_range("bias_penalty", bias_penalty, 0.0, infinity)
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
@@ -251,18 +210,6 @@ class DirichletCalibration(MatrixScaling):
     logits. K^2 + K parameters ask for many samples. The diagonal is free, and that
     of a class no label names runs off. The argmax may change.
 
-    Args:
-        off_diagonal_penalty: weight of the squared off-diagonal entries.
-        bias_penalty: weight of the squared biases.
-        from_logits: whether `fit` and `call` take logits, or probabilities.
-        floor: what probabilities below it are read as.
-        ignore_class: integer label whose samples count for nothing in `fit`.
-        name: name of the layer.
-        dtype: `"float64"` for weights and arithmetic in float64, else float32.
-
-    Raises:
-        ValueError: for a negative penalty, and when called before it is fitted.
-
     Example:
 
     >>> import keras_calib
@@ -279,10 +226,4 @@ class DirichletCalibration(MatrixScaling):
       multi-class probabilities with Dirichlet calibration", NeurIPS 2019.
     """
 
-    def features(self, z: Any) -> Any:
-        """Returns log-probabilities, inside the graph."""
-        return ops.log_softmax(z, axis=-1)
-
-    def numpy_features(self, z: np.ndarray) -> np.ndarray:
-        """Returns the same outside the graph."""
-        return log_softmax(z)
+    log_probabilities = True

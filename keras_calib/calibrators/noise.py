@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 from keras import ops
 
 from keras_calib.arguments import in_range
-from keras_calib.calibrators.base import FLOOR, Calibrator
+from keras_calib.calibrators.base import Calibrator, CalibratorArguments
 from keras_calib.calibrators.samples import Samples, softmax
 from keras_calib.calibrators.temperature import find_root
 from keras_calib.ops.floats import at_least
@@ -40,15 +40,10 @@ class NoiseCorrection(Calibrator):
         gamma: the gamma, in [0, 1]. `None` lets `fit` find the most likely, which
             the inverse cannot; a gamma given is kept by `fit`.
         inverse: the direction.
-        from_logits: whether `fit` and `call` take logits, or probabilities.
-        floor: what probabilities below it are read as.
-        ignore_class: integer label whose samples count for nothing in `fit`.
-        name: name of the layer.
-        dtype: `"float64"` for weights and arithmetic in float64, else float32.
 
     Raises:
-        ValueError: for a gamma outside [0, 1], for an inverse without gamma or with
-            gamma 1, and when called before it is fitted, where gamma is not given.
+        ValueError: for a gamma outside [0, 1], and for an inverse without gamma or
+            with gamma 1.
 
     Example:
 
@@ -70,20 +65,9 @@ class NoiseCorrection(Calibrator):
         self,
         gamma: float | None = None,
         inverse: bool = False,
-        *,
-        from_logits: bool = True,
-        floor: float = FLOOR,
-        ignore_class: int | None = None,
-        name: str | None = None,
-        dtype: Any = None,
+        **kwargs: Unpack[CalibratorArguments],
     ) -> None:
-        super().__init__(
-            from_logits=from_logits,
-            floor=floor,
-            ignore_class=ignore_class,
-            name=name,
-            dtype=dtype,
-        )
+        super().__init__(**kwargs)
         self.gamma = None if gamma is None else in_range("gamma", gamma, 0.0, 1.0)
         self.inverse = bool(inverse)
         if self.inverse and self.gamma in (None, 1.0):

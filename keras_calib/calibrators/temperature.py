@@ -5,14 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_calib.arguments import in_range, one_of
-from keras_calib.calibrators.base import FLOOR, Calibrator, _value
+from keras_calib.calibrators.base import Calibrator, CalibratorArguments, _value
 from keras_calib.calibrators.samples import Samples, softmax
 
 # Numbers in the part of the samples on which the search begins.
@@ -49,22 +49,13 @@ class TemperatureScaling(Calibrator):
             probabilities), or `"ece"` (top-label, 15 equal bins; neither smooth nor
             proper, and given for comparison).
         bounds: the least and the largest T.
-        from_logits: whether `fit` and `call` take logits, or probabilities.
-        floor: what probabilities below it are read as.
-        ignore_class: integer label whose samples count for nothing in `fit`.
-        name: name of the layer.
-        dtype: `"float64"` for weights and arithmetic in float64, else float32.
-
-    Call arguments:
-        inputs: logits (or probabilities) of shape `(..., K)`, or `(..., 1)` of one
-            sigmoid output.
 
     Returns:
         Probabilities of the same shape.
 
     Raises:
-        ValueError: for bounds that are not 0 < low < high, an unknown objective,
-            and when called before it is fitted or loaded.
+        ValueError: for bounds that are not 0 < low < high, and for an unknown
+            objective.
 
     Example:
 
@@ -86,20 +77,9 @@ class TemperatureScaling(Calibrator):
         self,
         objective: str = "nll",
         bounds: tuple[float, float] = (0.01, 100.0),
-        *,
-        from_logits: bool = True,
-        floor: float = FLOOR,
-        ignore_class: int | None = None,
-        name: str | None = None,
-        dtype: Any = None,
+        **kwargs: Unpack[CalibratorArguments],
     ) -> None:
-        super().__init__(
-            from_logits=from_logits,
-            floor=floor,
-            ignore_class=ignore_class,
-            name=name,
-            dtype=dtype,
-        )
+        super().__init__(**kwargs)
         self.objective = one_of("objective", objective, ("nll", "brier", "ece"))
         low, high = bounds
         low = in_range("bounds[0]", low, 1e-6, 1e6)
