@@ -13,23 +13,22 @@ from keras_calib.arguments import Configurable, in_range, whole_number
 from keras_calib.calibrators.samples import Samples, as_logits
 from keras_calib.ops.floats import at_least, in_float64
 
-# The smallest normal float32. Nothing that a float32 softmax can tell from 0 lies
-# below.
-FLOOR = float(np.finfo("float32").tiny)
+# The smallest normal float32: a float32 softmax gives nothing between it and 0.
+MIN_PROBABILITY = float(np.finfo("float32").tiny)
 
 
 class CalibratorArguments(TypedDict, total=False):
     """The arguments that every calibrator takes by keyword."""
 
     from_logits: bool
-    floor: float
+    min_probability: float
     ignore_class: int | None
     name: str | None
     dtype: Any
 
 
 class Calibrator(Configurable, keras.layers.Layer, ABC):
-    """Base of the calibrators. A subclass gives `make_weights`, `adjust`, `transform`.
+    """Base of the calibrators. A subclass gives `weight_shapes`, `adjust`, `transform`.
 
     `fit` reads held-out logits or probabilities and their labels, outside the graph
     and in float64, and sets the weights of the layer. `call` maps logits or
@@ -44,9 +43,9 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
             Probabilities p are read as the logits log p. In `call`, those that come
             straight from a Keras softmax or sigmoid are replaced by the logits
             behind them, except on JAX.
-        floor: the value that smaller probabilities are read as. An exact zero has
-            no logarithm, and the value in its place moves the fit. The default is
-            the smallest normal float32, which leaves all other probabilities alone.
+        min_probability: the value that smaller probabilities are read as. An exact
+            zero has no logarithm, and the value in its place moves the fit. The
+            default is the smallest normal float32, which changes nothing else.
         ignore_class: integer label whose samples have no weight in `fit`.
         name: name of the layer.
         dtype: `"float64"` computes in float64. Every other dtype, half precision
@@ -67,7 +66,7 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
         self,
         *,
         from_logits: bool = True,
-        floor: float = FLOOR,
+        min_probability: float = MIN_PROBABILITY,
         ignore_class: int | None = None,
         name: str | None = None,
         dtype: Any = None,
@@ -77,7 +76,9 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
         super().__init__(name=name, dtype=dtype, autocast=False)
         self._parameters: dict[str, keras.Variable] = {}
         self.from_logits = bool(from_logits)
-        self.floor = in_range("floor", floor, float(np.finfo("float64").tiny), 0.5)
+        self.min_probability = in_range(
+            "min_probability", min_probability, float(np.finfo("float64").tiny), 0.5
+        )
         self.ignore_class = (
             None
             if ignore_class is None
@@ -86,7 +87,7 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
         self.supports_masking = True
 
     @abstractmethod
-    def make_weights(self, num_classes: int) -> dict[str, tuple[int, ...]]:
+    def weight_shapes(self, num_classes: int) -> dict[str, tuple[int, ...]]:
         """Returns the shape of each weight by its name."""
 
     @abstractmethod
@@ -116,7 +117,7 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
                 range, and fewer than two samples or classes.
         """
         logits, labels = as_logits(
-            _array(logits), _array(labels), self.from_logits, self.floor
+            _array(logits), _array(labels), self.from_logits, self.min_probability
         )
         weight = None if sample_weight is None else _array(sample_weight)
         return self.fit_samples(Samples.read(logits, labels, weight, self.ignore_class))
@@ -177,7 +178,7 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
                 autocast=False,
                 name=name,
             )
-            for name, shape in self.make_weights(num_classes).items()
+            for name, shape in self.weight_shapes(num_classes).items()
         }
         self._build_shapes_dict = {"input_shape": (None, num_classes)}
 
@@ -209,7 +210,7 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
             # log p, as without the trace: some maps see a shift of all logits.
             return x if traced is None else ops.log_softmax(x, axis=-1)
         p = ops.concatenate([1.0 - x, x], -1) if one else x
-        return ops.log(at_least(p, self.floor))
+        return ops.log(at_least(p, self.min_probability))
 
 
 def _array(x: Any) -> np.ndarray:

@@ -41,7 +41,7 @@ class BetaCalibration(OneVsRest):
     - Kull, Silva Filho, Flach, "Beta calibration", AISTATS 2017.
     """
 
-    def make_weights(self, num_classes: int) -> dict[str, tuple[int, ...]]:
+    def weight_shapes(self, num_classes: int) -> dict[str, tuple[int, ...]]:
         """Returns a, b and c for each class mapped."""
         return dict.fromkeys("abc", (self.num_maps(num_classes),))
 

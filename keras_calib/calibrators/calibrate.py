@@ -12,7 +12,7 @@ from keras import ops
 from keras.src.backend import get_keras_mask  # an attribute, or on JAX a global
 
 from keras_calib.arguments import one_of, whole_number
-from keras_calib.calibrators.base import FLOOR, Calibrator
+from keras_calib.calibrators.base import MIN_PROBABILITY, Calibrator
 from keras_calib.calibrators.beta import BetaCalibration
 from keras_calib.calibrators.histogram import HistogramBinning
 from keras_calib.calibrators.isotonic import IsotonicCalibration
@@ -170,7 +170,10 @@ def calibrate(
         )
     # What a softmax or sigmoid was traced back to are logits already.
     scores, labels = as_logits(
-        scores, labels, head.traced or not probabilities, own.floor if own else FLOOR
+        scores,
+        labels,
+        head.traced or not probabilities,
+        own.min_probability if own else MIN_PROBABILITY,
     )
     if head.traced:
         scores = log_softmax(scores)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 import keras
 import numpy as np
@@ -16,6 +16,8 @@ from keras_calib.calibrators.one_vs_rest import (
     count_below,
     look_up,
 )
+
+Binning = Literal["equal_width", "equal_mass"]
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
@@ -34,11 +36,11 @@ class HistogramBinning(OneVsRest):
 
     Args:
         num_bins: the number of bins.
-        strategy: `"uniform"`, bins of one width, or `"quantile"`, of one number of
-            samples.
+        binning: `"equal_width"`, or `"equal_mass"` for equally many samples in each
+            bin.
 
     Raises:
-        ValueError: for fewer than two bins, and for an unknown strategy.
+        ValueError: for fewer than two bins, and for an unknown binning.
 
     Example:
 
@@ -58,14 +60,14 @@ class HistogramBinning(OneVsRest):
     def __init__(
         self,
         num_bins: int = 15,
-        strategy: str = "uniform",
+        binning: Binning = "equal_width",
         **kwargs: Unpack[CalibratorArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.num_bins = whole_number("num_bins", num_bins, low=2)
-        self.strategy = one_of("strategy", strategy, ("uniform", "quantile"))
+        self.binning = one_of("binning", binning, Binning)
 
-    def make_weights(self, num_classes: int) -> dict[str, tuple[int, ...]]:
+    def weight_shapes(self, num_classes: int) -> dict[str, tuple[int, ...]]:
         """Returns the inner edges and the rates."""
         maps = self.num_maps(num_classes)
         return {"edges": (maps, self.num_bins - 1), "rates": (maps, self.num_bins)}
@@ -76,7 +78,7 @@ class HistogramBinning(OneVsRest):
         """Counts."""
         p = np.exp(log_p)
         edges = np.arange(1, self.num_bins) / self.num_bins
-        if self.strategy == "quantile":
+        if self.binning == "equal_mass":
             edges = np.quantile(p, edges)
         index = np.searchsorted(edges, p, side="right")
         mass = np.bincount(index, weight, self.num_bins)

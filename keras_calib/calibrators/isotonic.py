@@ -63,7 +63,7 @@ class IsotonicCalibration(OneVsRest):
             num_knots = whole_number("num_knots", num_knots, low=2)
         self.num_knots = num_knots
 
-    def make_weights(self, num_classes: int) -> dict[str, tuple[int, ...]]:
+    def weight_shapes(self, num_classes: int) -> dict[str, tuple[int, ...]]:
         """Returns the places and the values of the knots."""
         if self.num_knots is None:
             raise ValueError(

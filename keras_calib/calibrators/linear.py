@@ -42,7 +42,7 @@ class LinearCalibrator(Calibrator):
         super().__init__(**kwargs)
         self.bias_penalty = in_range("bias_penalty", bias_penalty, 0.0, np.inf)
 
-    def make_weights(self, num_classes: int) -> dict[str, tuple[int, ...]]:
+    def weight_shapes(self, num_classes: int) -> dict[str, tuple[int, ...]]:
         """Returns the shapes of W, (K, K) or (K,), and of b."""
         scale = (num_classes,) * (2 if self.full_matrix else 1)
         return {"scale": scale, "bias": (num_classes,)}

@@ -76,7 +76,7 @@ class NoiseCorrection(Calibrator):
                 f"gamma={gamma!r}, inverse=True"
             )
 
-    def make_weights(self, num_classes: int) -> dict[str, tuple[int, ...]]:
+    def weight_shapes(self, num_classes: int) -> dict[str, tuple[int, ...]]:
         """Returns one scalar."""
         return {"noise": ()}
 

@@ -56,7 +56,7 @@ class OneVsRest(Calibrator):
     def adjust(self, samples: Samples) -> dict[str, Any]:
         """Stacks the weights of the classes."""
         values = map(np.stack, zip(*self.fit_classes(samples), strict=True))
-        return dict(zip(self.make_weights(samples.num_classes), values, strict=True))
+        return dict(zip(self.weight_shapes(samples.num_classes), values, strict=True))
 
     def transform(self, z: Any, *args: Any, **weights: Any) -> Any:
         """Maps each class against the rest."""

@@ -40,7 +40,7 @@ class PlattScaling(OneVsRest):
     - Platt, "Probabilistic Outputs for Support Vector Machines", 1999.
     """
 
-    def make_weights(self, num_classes: int) -> dict[str, tuple[int, ...]]:
+    def weight_shapes(self, num_classes: int) -> dict[str, tuple[int, ...]]:
         """Returns one slope and one intercept for each class mapped."""
         maps = (self.num_maps(num_classes),)
         return {"slope": maps, "intercept": maps}

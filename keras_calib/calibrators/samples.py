@@ -214,7 +214,7 @@ def flat(
 
 
 def as_logits(
-    x: Any, labels: Any, from_logits: bool, floor: float
+    x: Any, labels: Any, from_logits: bool, min_probability: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns logits of at least two classes, and labels that fit them.
 
@@ -222,7 +222,7 @@ def as_logits(
         x: logits or probabilities of shape `(..., K)`, or `(..., 1)` of class 1.
         labels: labels of any format; of one output also its probabilities.
         from_logits: whether `x` are logits.
-        floor: what probabilities below it are read as.
+        min_probability: what probabilities below it are read as.
 
     Raises:
         ValueError: for probabilities outside [0, 1].
@@ -242,7 +242,7 @@ def as_logits(
             labels = labels[..., 0]
         if np.any((labels > 0) & (labels < 1)):
             labels = np.stack([1.0 - labels, labels], -1)
-    return (x if from_logits else np.log(np.maximum(x, floor))), labels
+    return (x if from_logits else np.log(np.maximum(x, min_probability))), labels
 
 
 def sample_weights(weight: Any, leading: tuple[int, ...]) -> np.ndarray:

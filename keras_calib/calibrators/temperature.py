@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 import keras
 import numpy as np
@@ -14,6 +14,8 @@ from keras import ops
 from keras_calib.arguments import in_range, one_of
 from keras_calib.calibrators.base import Calibrator, CalibratorArguments, _value
 from keras_calib.calibrators.samples import Samples, softmax
+
+Objective = Literal["nll", "brier", "ece"]
 
 # Numbers in the part of the samples on which the search begins.
 _PART = 2**21
@@ -75,12 +77,12 @@ class TemperatureScaling(Calibrator):
 
     def __init__(
         self,
-        objective: str = "nll",
+        objective: Objective = "nll",
         bounds: tuple[float, float] = (0.01, 100.0),
         **kwargs: Unpack[CalibratorArguments],
     ) -> None:
         super().__init__(**kwargs)
-        self.objective = one_of("objective", objective, ("nll", "brier", "ece"))
+        self.objective = one_of("objective", objective, Objective)
         low, high = bounds
         low = in_range("bounds[0]", low, 1e-6, 1e6)
         self.bounds = (low, in_range("bounds[1]", high, np.nextafter(low, 1e9), 1e6))
@@ -96,7 +98,7 @@ class TemperatureScaling(Calibrator):
             )
         return float(value)
 
-    def make_weights(self, num_classes: int) -> dict[str, tuple[int, ...]]:
+    def weight_shapes(self, num_classes: int) -> dict[str, tuple[int, ...]]:
         """Returns one scalar."""
         return {"temperature": ()}
 

@@ -20,7 +20,7 @@ CALIBRATORS = {
     "beta": calibrators.BetaCalibration,
     "isotonic": calibrators.IsotonicCalibration,
     "histogram": calibrators.HistogramBinning,
-    "quantile": lambda **a: calibrators.HistogramBinning(10, "quantile", **a),
+    "quantile": lambda **a: calibrators.HistogramBinning(10, "equal_mass", **a),
     "noise": calibrators.NoiseCorrection,
     "inverse": lambda **a: calibrators.NoiseCorrection(0.02, True, **a),
 }

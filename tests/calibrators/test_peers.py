@@ -102,7 +102,7 @@ def test_histogram_against_netcal():
 
 def test_quantile_bins_hold_as_many_each():
     d, y = binary()
-    layer = calibrators.HistogramBinning(8, "quantile", dtype="float64")
+    layer = calibrators.HistogramBinning(8, "equal_mass", dtype="float64")
     edges, rates = layer.fit(d[:, None], y).get_weights()
     index = np.searchsorted(edges[0], expit(d), side="right")
     np.testing.assert_array_equal(np.bincount(index), 50)
@@ -156,8 +156,8 @@ def test_penalties_must_not_be_negative():
 def test_arguments_of_binning():
     with pytest.raises(ValueError, match="`num_bins` must be a whole number >= 2"):
         calibrators.HistogramBinning(1)
-    with pytest.raises(ValueError, match="`strategy` must be one of"):
-        calibrators.HistogramBinning(strategy="mass")
+    with pytest.raises(ValueError, match="`binning` must be one of"):
+        calibrators.HistogramBinning(binning="mass")
     z, y = data.made(300, 3)
     layer = calibrators.IsotonicCalibration(num_knots=2)
     with pytest.raises(ValueError, match="room for 2"):

@@ -44,7 +44,7 @@ def test_small_example_to_all_digits():
 
 
 @pytest.mark.parametrize(
-    ("outputs", "floor", "temperature", "before", "after", "digits"),
+    ("outputs", "min_probability", "temperature", "before", "after", "digits"),
     [
         (data.densenet, 1e-300, 2.1176094879464498, 0.1422, 0.0120, 1e-12),
         (data.wideresnet, 1e-300, 2.052548800599498, 0.0537, 0.0062, 1e-12),
@@ -53,10 +53,10 @@ def test_small_example_to_all_digits():
         (data.newsgroups, 1e-7, 0.627, 0.2011, 0.0810, 5e-4),
     ],
 )
-def test_real_nets(outputs, floor, temperature, before, after, digits):
+def test_real_nets(outputs, min_probability, temperature, before, after, digits):
     """The long temperatures with SciPy's brentq in 80-bit floats."""
     p, y = outputs()
-    layer = fitted(p, y, from_logits=False, floor=floor)
+    layer = fitted(p, y, from_logits=False, min_probability=min_probability)
     assert layer.temperature == pytest.approx(temperature, abs=digits)
     assert ece(p, y) == pytest.approx(before, abs=6e-5)
     calibrated = layer(p)
