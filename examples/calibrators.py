@@ -25,7 +25,7 @@ import numpy as np
 
 from examples.tables import interval, markdown, write
 from keras_calib import ExpectedCalibrationError, NegativeLogLikelihood
-from keras_calib.calibrators.calibrate import METHODS
+from keras_calib.calibrators.methods import METHODS
 
 NETS = {
     "WideResNet-16-4": ("wideresnet-16-4-cifar-10.npz", "predictions", "ground_truth"),

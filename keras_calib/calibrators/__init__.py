@@ -2,7 +2,7 @@
 
 from keras_calib.calibrators.base import Calibrator
 from keras_calib.calibrators.beta import BetaCalibration
-from keras_calib.calibrators.calibrate import CalibrationReport, calibrate
+from keras_calib.calibrators.calibrate import calibrate
 from keras_calib.calibrators.histogram import HistogramBinning
 from keras_calib.calibrators.isotonic import IsotonicCalibration
 from keras_calib.calibrators.linear import (
@@ -12,6 +12,7 @@ from keras_calib.calibrators.linear import (
 )
 from keras_calib.calibrators.noise import NoiseCorrection
 from keras_calib.calibrators.platt import PlattScaling
+from keras_calib.calibrators.report import CalibrationReport
 from keras_calib.calibrators.temperature import TemperatureScaling
 
 __all__ = [

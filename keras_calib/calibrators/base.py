@@ -1,4 +1,4 @@
-"""What every calibrator shares: reading logits or probabilities, and its state."""
+"""The base of the calibrators: what they read, what they keep, how they are called."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_calib._keras import logits_behind, numpy_value
 from keras_calib.arguments import Configurable, in_range, whole_number
-from keras_calib.calibrators.samples import Samples, as_logits
+from keras_calib.calibrators.reading import as_logits, to_numpy
+from keras_calib.calibrators.samples import Samples
 from keras_calib.ops.floats import at_least, in_float64
+from keras_calib.types import Tensor
 
 # The smallest normal float32: a float32 softmax gives nothing between it and 0.
 MIN_PROBABILITY = float(np.finfo("float32").tiny)
@@ -46,7 +49,7 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
         min_probability: the value that smaller probabilities are read as. An exact
             zero has no logarithm, and the value in its place moves the fit. The
             default is the smallest normal float32, which changes nothing else.
-        ignore_class: integer label whose samples have no weight in `fit`.
+        ignore_class: integer label whose samples `fit` leaves out.
         name: name of the layer.
         dtype: `"float64"` computes in float64. Every other dtype, half precision
             included, computes in float32.
@@ -72,18 +75,16 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
         dtype: Any = None,
     ) -> None:
         dtype = "float64" if dtype == "float64" else "float32"
-        # No autocast: a softmax in half precision is traced back to its logits.
+        # Autocast would hide the logits behind a softmax in half precision.
         super().__init__(name=name, dtype=dtype, autocast=False)
-        self._parameters: dict[str, keras.Variable] = {}
+        self._named_weights: dict[str, keras.Variable] = {}
         self.from_logits = bool(from_logits)
         self.min_probability = in_range(
             "min_probability", min_probability, float(np.finfo("float64").tiny), 0.5
         )
-        self.ignore_class = (
-            None
-            if ignore_class is None
-            else whole_number("ignore_class", ignore_class, low=-np.inf)
-        )
+        if ignore_class is not None:
+            ignore_class = whole_number("ignore_class", ignore_class, low=-np.inf)
+        self.ignore_class = ignore_class
         self.supports_masking = True
 
     @abstractmethod
@@ -91,22 +92,23 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
         """Returns the shape of each weight by its name."""
 
     @abstractmethod
-    def adjust(self, samples: Samples) -> dict[str, Any]:
+    def adjust(self, samples: Samples) -> dict[str, np.ndarray]:
         """Returns the value of each weight by its name, fitted to the samples."""
 
+    # A subclass names its weights: mypy takes *args: Any, **weights: Any for anything.
     @abstractmethod
-    def transform(self, z: Any, *args: Any, **weights: Any) -> Any:
+    def transform(self, z: Tensor, *args: Any, **weights: Any) -> Tensor:
         """Returns the calibrated probabilities of logits, of shape (..., K)."""
 
-    def fit(self, logits: Any, labels: Any, sample_weight: Any = None) -> Self:
+    def fit(self, logits: Tensor, labels: Tensor, sample_weight: Tensor = None) -> Self:
         """Fits the weights to held-out predictions.
 
         Args:
             logits: logits of shape `(..., K)`, or probabilities where
                 `from_logits=False`.
             labels: integers of shape `(...)` or `(..., 1)`, or one-hot or soft
-                targets of shape `(..., K)`; for one sigmoid output 0 and 1, or a
-                probability.
+                targets of shape `(..., K)`. For a single sigmoid output 0 and 1, or
+                probabilities.
             sample_weight: weights of shape `(...)` or of its leading axes.
 
         Returns:
@@ -116,18 +118,15 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
             ValueError: for shapes that do not fit, NaN and infinity, labels out of
                 range, and fewer than two samples or classes.
         """
-        logits, labels = as_logits(
-            _array(logits), _array(labels), self.from_logits, self.min_probability
-        )
-        weight = None if sample_weight is None else _array(sample_weight)
-        return self.fit_samples(Samples.read(logits, labels, weight, self.ignore_class))
+        z, y = as_logits(logits, labels, self.from_logits, self.min_probability)
+        return self.fit_samples(Samples.read(z, y, sample_weight, self.ignore_class))
 
     def fit_samples(self, samples: Samples) -> Self:
-        """Fits the weights to samples that have been read already."""
+        """Fits the weights to samples that are read and checked."""
         values = self.adjust(samples)
         if not self.built:
             self.build((None, samples.num_classes))
-        for name, variable in self._parameters.items():
+        for name, variable in self._named_weights.items():
             variable.assign(np.reshape(values[name], variable.shape))
         return self
 
@@ -138,39 +137,39 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
         Args:
             logits: float64 logits of shape (N, K), K >= 2.
         """
-        weights = {k: ops.cast(v, "float64") for k, v in self._parameters.items()}
         z = ops.convert_to_tensor(logits, "float64")
-        return ops.convert_to_numpy(self.transform(z, **weights))
+        return to_numpy(self.transform(z, **self._cast_weights("float64")))
 
     @property
     def fitted(self) -> bool:
-        """Whether the weights have been fitted or loaded.
+        """Whether the weights are fitted or loaded.
 
-        True in a trace that sees no values: what has not been fitted gives NaN there.
+        Where a trace hides their values the answer is yes. Weights that are not
+        fitted give NaN there.
         """
-        values = [_value(v) for v in self._parameters.values()]
+        values = [numpy_value(v) for v in self._named_weights.values()]
         unfitted = (v is not None and np.isnan(v).any() for v in values)
         return bool(values) and not any(unfitted)
 
     @property
     def built(self) -> bool:
-        """The same, for Keras.
+        """Whether the weights are made and fitted.
 
-        Before `predict` Keras calls a model that is not built where values can be
-        read, on JAX too, and what has not been fitted raises.
+        JAX's `predict` compiles `call`, where no value can be read and nothing can
+        raise. But it first calls a model with a layer that is not built outside the
+        compiled step, and there a calibrator that is not fitted raises.
         """
-        return self.fitted
+        return self._built and self.fitted
 
     @built.setter
     def built(self, value: bool) -> None:
-        """Takes what Keras says of `build`, which fits nothing."""
+        self._built = value
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
-        """Makes the weights, NaN until they are fitted or loaded."""
-        if self._parameters:
+        """Makes the weights, which are NaN until they are fitted or loaded."""
+        if self._named_weights:
             return
-        num_classes = max(2, input_shape[-1])
-        self._parameters = {
+        self._named_weights = {
             name: self.add_weight(
                 shape=shape,
                 initializer=keras.initializers.Constant(float("nan")),
@@ -178,20 +177,17 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
                 autocast=False,
                 name=name,
             )
-            for name, shape in self.weight_shapes(num_classes).items()
+            for name, shape in self.weight_shapes(max(2, input_shape[-1])).items()
         }
-        self._build_shapes_dict = {"input_shape": (None, num_classes)}
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Returns calibrated probabilities of the shape of the inputs."""
         if not self.fitted:
             raise ValueError(
                 f"{type(self).__name__} {self.name!r} has not been fitted. Call "
                 "fit(logits, labels) first, or load its weights"
             )
-        z = self._logits(inputs)
-        weights = {k: ops.cast(v, self.dtype) for k, v in self._parameters.items()}
-        p = self.transform(z, **weights)
+        p = self.transform(self._logits(inputs), **self._cast_weights(self.dtype))
         return p[..., 1:] if inputs.shape[-1] == 1 else p
 
     def compute_output_shape(
@@ -200,37 +196,17 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
         """Returns the shape of the inputs."""
         return input_shape
 
-    def _logits(self, inputs: Any) -> Any:
+    def _cast_weights(self, dtype: str) -> dict[str, Tensor]:
+        return {name: ops.cast(v, dtype) for name, v in self._named_weights.items()}
+
+    def _logits(self, inputs: Tensor) -> Tensor:
         """Returns logits of shape (..., K), K >= 2, inside the graph."""
-        traced = None if self.from_logits else getattr(inputs, "_keras_logits", None)
-        x = ops.cast(inputs if traced is None else traced, self.dtype)
+        behind = None if self.from_logits else logits_behind(inputs)
+        x = ops.cast(inputs if behind is None else behind, self.dtype)
         one = inputs.shape[-1] == 1
-        if self.from_logits or traced is not None:
+        if self.from_logits or behind is not None:
             x = ops.concatenate([ops.zeros_like(x), x], -1) if one else x
-            # log p, as without the trace: some maps see a shift of all logits.
-            return x if traced is None else ops.log_softmax(x, axis=-1)
+            # As log p in `fit`: some maps depend on a shift of all logits.
+            return x if behind is None else ops.log_softmax(x, axis=-1)
         p = ops.concatenate([1.0 - x, x], -1) if one else x
         return ops.log(at_least(p, self.min_probability))
-
-
-def _array(x: Any) -> np.ndarray:
-    return np.asarray(ops.convert_to_numpy(x) if ops.is_tensor(x) else x)
-
-
-def _value(variable: keras.Variable) -> np.ndarray | None:
-    """Returns the value of a variable, `None` where a trace has put a stand-in."""
-    value, backend = variable.value, keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        with tf.init_scope():  # out of a graph that is traced, but for a replica's
-            # A tensor first: a variable of several replicas is no array.
-            value = tf.convert_to_tensor(value)
-        traced = tf.is_symbolic_tensor(value)
-    elif backend == "jax":
-        import jax
-
-        traced = isinstance(value, jax.core.Tracer)
-    else:
-        traced = value.is_meta
-    return None if traced else np.asarray(ops.convert_to_numpy(value))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import numpy as np
 from keras import ops
 
-from keras_calib.calibrators.one_vs_rest import OneVsRest, logistic_regression
+from keras_calib.calibrators.logistic_regression import logistic_regression
+from keras_calib.calibrators.one_vs_rest import OneVsRest
+from keras_calib.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class BetaCalibration(OneVsRest):
-    """What Bayes' rule gives where a class's probabilities are Beta distributed.
+    """Bayes' rule for a class whose probabilities follow Beta distributions.
 
     Formula, for the probability p of a class against the rest:
 
@@ -21,9 +21,9 @@ class BetaCalibration(OneVsRest):
     p' = sigmoid(a log p - b log(1 - p) + c),    a, b >= 0
     ```
 
-    Unlike Platt's sigmoid it holds the identity (a = b = 1, c = 0) and can bend p
-    either way. More than two classes are divided by their sum, and the argmax may
-    change.
+    Unlike Platt's sigmoid it contains the identity (a = b = 1, c = 0) and can bend p
+    either way. With more than two classes the results are divided by their sum, and
+    the argmax may change.
 
     Example:
 
@@ -42,11 +42,15 @@ class BetaCalibration(OneVsRest):
     """
 
     def weight_shapes(self, num_classes: int) -> dict[str, tuple[int, ...]]:
-        """Returns a, b and c for each class mapped."""
+        """Returns a, b and c for each class that is mapped."""
         return dict.fromkeys("abc", (self.num_maps(num_classes),))
 
     def fit_class(
-        self, log_p: np.ndarray, log_q: np.ndarray, target: np.ndarray, weight: Any
+        self,
+        log_p: np.ndarray,
+        log_q: np.ndarray,
+        target: np.ndarray,
+        weight: np.ndarray,
     ) -> tuple[np.ndarray, ...]:
         """Fits a, b and c."""
         x = np.stack([log_p, -log_q, np.ones_like(log_p)], -1)
@@ -54,12 +58,14 @@ class BetaCalibration(OneVsRest):
         while True:
             found = np.zeros(3)
             found[free] = logistic_regression(x[:, free], target, weight)
-            # A slope below 0 is 0, as it is convex, and the rest is fitted anew.
-            held = [i for i in free if i == 2 or found[i] >= 0]
-            if held == free:
+            # The loss is convex: a slope that would be negative is 0 at the optimum.
+            kept = [i for i in free if i == 2 or found[i] >= 0]
+            if kept == free:
                 return tuple(found)
-            free = held if len(free) - len(held) == 1 else [int(found[:2].argmax()), 2]
+            free = kept if len(free) - len(kept) == 1 else [int(found[:2].argmax()), 2]
 
-    def map(self, log_p: Any, log_q: Any, a: Any, b: Any, c: Any) -> Any:
+    def map(
+        self, log_p: Tensor, log_q: Tensor, a: Tensor, b: Tensor, c: Tensor
+    ) -> Tensor:
         """Returns sigmoid(a log p - b log(1 - p) + c)."""
         return ops.sigmoid(a * log_p - b * log_q + c)

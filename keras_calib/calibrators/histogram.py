@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Unpack
+from typing import Literal, Unpack
 
 import keras
 import numpy as np
@@ -10,12 +10,9 @@ from keras import ops
 
 from keras_calib.arguments import one_of, whole_number
 from keras_calib.calibrators.base import CalibratorArguments
-from keras_calib.calibrators.one_vs_rest import (
-    OneVsRest,
-    bounded,
-    count_below,
-    look_up,
-)
+from keras_calib.calibrators.one_vs_rest import OneVsRest
+from keras_calib.calibrators.steps import bounded, count_below, look_up
+from keras_calib.types import Tensor
 
 Binning = Literal["equal_width", "equal_mass"]
 
@@ -30,8 +27,8 @@ class HistogramBinning(OneVsRest):
     p' = sum_{n in m} w_n y_n / sum_{n in m} w_n
     ```
 
-    A bin without samples gives the middle of the bin. N samples show no rate below
-    1 / (N + 2): rates are kept that far away from 0 and 1. More than two classes
+    An empty bin gives its middle. Rates are clipped to [1 / (N + 2), 1 - 1 / (N + 2)]
+    for N samples, which show no rarer event. With more than two classes the results
     are divided by their sum, and the argmax may change.
 
     Args:
@@ -73,9 +70,13 @@ class HistogramBinning(OneVsRest):
         return {"edges": (maps, self.num_bins - 1), "rates": (maps, self.num_bins)}
 
     def fit_class(
-        self, log_p: np.ndarray, log_q: np.ndarray, target: np.ndarray, weight: Any
+        self,
+        log_p: np.ndarray,
+        log_q: np.ndarray,
+        target: np.ndarray,
+        weight: np.ndarray,
     ) -> tuple[np.ndarray, ...]:
-        """Counts."""
+        """Computes the edges and the rate in each bin."""
         p = np.exp(log_p)
         edges = np.arange(1, self.num_bins) / self.num_bins
         if self.binning == "equal_mass":
@@ -88,6 +89,6 @@ class HistogramBinning(OneVsRest):
         rates = np.divide(hits, mass, out=middle, where=mass > 0)
         return edges, bounded(rates, weight)
 
-    def map(self, log_p: Any, log_q: Any, edges: Any, rates: Any) -> Any:
+    def map(self, log_p: Tensor, log_q: Tensor, edges: Tensor, rates: Tensor) -> Tensor:
         """Returns the rate of the bin."""
         return look_up(rates, count_below(edges, ops.exp(log_p)))

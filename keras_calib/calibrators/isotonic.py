@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Unpack
 
 import keras
 import numpy as np
@@ -10,32 +10,30 @@ from keras import ops
 
 from keras_calib.arguments import whole_number
 from keras_calib.calibrators.base import CalibratorArguments
-from keras_calib.calibrators.one_vs_rest import (
-    OneVsRest,
-    bounded,
-    count_below,
-    look_up,
-)
+from keras_calib.calibrators.one_vs_rest import OneVsRest
 from keras_calib.calibrators.samples import Samples
+from keras_calib.calibrators.steps import bounded, count_below, look_up
+from keras_calib.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class IsotonicCalibration(OneVsRest):
-    """The rising function of each class's probability that fits the labels best.
+    """The increasing function of each class's probability that fits the labels best.
 
     Formula, for the probability p_n of a class against the rest and its label y_n:
 
     ```
-    minimises sum_n w_n (f(p_n) - y_n) ** 2 over rising f
+    f minimizes sum_n w_n (f(p_n) - y_n) ** 2 among increasing functions
     ```
 
-    Between the ends of its steps f is interpolated. N samples show no rate below
-    1 / (N + 2): f is kept that far away from 0 and 1, where one miss would cost an
-    infinite likelihood. More than two classes are divided by their sum, and the
-    argmax may change. It wants a thousand samples or more.
+    Between the ends of its steps f is interpolated. Its values are clipped to
+    [1 / (N + 2), 1 - 1 / (N + 2)] for N samples: at 0 and 1 one wrong prediction
+    would have an infinite loss. With more than two classes the results are divided
+    by their sum, and the argmax may change. Give it a thousand samples or more.
 
     Args:
-        num_knots: room for the ends of steps; by default what the first `fit` needs.
+        num_knots: the number of step ends that the layer can store. By default the
+            number that the first `fit` needs.
 
     Raises:
         ValueError: when a fit needs more than `num_knots` knots.
@@ -64,17 +62,22 @@ class IsotonicCalibration(OneVsRest):
         self.num_knots = num_knots
 
     def weight_shapes(self, num_classes: int) -> dict[str, tuple[int, ...]]:
-        """Returns the places and the values of the knots."""
+        """Returns the positions and the values of the knots."""
         if self.num_knots is None:
             raise ValueError(
-                f"{self.name!r} must be fitted before it is put into a model, or know "
+                f"{self.name!r} does not know its number of knots. Call "
+                "fit(logits, labels) before the layer is put into a model, or pass "
                 "num_knots"
             )
         shape = (self.num_maps(num_classes), self.num_knots)
         return {"knots": shape, "values": shape}
 
     def fit_class(
-        self, log_p: np.ndarray, log_q: np.ndarray, target: np.ndarray, weight: Any
+        self,
+        log_p: np.ndarray,
+        log_q: np.ndarray,
+        target: np.ndarray,
+        weight: np.ndarray,
     ) -> tuple[np.ndarray, ...]:
         """Fits the steps."""
         from scipy.optimize import isotonic_regression
@@ -83,13 +86,13 @@ class IsotonicCalibration(OneVsRest):
         mass = np.bincount(group, weight)
         mean = np.bincount(group, weight * target) / mass
         y = bounded(isotonic_regression(mean, weights=mass).x, weight)
-        # The ends of each step say it all.
+        # The two ends of each step determine it.
         inner = np.r_[True, (y[1:-1] != y[:-2]) | (y[1:-1] != y[2:]), True]
         ends = inner if len(y) > 1 else [True]
         return x[ends], y[ends]
 
-    def adjust(self, samples: Samples) -> dict[str, Any]:
-        """Fits the classes and gives all as many knots, the last one repeated."""
+    def adjust(self, samples: Samples) -> dict[str, np.ndarray]:
+        """Fits the classes, and repeats the last knot of those that need fewer."""
         found = self.fit_classes(samples)
         need = max(2, *(len(x) for x, _ in found))
         if self.num_knots is None:
@@ -106,8 +109,10 @@ class IsotonicCalibration(OneVsRest):
         knots, values = np.swapaxes(np.array(padded), 0, 1)
         return {"knots": knots, "values": values}
 
-    def map(self, log_p: Any, log_q: Any, knots: Any, values: Any) -> Any:
-        """Returns the values at the knots, interpolated."""
+    def map(
+        self, log_p: Tensor, log_q: Tensor, knots: Tensor, values: Tensor
+    ) -> Tensor:
+        """Interpolates between the knots."""
         p = ops.exp(log_p)
         left = ops.clip(count_below(knots, p) - 1, 0, knots.shape[-1] - 2)
         x0, x1 = look_up(knots, left), look_up(knots, left + 1)

@@ -1,10 +1,10 @@
-"""Linear maps of the logits: one scale a class, or a whole matrix."""
+"""Linear maps of the logits: one scale a class, or a full matrix."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any, Unpack
+from typing import Unpack
 
 import keras
 import numpy as np
@@ -12,9 +12,11 @@ from keras import ops
 
 from keras_calib.arguments import in_range
 from keras_calib.calibrators.base import Calibrator, CalibratorArguments
-from keras_calib.calibrators.samples import Samples, log_softmax
+from keras_calib.calibrators.objectives import log_softmax
+from keras_calib.calibrators.samples import Samples
 from keras_calib.calibrators.temperature import log_temperature
 from keras_calib.ops.floats import matmul
+from keras_calib.types import Tensor
 
 
 class LinearCalibrator(Calibrator):
@@ -47,8 +49,8 @@ class LinearCalibrator(Calibrator):
         scale = (num_classes,) * (2 if self.full_matrix else 1)
         return {"scale": scale, "bias": (num_classes,)}
 
-    def adjust(self, samples: Samples) -> dict[str, Any]:
-        """Minimises the penalised likelihood."""
+    def adjust(self, samples: Samples) -> dict[str, np.ndarray]:
+        """Minimizes the penalized likelihood."""
         from scipy.optimize import minimize
 
         k = samples.num_classes
@@ -63,8 +65,8 @@ class LinearCalibrator(Calibrator):
         )
         if not found.success:
             warnings.warn(
-                f"{type(self).__name__} has not converged in {found.nit} steps: the "
-                "samples are too few for its parameters, or the penalties too small",
+                f"{type(self).__name__} has not converged in {found.nit} steps: it has "
+                "too few samples for its parameters, or the penalties are too small",
                 stacklevel=4,
             )
         scale, bias = np.split(found.x, [-k])
@@ -73,11 +75,11 @@ class LinearCalibrator(Calibrator):
     def _objective(
         self, samples: Samples
     ) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
-        """Returns the penalised likelihood and its gradient in W and b, flat."""
+        """Returns the penalized likelihood and its gradient in W and b, flat."""
         k, targets, weight = samples.num_classes, samples.targets, samples.weight
         x = samples.logits.astype("float64")
         x = log_softmax(x) if self.log_probabilities else x
-        # Soft targets may be off 1 by their rounding.
+        # Rounded soft targets need not sum to 1.
         mass = targets.sum(-1, keepdims=True)
         off_diagonal = self.off_diagonal_penalty / (k * (k - 1))
 
@@ -100,7 +102,7 @@ class LinearCalibrator(Calibrator):
 
         return objective
 
-    def transform(self, z: Any, scale: Any, bias: Any) -> Any:
+    def transform(self, z: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
         """Returns softmax(W x + b)."""
         x = ops.log_softmax(z, axis=-1) if self.log_probabilities else z
         mapped = matmul(x, ops.transpose(scale)) if self.full_matrix else x * scale
@@ -115,10 +117,10 @@ class VectorScaling(LinearCalibrator):
 
     ```
     p = softmax(s * z + b)
-    minimises mean(-log p_y) + bias_penalty * mean(b_k ** 2)
+    minimizes mean(-log p_y) + bias_penalty * mean(b_k ** 2)
     ```
 
-    Without a penalty the bias of a class that no label names runs off to minus
+    Without a penalty the bias of a class that occurs in no label goes to minus
     infinity. The argmax may change.
 
     Example:
@@ -147,19 +149,19 @@ class VectorScaling(LinearCalibrator):
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class MatrixScaling(LinearCalibrator):
-    """A whole matrix and a bias, held by the ODIR penalty.
+    """A full matrix and a bias, with the ODIR penalty.
 
     Formula, for K classes:
 
     ```
     p = softmax(W z + b)
-    minimises mean(-log p_y) + off_diagonal_penalty * mean_{i != j}(W_ij ** 2)
+    minimizes mean(-log p_y) + off_diagonal_penalty * mean_{i != j}(W_ij ** 2)
                              + bias_penalty * mean(b_k ** 2)
     ```
 
-    K^2 + K parameters ask for many samples: with a few hundred of them the
-    temperature does better, whatever the penalty. The diagonal is free, and that of
-    a class no label names runs off. The argmax may change.
+    K^2 + K parameters need many samples: with a few hundred of them the temperature
+    does better, whatever the penalty. The diagonal is not penalized, and its entry
+    for a class that occurs in no label grows without end. The argmax may change.
 
     Args:
         off_diagonal_penalty: weight of the mean squared off-diagonal entry.
@@ -195,20 +197,20 @@ class MatrixScaling(LinearCalibrator):
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class DirichletCalibration(MatrixScaling):
-    """A whole matrix and a bias on log-probabilities, held by the ODIR penalty.
+    """A full matrix and a bias on log-probabilities, with the ODIR penalty.
 
     Formula, for K classes:
 
     ```
     p = softmax(W log_softmax(z) + b)
-    minimises mean(-log p_y) + off_diagonal_penalty * mean_{i != j}(W_ij ** 2)
+    minimizes mean(-log p_y) + off_diagonal_penalty * mean_{i != j}(W_ij ** 2)
                              + bias_penalty * mean(b_k ** 2)
     ```
 
-    It is what Bayes' rule gives where the probabilities of each class are
-    Dirichlet distributed, and unlike `MatrixScaling` does not see a shift of all
-    logits. K^2 + K parameters ask for many samples. The diagonal is free, and that
-    of a class no label names runs off. The argmax may change.
+    This is Bayes' rule for probabilities that follow one Dirichlet distribution in
+    each class. Unlike `MatrixScaling` it ignores a shift of all logits. As there,
+    K^2 + K parameters need many samples, the diagonal is not penalized, and the
+    argmax may change.
 
     Example:
 

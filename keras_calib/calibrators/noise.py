@@ -5,41 +5,47 @@ from __future__ import annotations
 from typing import Any, Unpack
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_calib.arguments import in_range
 from keras_calib.calibrators.base import Calibrator, CalibratorArguments
-from keras_calib.calibrators.samples import Samples, softmax
-from keras_calib.calibrators.temperature import find_root
+from keras_calib.calibrators.objectives import softmax
+from keras_calib.calibrators.samples import Samples
+from keras_calib.calibrators.scalar_search import find_root
 from keras_calib.ops.floats import at_least
+from keras_calib.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class NoiseCorrection(Calibrator):
-    """Mixes in, or takes out, symmetric label noise.
+    """Adds symmetric label noise to the probabilities, or removes it.
 
-    Formula, with alpha = K gamma / (1 + (K - 1) gamma), the share of labels drawn
-    anew from all K classes:
+    Formula, with alpha = K gamma / (1 + (K - 1) gamma), the share of labels that are
+    replaced by a draw from all K classes:
 
     ```
     forward:  q = (1 - alpha) p + alpha / K     true class p -> noisy label q
     inverse:  p = (q - alpha / K) / (1 - alpha) noisy label q -> true class p
     ```
 
-    `GammaCE(gamma)` is the cross-entropy of q, up to a factor and a constant
-    (forward correction), so its model gives p. What to report depends on the
-    labels that count: for labels as noisy as those of training, or where training
-    labels were clean and gamma only a robust choice, report q, forward; for the
-    true class behind noisy labels, p as the model gives it. The inverse is for a
-    model trained on noisy labels by plain cross-entropy, which gives q: negative
-    results are 0, and each row is divided by its sum.
+    `GammaCE(gamma)` is the cross-entropy of q (forward correction), up to a factor
+    and a constant, so its model gives p. Which of the two to report depends on the
+    labels that count:
 
-    The order of classes stays, with ties where the inverse gives 0.
+    - the true class behind noisy labels: p, as the model gives it;
+    - labels as noisy as those of training, or clean training labels with gamma
+      chosen for robustness only: q, the forward direction.
+
+    A model trained on noisy labels by plain cross-entropy gives q, and the inverse
+    turns it into p: negative results become 0, and each row is divided by its sum.
+
+    The order of the classes is kept, with ties where the inverse gives 0.
 
     Args:
-        gamma: the gamma, in [0, 1]. `None` lets `fit` find the most likely, which
-            the inverse cannot; a gamma given is kept by `fit`.
-        inverse: the direction.
+        gamma: the gamma, in [0, 1], which `fit` leaves as it is. With `None`, `fit`
+            finds the most likely gamma of the forward direction.
+        inverse: whether to remove the noise.
 
     Raises:
         ValueError: for a gamma outside [0, 1], and for an inverse without gamma or
@@ -81,27 +87,27 @@ class NoiseCorrection(Calibrator):
         return {"noise": ()}
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
-        """Makes the weight, and sets it where gamma is given."""
+        """Makes the weight, and sets it to a given gamma."""
         if not self.built:
             super().build(input_shape)
             if self.gamma is not None:
-                self._parameters["noise"].assign(self.gamma)
+                self._named_weights["noise"].assign(self.gamma)
 
-    def adjust(self, samples: Samples) -> dict[str, Any]:
+    def adjust(self, samples: Samples) -> dict[str, np.ndarray]:
         """Finds the most likely gamma, unless it is given."""
         if self.gamma is not None:
-            return {"noise": self.gamma}
+            return {"noise": np.array(self.gamma)}
         k = samples.num_classes
 
-        def slope(alpha):
-            """Returns dNLL / dalpha, which rises with alpha."""
+        def slope(alpha: float) -> float:
+            """Returns dNLL / dalpha, which increases with alpha."""
 
-            def block(rows):
+            def block(rows: slice) -> float:
                 p = softmax(samples.logits[rows].astype("float64"))
                 rise = (1.0 / k - p) / ((1.0 - alpha) * p + alpha / k)
-                return -samples.weight[rows] @ samples.expected(rise, rows)
+                return -float(samples.weight[rows] @ samples.expected(rise, rows))
 
-            return float(sum(samples.map(block)))
+            return sum(samples.map(block))
 
         low, high = 1e-9, 1.0 - 1e-9
         if slope(low) >= 0:
@@ -110,9 +116,9 @@ class NoiseCorrection(Calibrator):
             alpha = 1.0
         else:
             alpha = find_root(slope, low, high, 1e-12)
-        return {"noise": alpha / (k - (k - 1) * alpha)}
+        return {"noise": np.array(alpha / (k - (k - 1) * alpha))}
 
-    def transform(self, z: Any, noise: Any) -> Any:
+    def transform(self, z: Tensor, noise: Tensor) -> Tensor:
         """Returns q, or p in the inverse direction."""
         p = ops.softmax(z, axis=-1)
         total = 1.0 + (z.shape[-1] - 1) * noise

@@ -1,4 +1,4 @@
-"""What calibrates each class against the rest."""
+"""The base of the calibrators that map one class's probability at a time."""
 
 from __future__ import annotations
 
@@ -9,37 +9,43 @@ import numpy as np
 from keras import ops
 
 from keras_calib.calibrators.base import Calibrator
-from keras_calib.calibrators.samples import Samples, log_softmax
+from keras_calib.calibrators.objectives import log_softmax
+from keras_calib.calibrators.samples import Samples
 from keras_calib.ops.floats import at_least, tiny
+from keras_calib.types import Tensor
 
 
 class OneVsRest(Calibrator):
-    """Base of the maps of one class's probability.
+    """Base of the maps of one class's probability. A subclass gives `fit_class`, `map`.
 
-    Of two classes only class 1 is mapped, and class 0 has what is left. Of more,
-    each is mapped, and the results are divided by their sum. A subclass gives
-    `fit_class` and `map`.
+    With two classes, class 1 is mapped and class 0 has the rest. With more, every
+    class is mapped and the results are divided by their sum, so the argmax may
+    change.
     """
 
     @abstractmethod
     def fit_class(
-        self, log_p: np.ndarray, log_q: np.ndarray, target: np.ndarray, weight: Any
+        self,
+        log_p: np.ndarray,
+        log_q: np.ndarray,
+        target: np.ndarray,
+        weight: np.ndarray,
     ) -> tuple[np.ndarray, ...]:
         """Returns the values of the weights for one class, in order.
 
         Args:
             log_p: log-probabilities of the class, of shape (N,).
-            log_q: log-probabilities of all the others together.
+            log_q: log-probabilities of all other classes together.
             target: labels in [0, 1], of shape (N,).
             weight: weights, one sample being 1.
         """
 
     @abstractmethod
-    def map(self, log_p: Any, log_q: Any, *args: Any, **weights: Any) -> Any:
-        """Returns the calibrated probability of each class mapped."""
+    def map(self, log_p: Tensor, log_q: Tensor, *args: Any, **weights: Any) -> Tensor:
+        """Returns the calibrated probability of each class that is mapped."""
 
     def num_maps(self, num_classes: int) -> int:
-        """Returns how many classes are mapped."""
+        """Returns the number of classes that are mapped."""
         return 1 if num_classes == 2 else num_classes
 
     def fit_classes(self, samples: Samples) -> list[tuple[np.ndarray, ...]]:
@@ -53,12 +59,12 @@ class OneVsRest(Calibrator):
             for k in range(last - self.num_maps(last), last)
         ]
 
-    def adjust(self, samples: Samples) -> dict[str, Any]:
+    def adjust(self, samples: Samples) -> dict[str, np.ndarray]:
         """Stacks the weights of the classes."""
         values = map(np.stack, zip(*self.fit_classes(samples), strict=True))
         return dict(zip(self.weight_shapes(samples.num_classes), values, strict=True))
 
-    def transform(self, z: Any, *args: Any, **weights: Any) -> Any:
+    def transform(self, z: Tensor, **weights: Tensor) -> Tensor:
         """Maps each class against the rest."""
         log_p = ops.log_softmax(z, axis=-1)
         if z.shape[-1] == 2:
@@ -78,66 +84,6 @@ class OneVsRest(Calibrator):
         return p / at_least(ops.sum(p, axis=-1, keepdims=True), tiny(z))
 
 
-def bounded(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Keeps rates away from 0 and 1: N samples show nothing below 1 / (N + 2)."""
-    least = 1.0 / (weight.sum() + 2.0)
-    return np.clip(values, least, 1.0 - least)
-
-
-def count_below(knots: Any, x: Any) -> Any:
-    """Counts for each class the knots that are <= x, by bisection without a branch.
-
-    Args:
-        knots: ascending knots of shape (C, M).
-        x: values of shape (..., C).
-
-    Returns:
-        int32 counts in [0, M], of the shape of `x`.
-    """
-    m = knots.shape[-1]
-    count = ops.zeros_like(x, dtype="int32")
-    for power in reversed(range(m.bit_length())):
-        longer = count + 2**power
-        there = look_up(knots, ops.minimum(longer, m) - 1)
-        count = ops.where(ops.logical_and(longer <= m, there <= x), longer, count)
-    return count
-
-
-def look_up(table: Any, index: Any) -> Any:
-    """Returns table[c, index_c] for each class c of the last axis of `index`."""
-    c, m = table.shape
-    rows = ops.arange(c, dtype="int32") * m
-    return ops.take(ops.reshape(table, (-1,)), index + rows, axis=0)
-
-
-def logistic_regression(x: np.ndarray, target: Any, weight: Any) -> np.ndarray:
-    """Returns the coefficients of the largest likelihood, by damped Newton steps.
-
-    On separable data, where they would run to infinity, it stops once the loss is
-    1e-12 of the weight.
-    """
-    theta = np.zeros(x.shape[1])
-
-    def loss(theta):
-        eta = x @ theta
-        return weight @ (np.logaddexp(0.0, eta) - target * eta)
-
-    value = loss(theta)
-    for _ in range(100):
-        p = 1.0 / (1.0 + np.exp(-np.clip(x @ theta, -700, 700)))
-        gradient = x.T @ (weight * (p - target))
-        hessian = (x.T * (weight * p * (1.0 - p))) @ x
-        step = np.linalg.lstsq(hessian, gradient, rcond=1e-14)[0]
-        if gradient @ step <= 1e-14 * weight.sum():
-            break
-        while (new := loss(theta - step)) > value and np.abs(step).max() > 1e-15:
-            step = step / 2
-        theta, value = theta - step, new
-        if value <= 1e-12 * weight.sum():
-            break
-    return theta
-
-
 def _log_rest(z: np.ndarray) -> np.ndarray:
     """Returns log sum_{j != k} p_j for each k."""
     top = z.argmax(-1)[:, None]
@@ -147,4 +93,6 @@ def _log_rest(z: np.ndarray) -> np.ndarray:
     np.put_along_axis(rest, top, 0.0, -1)
     others = total - e
     np.put_along_axis(others, top, rest.sum(-1, keepdims=True), -1)
-    return np.log(np.maximum(others, np.finfo("float64").tiny)) - np.log(total)
+    others = np.maximum(others, np.finfo("float64").tiny)
+    log_q: np.ndarray = np.log(others) - np.log(total)
+    return log_q

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import numpy as np
 from keras import ops
 
-from keras_calib.calibrators.one_vs_rest import OneVsRest, logistic_regression
+from keras_calib.calibrators.logistic_regression import logistic_regression
+from keras_calib.calibrators.one_vs_rest import OneVsRest
+from keras_calib.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
@@ -21,10 +21,10 @@ class PlattScaling(OneVsRest):
     p' = sigmoid(a d + b)
     ```
 
-    Fitted by maximum likelihood to Platt's targets (n1 + 1) / (n1 + 2) and
-    1 / (n0 + 2) in place of 1 and 0, n1 and n0 being the samples of the class and
-    of the rest, which keeps a and b finite. More than two classes are divided by
-    their sum, and the argmax may change.
+    The likelihood is maximized with Platt's targets (n1 + 1) / (n1 + 2) and
+    1 / (n0 + 2) in place of 1 and 0, where n1 and n0 count the samples of the class
+    and of the rest. These targets keep a and b finite. With more than two classes
+    the results are divided by their sum, and the argmax may change.
 
     Example:
 
@@ -41,12 +41,15 @@ class PlattScaling(OneVsRest):
     """
 
     def weight_shapes(self, num_classes: int) -> dict[str, tuple[int, ...]]:
-        """Returns one slope and one intercept for each class mapped."""
-        maps = (self.num_maps(num_classes),)
-        return {"slope": maps, "intercept": maps}
+        """Returns a slope and an intercept for each class that is mapped."""
+        return dict.fromkeys(("slope", "intercept"), (self.num_maps(num_classes),))
 
     def fit_class(
-        self, log_p: np.ndarray, log_q: np.ndarray, target: np.ndarray, weight: Any
+        self,
+        log_p: np.ndarray,
+        log_q: np.ndarray,
+        target: np.ndarray,
+        weight: np.ndarray,
     ) -> tuple[np.ndarray, ...]:
         """Fits a and b."""
         positive = weight @ target
@@ -55,6 +58,8 @@ class PlattScaling(OneVsRest):
         x = np.stack([log_p - log_q, np.ones_like(log_p)], -1)
         return tuple(logistic_regression(x, low + target * (high - low), weight))
 
-    def map(self, log_p: Any, log_q: Any, slope: Any, intercept: Any) -> Any:
+    def map(
+        self, log_p: Tensor, log_q: Tensor, slope: Tensor, intercept: Tensor
+    ) -> Tensor:
         """Returns sigmoid(a d + b)."""
         return ops.sigmoid(slope * (log_p - log_q) + intercept)

@@ -157,5 +157,5 @@ def test_used_before_fit():
         if name not in ("inverse", "isotonic"):
             with pytest.raises(ValueError, match="has not been fitted"):
                 make()(np.zeros((2, 3)))
-    with pytest.raises(ValueError, match="must be fitted before"):
+    with pytest.raises(ValueError, match="number of knots"):
         calibrators.IsotonicCalibration()(np.zeros((2, 3)))

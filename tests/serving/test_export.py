@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 import keras_calib
-from keras_calib.calibrators.calibrate import METHODS
+from keras_calib.calibrators.methods import METHODS
 from keras_calib.serving import export
 from keras_calib.serving.examples import encode
 from tests.backends import tensorflow_only

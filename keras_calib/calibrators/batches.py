@@ -1,0 +1,71 @@
+"""Batches of whatever Keras models are given: arrays, datasets, generators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_calib.types import Tensor
+
+# Inputs, labels and weights: each a tensor, a structure of them, or None.
+Batch = tuple[Any, Any, Any]
+
+
+def batches_of(
+    x: Any, y: Any, sample_weight: Any, batch_size: int
+) -> tuple[Iterator[Batch], int | None]:
+    """Returns batches (x, y, sample_weight), and their number where it is known.
+
+    Raises:
+        ValueError: for endless data, arrays without labels, and different lengths.
+    """
+    count: int | None
+    if isinstance(x, keras.utils.PyDataset):
+        if (count := x.num_batches) is None:
+            raise ValueError("calibrate needs finite data. Received: endless batches")
+        return (_batch(x[i]) for i in range(count)), count
+    if y is None and hasattr(x, "cardinality"):
+        count = int(x.cardinality())
+        if count == -1:
+            raise ValueError(
+                "calibrate needs finite data. Received: an endless dataset. Use "
+                "dataset.take(batches)"
+            )
+        return map(_batch, x), count if count >= 0 else None
+    if y is None:
+        if isinstance(x, np.ndarray | dict) or ops.is_tensor(x):
+            raise ValueError("calibrate needs labels: pass y with x")
+        return map(_batch, x), None
+    arrays = keras.tree.map_structure(_array, (x, y, sample_weight))
+    sizes = {len(a) for a in keras.tree.flatten(arrays) if a is not None}
+    if len(sizes) != 1:
+        raise ValueError(
+            "x, y and sample_weight must have the same length. Received: "
+            f"{sorted(sizes)}"
+        )
+    starts = range(0, sizes.pop(), batch_size)
+
+    def batch(start: int) -> Batch:
+        rows = slice(start, start + batch_size)
+        found: Batch = keras.tree.map_structure(
+            lambda a: a if a is None else a[rows], arrays
+        )
+        return found
+
+    return map(batch, starts), len(starts)
+
+
+def _batch(data: Any) -> Batch:
+    x, y, weight = keras.utils.unpack_x_y_sample_weight(
+        keras.tree.map_structure(_array, data)
+    )
+    return x, y, weight
+
+
+def _array(x: Any) -> Tensor:
+    """Returns tensors of this backend as they are, and what else there is as numpy."""
+    return x if x is None or ops.is_tensor(x) else np.asarray(x)

@@ -1,0 +1,56 @@
+"""The report on a calibration."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class CalibrationReport:
+    """What calibration changed.
+
+    Args:
+        method: the method.
+        before: `"nll"` and `"ece"` (top-label, 15 bins of equal width) of the model.
+        after: the same of the calibrated model, on the samples it was fitted to.
+        held_out: with `method="auto"`, the cross-validated mean negative
+            log-likelihood of each candidate, and that of the model under
+            `"uncalibrated"`.
+    """
+
+    method: str
+    before: dict[str, float]
+    after: dict[str, float]
+    held_out: dict[str, float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return "\n\n".join(
+            "\n".join(
+                f"{name:<22}" + "".join(f"{cell:>10}" for cell in cells)
+                for name, *cells in table
+            )
+            for table in self._tables()
+        )
+
+    def _repr_html_(self) -> str:
+        tables = []
+        for header, *rows in self._tables():
+            head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
+            body = ""
+            for name, *cells in rows:
+                values = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+                body += f"<tr><th>{html.escape(name)}</th>{values}</tr>"
+            tables.append(f"<table><tr>{head}</tr>{body}</table>")
+        return "".join(tables)
+
+    def _tables(self) -> list[list[list[str]]]:
+        """Returns the rows of each table, its header first."""
+        figures = [["", "NLL", "ECE"]]
+        for name, values in (("before", self.before), (self.method, self.after)):
+            figures.append([name, f"{values['nll']:.5f}", f"{values['ece']:.5f}"])
+        if not self.held_out:
+            return [figures]
+        ranked = sorted(self.held_out.items(), key=lambda item: item[1])
+        held_out = [[name, f"{nll:.5f}"] for name, nll in ranked]
+        return [figures, [["held-out NLL"], *held_out]]
