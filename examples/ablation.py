@@ -242,8 +242,7 @@ COLUMNS = {
 
 
 class Difference(NamedTuple):
-    """The score of a gamma minus that of another, or minus its own without the
-    extra."""
+    """A gamma's score minus another's, or minus its own without the extra."""
 
     score: str
     gamma: str

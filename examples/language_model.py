@@ -60,8 +60,7 @@ UNKNOWN = 0  # the label of a word outside the vocabulary
 
 @dataclass
 class Text:
-    """Windows of words, and the same shifted by one as targets: ids of shape (N,
-    32)."""
+    """Windows of words, and the same shifted by one: ids of shape (N, 32)."""
 
     num_words: int
     train: tuple[np.ndarray, np.ndarray]

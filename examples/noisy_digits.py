@@ -342,8 +342,7 @@ def draw_gradient_norms(runs, styles=STYLES):
 
 
 def draw_curves(runs, panels, styles=STYLES):
-    """Draws two logged values by epoch, a line for each method: the median over
-    seeds."""
+    """Draws two logged values by epoch, a line per method: the median over seeds."""
     figure, axes = plt.subplots(
         1, 2, figsize=(12, 4.5), sharey=True, layout="constrained"
     )
