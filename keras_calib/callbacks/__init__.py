@@ -1,4 +1,4 @@
-"""What changes during `fit`."""
+"""Callbacks that change a loss, or measure calibration, during `fit`."""
 
 from keras_calib.callbacks.adaptive_gamma import AdaptiveGamma
 from keras_calib.callbacks.gamma_scheduler import (

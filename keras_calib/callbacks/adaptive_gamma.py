@@ -1,4 +1,4 @@
-"""Gamma steered by the calibration of held-out data."""
+"""Gamma, controlled by the calibration of held-out data."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import keras
 
 from keras_calib.arguments import in_range
 from keras_calib.callbacks.linked import linked_hyperparameters
+from keras_calib.callbacks.logs import Logs, was_validated
 
 
 class AdaptiveGamma(keras.callbacks.Callback):
@@ -16,25 +17,25 @@ class AdaptiveGamma(keras.callbacks.Callback):
     After each validation:
 
     ```
-    gamma <- clip(gamma - rate * gap, 0, max_gamma)   where |gap| >= dead_band
+    gamma <- clip(gamma - rate * gap, 0, max_gamma)   if |gap| >= dead_band
     ```
 
     with gap = mean confidence - accuracy on held-out data. Gamma-cross-entropy
-    sharpens, so an overconfident model wants less of it and an underconfident one
-    more. It cannot cure overconfidence that is there at gamma = 0 (calibrate
-    after training for that), and it needs clean validation labels: against noisy
-    ones a good model looks overconfident. What it has learnt is gamma itself, which
-    a saved `.keras` model keeps and `BackupAndRestore`, that saves weights, does not.
+    sharpens: an overconfident model needs a smaller gamma, an underconfident one a
+    larger. A model that is overconfident at gamma = 0 stays so; calibrate it after
+    training. The validation labels must be clean: against noisy labels a good model
+    looks overconfident. A saved `.keras` model keeps the gamma that was reached;
+    `BackupAndRestore`, which saves weights, does not.
 
     Args:
-        rate: change of gamma for a gap of 1, above 0.
+        rate: change of gamma for a gap of 1, at least 0.
         max_gamma: the largest gamma, in [0, 1].
-        dead_band: the largest gap that is left alone, in [0, 1].
-        monitor: the log that holds the gap.
+        dead_band: gaps smaller than this do not move gamma, in [0, 1].
+        monitor: the name of the gap in the logs.
 
     Raises:
-        ValueError: for arguments out of range; in `fit`, where no loss has a gamma
-            and where validation ran without the gap.
+        ValueError: if an argument is out of range; in `fit`, if no loss has a gamma,
+            or if validation ran without the gap.
 
     Example:
 
@@ -48,7 +49,7 @@ class AdaptiveGamma(keras.callbacks.Callback):
     >>> history = model.fit(
     ...     x, y, validation_data=(x, y), verbose=0, callbacks=[AdaptiveGamma()]
     ... )
-    >>> round(float(loss.gamma), 3)  # always right, and 58 % sure
+    >>> round(float(loss.gamma), 3)  # always right, with a confidence of 0.58
     0.042
     """
 
@@ -70,16 +71,16 @@ class AdaptiveGamma(keras.callbacks.Callback):
         super().set_model(model)
         linked_hyperparameters(model, "gamma")
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Moves gamma for the next epoch."""
         logs = logs or {}
         if self.monitor not in logs:
             hint = (
                 f"AdaptiveGamma reads {self.monitor!r}, which is not among the logs "
                 f"({', '.join(logs)}): compile with metrics=[CalibrationGap(...)] "
-                "and give fit validation_data"
+                "and pass validation_data to fit"
             )
-            if any(name.startswith("val_") for name in logs):
+            if was_validated(logs):
                 raise ValueError(hint)
             warnings.warn(hint, stacklevel=2)
             return

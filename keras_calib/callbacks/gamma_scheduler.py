@@ -3,68 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import keras
 
 from keras_calib.arguments import one_of
 from keras_calib.callbacks.linked import linked_hyperparameters
+from keras_calib.callbacks.logs import Logs
 from keras_calib.callbacks.ramps import Ramp
 
 Schedule: TypeAlias = (
     Ramp | keras.optimizers.schedules.LearningRateSchedule | Callable[[int], float]
 )
+Unit: TypeAlias = Literal["epoch", "step"]
 
 
 class HyperparameterScheduler(keras.callbacks.Callback):
     """Sets a hyperparameter of the model's losses from a schedule.
 
-    The step of a run is epoch * steps_per_epoch + batch: a schedule is a function
-    of the position in the run, so that `BackupAndRestore` resumes it where it was.
-    With `steps_per_execution` it moves once an execution.
+    A schedule is a function of the position in the run, epoch or
+    epoch * steps_per_epoch + batch, so `BackupAndRestore` resumes it where it was.
+    With `steps_per_execution` the value is set once for each execution.
 
     Args:
-        hyperparameter: its name, such as `"gamma"`: that of the attribute of the
-            loss.
-        schedule: a `Ramp` (`linear`, `cosine`, `exponential`) over the run's own
-            length, a Keras `LearningRateSchedule`, or a function of the epoch or
-            step, counted from 0.
-        unit: `"epoch"` or `"step"`: how often it moves, and what the schedule is a
-            function of.
+        hyperparameter: the name of the loss's attribute, such as `"gamma"`.
+        schedule: a `Ramp` (`linear`, `cosine`, `exponential`) over the length of the
+            run, a Keras `LearningRateSchedule`, or a function of the epoch or step,
+            counted from 0.
+        unit: `"epoch"` or `"step"`: how often the value is set, and what the
+            schedule is a function of.
 
     Raises:
-        ValueError: for an unknown unit or a schedule that cannot be called; in
-            `fit`, where no loss has the hyperparameter, where a value is out of its
-            range, and where steps must be counted but the data does not tell how
-            many an epoch has.
+        ValueError: if the unit is unknown or the schedule cannot be called; in
+            `fit`, if no loss has the hyperparameter, if a value is out of its range,
+            or if the schedule needs the number of steps in an epoch and the data do
+            not tell it.
     """
 
     def __init__(
-        self, hyperparameter: str, schedule: Schedule, unit: str = "epoch"
+        self, hyperparameter: str, schedule: Schedule, unit: Unit = "epoch"
     ) -> None:
         super().__init__()
         if not callable(schedule):
             raise ValueError(
                 "`schedule` must be linear(...), cosine(...), exponential(...), a "
-                "keras LearningRateSchedule or a function of the "
-                f"{unit}. Received: {schedule!r}"
+                f"Keras LearningRateSchedule or a function of the {unit}. "
+                f"Received: {schedule!r}"
             )
         self.hyperparameter = hyperparameter
         self.schedule = schedule
-        self.unit = one_of("unit", unit, ("epoch", "step"))
+        self.unit = one_of("unit", unit, Unit)
 
     def set_model(self, model: keras.Model) -> None:
         """Links the model's losses and metrics, before a step is compiled."""
         super().set_model(model)
         self._link()
 
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        """Starts counting."""
+    def on_train_begin(self, logs: Logs = None) -> None:
+        """Resets the count of steps."""
         self._next_step = None
         self._in_first_step = True
 
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Moves to the epoch's value."""
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        """Sets the value of the epoch."""
         self._last_step = self._first_of_last_execution()
         if self.unit == "epoch":
             self._set(epoch, last=self.params["epochs"] - 1)
@@ -75,21 +76,17 @@ class HyperparameterScheduler(keras.callbacks.Callback):
         elif epoch == 0 or self._next_step is not None:
             self._first_step = self._next_step or 0
         else:
-            raise ValueError(
-                "To resume a schedule by steps at epoch "
-                f"{epoch} the steps of an epoch must be known: pass "
-                "steps_per_epoch to fit, or use unit='epoch'"
-            )
+            raise _unknown_steps(f"Resuming a schedule by steps at epoch {epoch}")
 
-    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
-        """Moves to the step's value."""
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        """Sets the value of the step."""
         if self.unit == "step":
             self._set(self._first_step + batch, last=self._last_step)
 
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        """Counts the steps done."""
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Counts the step."""
         if self._in_first_step:
-            # A loaded model makes its metrics only now: show the value there too.
+            # A loaded model has only now made its metrics: set the value there too.
             self._link()
             self._in_first_step = False
         if self.unit == "step":
@@ -99,22 +96,19 @@ class HyperparameterScheduler(keras.callbacks.Callback):
         self._parameters = linked_hyperparameters(self.model, self.hyperparameter)
 
     def _first_of_last_execution(self) -> int | None:
-        """Returns the first step of the run's last execution, if it is known."""
+        """Returns the first step of the run's last execution, or `None`."""
         steps = self.params.get("steps")
         if steps is None:
             return None
         per_execution = self.model.steps_per_execution
         in_epoch = (steps - 1) // per_execution * per_execution
-        return (self.params["epochs"] - 1) * steps + in_epoch
+        return int((self.params["epochs"] - 1) * steps + in_epoch)
 
     def _set(self, position: int, last: int | None) -> None:
         if not isinstance(self.schedule, Ramp):
             value = self.schedule(position)
         elif last is None:
-            raise ValueError(
-                "A schedule over the run's length needs the steps of an epoch: "
-                "pass steps_per_epoch to fit, or use unit='epoch'"
-            )
+            raise _unknown_steps("A schedule over the length of the run")
         else:
             value = self.schedule(position / last if last else 1.0)
         _ = self.model  # on JAX brings the trainer's state back into the variables
@@ -123,12 +117,10 @@ class HyperparameterScheduler(keras.callbacks.Callback):
 
 
 class GammaScheduler(HyperparameterScheduler):
-    """Anneals the gamma of the model's losses during `fit`, with no new trace.
+    """Anneals the gamma of the model's losses during `fit`, without retracing.
 
     Args:
-        schedule: `linear`, `cosine` or `exponential` over the run's own length, a
-            Keras `LearningRateSchedule`, or a function of the epoch or step,
-            counted from 0.
+        schedule: as in `HyperparameterScheduler`.
         unit: `"epoch"` or `"step"`.
 
     Raises:
@@ -146,9 +138,16 @@ class GammaScheduler(HyperparameterScheduler):
     >>> history.history["gamma"]
     [0.0, 0.25, 0.5]
 
-    Watch something that does not move with gamma (accuracy, NLL, Brier score): a
-    `val_loss` of one gamma cannot be compared with that of another.
+    Monitor a metric that does not depend on gamma (accuracy, NLL, Brier score): the
+    `val_loss` at one gamma cannot be compared with that at another.
     """
 
-    def __init__(self, schedule: Schedule, unit: str = "epoch") -> None:
+    def __init__(self, schedule: Schedule, unit: Unit = "epoch") -> None:
         super().__init__("gamma", schedule, unit)
+
+
+def _unknown_steps(what: str) -> ValueError:
+    return ValueError(
+        f"{what} needs the number of steps in an epoch: pass steps_per_epoch to fit, "
+        "or use unit='epoch'"
+    )

@@ -1,9 +1,9 @@
-"""Held-out data as a callback meets it: arrays, batches, or a metric's state."""
+"""The held-out data of a callback: arrays, batches, or a metric's state."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 
@@ -12,46 +12,45 @@ from keras_calib.metrics import (
     ExpectedCalibrationError,
     MaximumCalibrationError,
 )
+from keras_calib.types import Tensor
 
-_BINNED = ExpectedCalibrationError, MaximumCalibrationError, BinaryECE
+BinnedMetric: TypeAlias = ExpectedCalibrationError | MaximumCalibrationError | BinaryECE
 
 
 def readable_again(data: Any) -> Any:
-    """Returns the data, or says that an iterator would be empty after one epoch."""
+    """Returns the data, or raises if it is an iterator, empty after one epoch."""
     if isinstance(data, Iterator):
         raise ValueError(
-            "`data` is read after every epoch: give (x, y), a list of batches, a "
-            f"tf.data.Dataset or a PyDataset, no iterator. Received: {data!r}"
+            "`data` is read after every epoch: pass (x, y), a list of batches, a "
+            f"tf.data.Dataset or a PyDataset, not an iterator. Received: {data!r}"
         )
     return data
 
 
-def batches(data: Any, batch_size: int) -> Iterator[tuple]:
+def batches(data: Any, batch_size: int) -> Iterator[tuple[Tensor, ...]]:
     """Yields `(x, y)` or `(x, y, sample_weight)`.
 
     Args:
-        data: a tuple of arrays, which is cut, or an iterable of batches.
-        batch_size: samples a batch of a tuple.
+        data: a tuple of arrays, which is sliced, or an iterable of batches.
+        batch_size: samples in a slice.
     """
-    if not isinstance(data, tuple):
-        yield from (
-            (data[i] for i in range(len(data)))
-            if isinstance(data, keras.utils.PyDataset)
-            else data
-        )
-        return
-    count = len(keras.tree.flatten(data)[0])
-    for start in range(0, count, batch_size):
-        chunk = slice(start, start + batch_size)
-        yield keras.tree.map_structure(lambda x: x[chunk], data)  # noqa: B023
+    if isinstance(data, keras.utils.PyDataset):
+        yield from (data[i] for i in range(len(data)))
+    elif not isinstance(data, tuple):
+        yield from data
+    else:
+        count = len(keras.tree.flatten(data)[0])
+        for start in range(0, count, batch_size):
+            chunk = slice(start, start + batch_size)
+            yield keras.tree.map_structure(lambda x: x[chunk], data)  # noqa: B023
 
 
-def binned_metric(model: keras.Model) -> Any:
-    """Returns the first metric of the model that has bins, or `None`."""
+def binned_metric(model: keras.Model) -> BinnedMetric | None:
+    """Returns the first metric of the model that has bins, if there is one."""
     groups = list(model.metrics)
     while groups:
         metric = groups.pop(0)
-        if isinstance(metric, _BINNED):
+        if isinstance(metric, BinnedMetric):
             return metric
         groups += list(getattr(metric, "metrics", None) or [])
     return None

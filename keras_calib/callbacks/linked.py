@@ -12,25 +12,24 @@ from keras_calib.losses.hyperparameter import Hyperparameter
 def linked_hyperparameters(model: keras.Model, name: str) -> list[Hyperparameter]:
     """Returns every hyperparameter `name` of the model that must move.
 
-    `load_model` and `clone_model` make a new loss and a new metric, two objects
-    where there was one. They are paired here, by name and order: the metric takes
-    the value of the loss, and on JAX, where only the metric's variable is part of
-    the compiled step's state, its place too.
+    `load_model` and `clone_model` make two objects, one in the loss and one among
+    the metrics, where there was one. They are paired here by name and order: the
+    metric takes the value of the loss. On JAX, where only the metric is part of the
+    state of the compiled step, it also takes the loss's place.
 
     Args:
         model: a compiled model.
         name: name of the hyperparameter, such as `"gamma"`.
 
     Raises:
-        ValueError: where no loss has it; on JAX also where it is not in
-            `compile(metrics=[...])`, since it would be baked into the step.
+        ValueError: if no loss has it; on JAX also if it is not in
+            `compile(metrics=[...])`, because the step would keep its first value.
     """
     losses = [loss for loss in _losses(model) if name in hyperparameters(loss)]
     if not losses:
         raise ValueError(
-            f"No loss of the model has a hyperparameter {name!r}. Received: "
-            f"loss={model.loss!r}; compile with one that has, such as "
-            "loss=GammaCE(0.1)"
+            f"No loss of the model has a hyperparameter {name!r}; compile with one "
+            f"that has, such as loss=GammaCE(0.1). Received: loss={model.loss!r}"
         )
     held = [getattr(loss, name) for loss in losses]
     shown = [m for m in _shown(model) if m.name == name]
@@ -42,13 +41,13 @@ def linked_hyperparameters(model: keras.Model, name: str) -> list[Hyperparameter
         return held + copies
     if len(copies) < len(unshown):
         raise ValueError(
-            f"On JAX a compiled step sees `{name}` change only where it is among "
-            f"the metrics: model.compile(loss=loss, metrics=[loss.{name}])"
+            f"On JAX a compiled step sees `{name}` change only if it is among the "
+            f"metrics: model.compile(loss=loss, metrics=[loss.{name}])"
         )
     for loss, copy in zip(unshown, copies, strict=False):
         setattr(loss, name, copy)
     if unshown:
-        # A step compiled before would go on with the value baked in.
+        # A step compiled before has the old hyperparameter's value baked in.
         model.make_train_function(force=True)
         model.make_test_function(force=True)
     return [getattr(loss, name) for loss in losses]

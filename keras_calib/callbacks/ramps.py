@@ -1,4 +1,4 @@
-"""Schedules over the length of the run, whatever it is."""
+"""Schedules over the length of the run, however long it is."""
 
 from __future__ import annotations
 
@@ -9,28 +9,26 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Ramp:
-    """A way from `start` to `end`, both reached exactly.
-
-    Called with the share of the run that is done, in [0, 1].
+    """A function of the fraction of the run that is done, from `start` to `end`.
 
     Attributes:
-        start: value at the run's first epoch or step.
-        end: value at its last.
-        blend: function of (start, end, share).
+        start: the value at the first epoch or step.
+        end: the value at the last.
+        blend: the function of `(start, end, fraction)`.
     """
 
     start: float
     end: float
     blend: Callable[[float, float, float], float]
 
-    def __call__(self, share: float) -> float:
-        return self.blend(self.start, self.end, min(max(share, 0.0), 1.0))
+    def __call__(self, fraction: float) -> float:
+        return self.blend(self.start, self.end, min(max(fraction, 0.0), 1.0))
 
 
 def linear(start: float, end: float) -> Ramp:
-    """Returns start + (end - start) s for the share s of the run.
+    """Returns the schedule start + (end - start) s, for the fraction s of the run.
 
-    The share of epoch t of T is t / (T - 1): the last epoch has the end value.
+    Epoch t of T is the fraction t / (T - 1): the last epoch has the end value.
 
     Example:
 
@@ -38,11 +36,13 @@ def linear(start: float, end: float) -> Ramp:
     >>> linear(0.0, 0.5)(0.25)
     0.125
     """
-    return Ramp(start, end, _lerp)
+    return Ramp(start, end, _linear)
 
 
 def cosine(start: float, end: float) -> Ramp:
-    """Returns start + (end - start) (1 - cos(pi s)) / 2 for the share s of the run.
+    """Returns the schedule start + (end - start) (1 - cos(pi s)) / 2.
+
+    s is the fraction of the run.
 
     Example:
 
@@ -54,10 +54,10 @@ def cosine(start: float, end: float) -> Ramp:
 
 
 def exponential(start: float, end: float) -> Ramp:
-    """Returns start (end / start)^s for the share s of the run.
+    """Returns the schedule start (end / start)^s, for the fraction s of the run.
 
     Raises:
-        ValueError: where `start` or `end` is not above 0.
+        ValueError: if `start` or `end` is not positive.
 
     Example:
 
@@ -67,20 +67,20 @@ def exponential(start: float, end: float) -> Ramp:
     """
     if start <= 0 or end <= 0:
         raise ValueError(
-            "An exponential schedule runs between numbers above 0. Received: "
-            f"start={start}, end={end}"
+            "`start` and `end` of an exponential schedule must be positive. "
+            f"Received: start={start}, end={end}"
         )
     return Ramp(start, end, _exponential)
 
 
-# The two products, rather than start + (end - start) s, give both ends exactly.
-def _lerp(start, end, share):
-    return (1.0 - share) * start + share * end
+# Two products, unlike start + (end - start) s, give both ends exactly.
+def _linear(start: float, end: float, s: float) -> float:
+    return (1.0 - s) * start + s * end
 
 
-def _cosine(start, end, share):
-    return _lerp(start, end, (1.0 - math.cos(math.pi * share)) / 2.0)
+def _cosine(start: float, end: float, s: float) -> float:
+    return _linear(start, end, (1.0 - math.cos(math.pi * s)) / 2.0)
 
 
-def _exponential(start, end, share):
-    return start ** (1.0 - share) * end**share
+def _exponential(start: float, end: float, s: float) -> float:
+    return math.pow(start, 1.0 - s) * math.pow(end, s)

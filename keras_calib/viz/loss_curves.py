@@ -1,4 +1,4 @@
-"""Losses and their weights over the probability of the true class."""
+"""Losses and their weights as functions of the true class's probability."""
 
 from __future__ import annotations
 
@@ -9,17 +9,25 @@ import numpy as np
 from keras import ops
 
 from keras_calib.losses.base import TrueClassLoss
+from keras_calib.viz import display
 
-# Okabe and Ito's colours, told apart by every kind of colour vision.
-_COLORS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_COLORS = (
+    display.BLACK,
+    display.BLUE,
+    display.VERMILION,
+    display.GREEN,
+    display.PURPLE,
+    display.ORANGE,
+    display.SKY_BLUE,
+)
 _STYLES = ("-", "--", "-.", ":")
 
 
-class LossCurvesDisplay:
+class LossCurvesDisplay(display.Display):
     """Losses l(p) and their weights w(p) = -dl/dp, side by side.
 
-    The weight is what trains: cross-entropy's is 1 / p and that of the smooth
-    accuracy 1. In dotted grey both, as bounds of the robust losses between.
+    The weight is what trains: that of cross-entropy is 1 / p, that of the smooth
+    accuracy 1. Both are drawn in dotted gray; the robust losses lie between them.
 
     Args:
         losses: losses by name, each with the `value` and `weight` of a
@@ -28,15 +36,15 @@ class LossCurvesDisplay:
 
     Attributes:
         p: the probabilities.
-        values: l(p) by name. That of a stop-gradient loss is no antiderivative of
-            its weight.
+        values: l(p) by name. That of a stop-gradient loss is not an antiderivative
+            of its weight.
         weights: w(p) by name.
         axes_: the two axes, after `plot`.
         figure_: the figure, after `plot`.
 
     Raises:
-        ValueError: for no losses, for one without value and weight, and for
-            probabilities outside (0, 1).
+        ValueError: if there are no losses, if one has no value and weight, or if a
+            probability is outside (0, 1).
 
     Example:
 
@@ -52,12 +60,12 @@ class LossCurvesDisplay:
         self, losses: Mapping[str, TrueClassLoss], p: Any | None = None
     ) -> None:
         if not losses:
-            raise ValueError("There is nothing to draw. Received: no losses")
+            raise ValueError("`losses` must hold at least one loss. Received: none")
         for name, loss in losses.items():
             if not isinstance(loss, TrueClassLoss):
                 raise ValueError(
-                    "Curves are drawn of a TrueClassLoss, a function of the true "
-                    f"class's probability alone. Received: {name}={loss!r}"
+                    "`losses` must be TrueClassLosses, functions of the true class's "
+                    f"probability alone. Received: {name}={loss!r}"
                 )
         p = np.linspace(0.001, 0.999, 400) if p is None else np.asarray(p, "float64")
         if not ((p > 0) & (p < 1)).all():
@@ -76,7 +84,7 @@ class LossCurvesDisplay:
         }
 
     def plot(self, axes: Any = None) -> LossCurvesDisplay:
-        """Draws, and returns itself.
+        """Draws the curves, and returns the display.
 
         Args:
             axes: two matplotlib axes, for losses and weights; a new figure by
@@ -120,11 +128,11 @@ def loss_curves(
     p: Any | None = None,
     axes: Any = None,
 ) -> LossCurvesDisplay:
-    """Draws the value and the weight of losses over the true class's probability.
+    """Draws losses and their weights as functions of the true class's probability.
 
     Args:
-        losses: a loss, several, or several by name. Without names they are called
-            by their own.
+        losses: a loss, a list of losses, or losses by name. By default a loss is
+            called by its own name.
         p: the probabilities to draw at; by default 400 from 0.001 to 0.999.
         axes: two matplotlib axes; a new figure by default.
 
@@ -132,7 +140,7 @@ def loss_curves(
         A `LossCurvesDisplay`, drawn.
 
     Raises:
-        ValueError: as `LossCurvesDisplay`, and for two losses of one name.
+        ValueError: as `LossCurvesDisplay`, and if two losses have the same name.
 
     Example:
 
@@ -143,11 +151,11 @@ def loss_curves(
     if isinstance(losses, TrueClassLoss):
         losses = [losses]
     if not isinstance(losses, Mapping):
-        named = {loss.name: loss for loss in losses}
-        if len(named) < len(losses):
+        names = [loss.name for loss in losses]
+        if len(set(names)) < len(names):
             raise ValueError(
-                "Losses must have names of their own. Received: "
-                f"{[loss.name for loss in losses]}; pass a dictionary"
+                "`losses` must have different names; pass a dictionary to give them "
+                f"some. Received: {names}"
             )
-        losses = named
+        losses = dict(zip(names, losses, strict=True))
     return LossCurvesDisplay(losses, p).plot(axes)

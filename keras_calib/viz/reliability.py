@@ -8,32 +8,32 @@ from typing import Any
 import numpy as np
 
 from keras_calib.metrics import BinaryECE, BinStatistics, ExpectedCalibrationError
+from keras_calib.types import Tensor
+from keras_calib.viz.display import BLUE, GRAY, VERMILION, Display
 
-# Okabe and Ito's colours, told apart by every kind of colour vision.
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#666666"
 
-
-class ReliabilityDisplay:
+class ReliabilityDisplay(Display):
     """A reliability diagram: accuracy against confidence, bin by bin.
 
-    Above each model's histogram of confidences its bins: a dot at (mean confidence,
-    accuracy) with the credible interval of the accuracy, and a bar from the dot to
-    the diagonal, where a calibrated model lies: orange and below where the model is
-    overconfident, blue and above where it is underconfident. In the corner the
-    expected calibration error with its 95 % interval, the gap (mean confidence
-    minus accuracy) and the Brier score of the top label alone.
+    Each bin has a dot at (mean confidence, accuracy) with the credible interval of
+    the accuracy, and a bar from the dot to the diagonal, where a calibrated model
+    lies: an orange bar below the diagonal is overconfident, a blue bar above it
+    underconfident. The corner gives the expected calibration error with its 95 %
+    interval, the gap (mean confidence minus accuracy) and the Brier score of the
+    top label alone. Below is the histogram of the confidences.
 
     Args:
-        statistics: a `BinStatistics`, or several by name, drawn side by side.
+        statistics: a `BinStatistics`, or several by name, which are drawn side by
+            side.
         level: probability of the credible intervals.
 
     Attributes:
-        statistics: what is drawn, `BinStatistics` by name.
-        ax_: the axes, an array of them for several models, after `plot`.
+        statistics: the `BinStatistics` by name.
+        ax_: the axes, after `plot`; an array for several models.
         figure_: the figure, after `plot`.
 
     Raises:
-        ValueError: for no statistics, and for fewer axes than models.
+        ValueError: if there are no statistics, or not one ax for each model.
 
     Example:
 
@@ -54,7 +54,9 @@ class ReliabilityDisplay:
         if isinstance(statistics, BinStatistics):
             statistics = {"": statistics}
         if not statistics:
-            raise ValueError("There is nothing to draw. Received: no statistics")
+            raise ValueError(
+                "`statistics` must hold at least one BinStatistics. Received: none"
+            )
         self.statistics = dict(statistics)
         self.level = level
 
@@ -66,40 +68,40 @@ class ReliabilityDisplay:
         level: float = 0.95,
         ax: Any = None,
     ) -> ReliabilityDisplay:
-        """Draws the statistics that a metric or a file gave.
+        """Draws statistics.
 
         Args:
             statistics: a `BinStatistics`, or several by name.
             level: probability of the credible intervals.
-            ax: matplotlib axes, one a model; a new figure by default.
+            ax: matplotlib axes, one for each model; a new figure by default.
         """
         return cls(statistics, level=level).plot(ax)
 
     @classmethod
     def from_predictions(
         cls,
-        y_true: Any,
-        y_pred: Any,
+        y_true: Tensor,
+        y_pred: Tensor | Mapping[str, Tensor],
         *,
         num_bins: int = 15,
         from_logits: bool = False,
-        sample_weight: Any = None,
+        sample_weight: Tensor = None,
         ignore_class: int | None = None,
         level: float = 0.95,
         ax: Any = None,
     ) -> ReliabilityDisplay:
-        """Draws the calibration of predictions: of the top label, or of label 1.
+        """Draws the calibration of the top label, or of label 1 of a binary problem.
 
         Args:
             y_true: integer labels, or targets of shape `(..., K)`.
-            y_pred: predictions of shape `(..., K)`; or of label 1 of a binary
-                problem, of shape `(N,)` or `(..., 1)`; or several by name.
+            y_pred: predictions of shape `(..., K)`, or for a binary problem of
+                shape `(N,)` or `(..., 1)`; or several by name.
             num_bins: the number of equal-width bins.
             from_logits: whether predictions are logits.
-            sample_weight: one weight a sample.
-            ignore_class: integer label whose samples count for nothing.
+            sample_weight: one weight for each sample.
+            ignore_class: integer label whose samples are left out.
             level: probability of the credible intervals.
-            ax: matplotlib axes, one a model; a new figure by default.
+            ax: matplotlib axes, one for each model; a new figure by default.
         """
         if not isinstance(y_pred, Mapping):
             y_pred = {"": y_pred}
@@ -115,10 +117,10 @@ class ReliabilityDisplay:
         return cls.from_statistics(statistics, level=level, ax=ax)
 
     def plot(self, ax: Any = None) -> ReliabilityDisplay:
-        """Draws, and returns itself.
+        """Draws the diagram, and returns the display.
 
         Args:
-            ax: matplotlib axes, one a model; a new figure by default.
+            ax: matplotlib axes, one for each model; a new figure by default.
         """
         count = len(self.statistics)
         if ax is None:
@@ -133,7 +135,7 @@ class ReliabilityDisplay:
         axes = np.ravel(ax)
         if len(axes) != count:
             raise ValueError(
-                f"There must be one ax for each of the {count} models. "
+                f"`ax` must be one for each of the {count} models. "
                 f"Received: {len(axes)}"
             )
         for axis, (name, statistics) in zip(axes, self.statistics.items(), strict=True):
@@ -145,14 +147,14 @@ class ReliabilityDisplay:
 
 
 def reliability_diagram(
-    y_true: Any, y_pred: Any = None, **kwargs: Any
+    y_true: Any, y_pred: Tensor | Mapping[str, Tensor] | None = None, **kwargs: Any
 ) -> ReliabilityDisplay:
-    """Draws a reliability diagram of statistics or of predictions.
+    """Draws a reliability diagram from statistics or from predictions.
 
     Args:
-        y_true: labels; or, with no `y_pred`, a `BinStatistics` or several by name.
+        y_true: labels; without `y_pred`, a `BinStatistics` or several by name.
         y_pred: predictions of shape `(..., K)`, or several by name.
-        **kwargs: arguments of `ReliabilityDisplay.from_statistics` or of
+        **kwargs: arguments of `ReliabilityDisplay.from_statistics` or
             `ReliabilityDisplay.from_predictions`.
 
     Returns:
@@ -178,10 +180,10 @@ def _draw(ax: Any, name: str, statistics: BinStatistics, level: float) -> None:
     confidence, accuracy = statistics.mean_confidence, statistics.accuracy
     low, high = statistics.credible_intervals(level)
 
-    ax.plot([0, 1], [0, 1], "--", color=_GREY, linewidth=1, zorder=1)
+    ax.plot([0, 1], [0, 1], "--", color=GRAY, linewidth=1, zorder=1)
     for which, color, hatch, label in (
-        (used & (confidence > accuracy), _ORANGE, "///", "overconfident"),
-        (used & (confidence < accuracy), _BLUE, "\\\\\\", "underconfident"),
+        (used & (confidence > accuracy), VERMILION, "///", "overconfident"),
+        (used & (confidence < accuracy), BLUE, "\\\\\\", "underconfident"),
     ):
         if which.any():
             ax.bar(
@@ -201,7 +203,7 @@ def _draw(ax: Any, name: str, statistics: BinStatistics, level: float) -> None:
     ax.vlines(confidence[used], low[used], high[used], lw=1, **dots)
     ax.plot(confidence[used], accuracy[used], "o", ms=4, **dots)
 
-    # Figures and key in one box: a legend finds the place that hides least.
+    # One box for figures and key: a legend finds the place that hides least.
     box = ax.legend(
         *ax.get_legend_handles_labels(),
         title=_figures(statistics),
@@ -215,10 +217,12 @@ def _draw(ax: Any, name: str, statistics: BinStatistics, level: float) -> None:
     ax.tick_params(labelbottom=False)
 
     histogram = make_axes_locatable(ax).append_axes("bottom", "20%", 0.15, sharex=ax)
-    share = statistics.weight / max(statistics.total, 1e-300)
-    histogram.bar(left, share, width, align="edge", color=_GREY, edgecolor="white")
-    top = max(share.max(initial=0.0), 1e-3)
-    histogram.set(ylabel="Share", xlabel="Confidence", ylim=(0, top), yticks=(0, top))
+    fraction = statistics.weight / max(statistics.total, 1e-300)
+    histogram.bar(left, fraction, width, align="edge", color=GRAY, edgecolor="white")
+    top = max(fraction.max(initial=0.0), 1e-3)
+    histogram.set(
+        ylabel="Fraction", xlabel="Confidence", ylim=(0, top), yticks=(0, top)
+    )
     histogram.yaxis.set_major_formatter("{x:.2g}")
 
 

@@ -197,7 +197,9 @@ def endless():
 
 
 def test_data_of_unknown_length():
-    with pytest.raises(ValueError, match="needs the steps of an epoch: pass steps"):
+    with pytest.raises(
+        ValueError, match="needs the number of steps in an epoch: pass steps"
+    ):
         compiled().fit(
             endless(), verbose=0, callbacks=[GammaScheduler(linear(0, 1), "step")]
         )
@@ -205,7 +207,7 @@ def test_data_of_unknown_length():
     counted = GammaScheduler(lambda step: step / 100, unit="step")
     compiled().fit(endless(), epochs=2, verbose=0, callbacks=[counted, tape])
     assert tape.steps == pytest.approx(np.arange(14) / 100)
-    with pytest.raises(ValueError, match="To resume a schedule by steps at epoch 1"):
+    with pytest.raises(ValueError, match="Resuming a schedule by steps at epoch 1"):
         compiled().fit(
             endless(), epochs=2, initial_epoch=1, verbose=0, callbacks=[counted]
         )

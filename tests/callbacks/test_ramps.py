@@ -32,5 +32,5 @@ def test_both_ends_are_exact_and_the_way_is_monotone(ramp, start, end):
 
 @pytest.mark.parametrize(("start", "end"), [(0.0, 1.0), (1.0, 0.0), (-1.0, 1.0)])
 def test_exponential_needs_numbers_above_zero(start, end):
-    with pytest.raises(ValueError, match=f"above 0. Received: start={start}"):
+    with pytest.raises(ValueError, match=f"must be positive. Received: start={start}"):
         exponential(start, end)

@@ -52,9 +52,9 @@ def test_draws_on_given_axes():
 @pytest.mark.parametrize(
     ("losses", "p", "match"),
     [
-        ([], None, "nothing to draw"),
-        ([GammaCE(0.1), GammaCE(0.2)], None, "names of their own"),
-        ([ConfidencePenaltyCE()], None, "of a TrueClassLoss"),
+        ([], None, "at least one loss. Received: none"),
+        ([GammaCE(0.1), GammaCE(0.2)], None, "must have different names"),
+        ([ConfidencePenaltyCE()], None, "must be TrueClassLosses"),
         ([GammaCE(0.1)], [0.0, 0.5], r"in \(0, 1\). Received: 0 to 0.5"),
     ],
 )

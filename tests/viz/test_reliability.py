@@ -40,11 +40,11 @@ def test_dots_intervals_and_bars_are_those_of_the_statistics(statistics):
     np.testing.assert_allclose(sorted(heights), sorted(gaps))
 
 
-def test_the_histogram_is_the_share_of_samples(statistics):
+def test_the_histogram_is_the_fraction_of_samples(statistics):
     display = reliability_diagram(statistics)
     histogram = display.figure_.axes[1]
-    shares = [bar.get_height() for bar in histogram.patches]
-    np.testing.assert_allclose(shares, statistics.weight / 400)
+    fractions = [bar.get_height() for bar in histogram.patches]
+    np.testing.assert_allclose(fractions, statistics.weight / 400)
 
 
 def test_the_corner_holds_the_figures(statistics):
@@ -67,7 +67,7 @@ def test_several_models_stand_side_by_side(statistics):
     assert display.figure_ is axes[0].figure
     with pytest.raises(ValueError, match="each of the 2 models. Received: 1"):
         display.plot(axes[0])
-    with pytest.raises(ValueError, match="nothing to draw"):
+    with pytest.raises(ValueError, match="at least one BinStatistics. Received: none"):
         ReliabilityDisplay({})
 
 

@@ -1,0 +1,57 @@
+"""What an epoch's model does on held-out data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_calib.callbacks.logit_gradient import gradient_bound, logit_gradient
+from keras_calib.metrics import (
+    BinStatistics,
+    CalibrationMetrics,
+    ExpectedCalibrationError,
+    NegativeLogLikelihood,
+)
+from keras_calib.types import Tensor
+
+
+def held_out_figures(
+    model: keras.Model,
+    loss: Any,
+    from_logits: bool,
+    data: Iterable[tuple[Tensor, ...]],
+) -> tuple[dict[str, Any], BinStatistics]:
+    """Returns the figures by name, and the bins they were read from.
+
+    The gradient is that of the first batch. If no sample counts, the bins are empty
+    and their figures left out.
+    """
+    error, likelihood = ExpectedCalibrationError(), NegativeLogLikelihood()
+    metrics = CalibrationMetrics(
+        [error, likelihood],
+        from_logits=from_logits,
+        ignore_class=getattr(loss, "ignore_class", None),
+    )
+    figures: dict[str, Any] = {}
+    for x, y, *weight in data:
+        y_pred = model(x, training=False)
+        if not figures:
+            gradient = logit_gradient(loss, y, y_pred, from_logits)
+            if gradient is not None:
+                figures["gradient"] = float(np.abs(gradient).max())
+            figures["gradient_bound"] = gradient_bound(loss, y_pred.shape[-1])
+        metrics.update_state(y, y_pred, *weight)
+    bins = error.statistics()
+    if bins.total:
+        nll = float(ops.convert_to_numpy(likelihood.result()))
+        figures |= {
+            "negative_log_likelihood": nll,
+            "ece": bins.ece(),
+            "gap": bins.gap(),
+            "accuracy": float(bins.hits.sum() / bins.total),
+        }
+    return figures, bins

@@ -1,0 +1,41 @@
+"""What every display shares: its colors, and how a notebook shows it."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, which every kind of color vision can tell apart.
+BLACK, BLUE, VERMILION, GREEN = "#000000", "#0072B2", "#D55E00", "#009E73"
+PURPLE, ORANGE, SKY_BLUE = "#CC79A7", "#E69F00", "#56B4E9"
+GRAY = "#666666"
+
+
+class Display:
+    """Base of the displays: `plot` draws, and leaves the figure in `figure_`."""
+
+    figure_: Figure
+
+    def plot(self) -> Any:
+        """Draws a new figure."""
+        raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        from matplotlib import pyplot
+
+        if not hasattr(self, "figure_"):
+            self.plot()
+        image = base64.b64encode(png(self.figure_)).decode()
+        pyplot.close(self.figure_)  # or the notebook would show it a second time
+        return f'<img src="data:image/png;base64,{image}" alt="{type(self).__name__}">'
+
+
+def png(figure: Figure) -> bytes:
+    """Returns a figure as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

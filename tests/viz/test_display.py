@@ -1,0 +1,39 @@
+"""A notebook shows a display as its figure."""
+
+import base64
+import io
+import re
+
+import numpy as np
+import pytest
+
+from keras_calib import GammaCE
+from keras_calib.metrics import BinStatistics
+from keras_calib.viz import LossCurvesDisplay, ReliabilityDisplay
+
+pyplot = pytest.importorskip("matplotlib.pyplot")
+pyplot.switch_backend("agg")
+
+
+def curves():
+    return LossCurvesDisplay({"gamma": GammaCE(0.1)})
+
+
+def drawn():
+    return curves().plot()
+
+
+def reliability():
+    return ReliabilityDisplay(BinStatistics(*np.ones((4, 5))))
+
+
+@pytest.mark.parametrize("make", [curves, drawn, reliability])
+def test_it_is_an_image_and_leaves_no_figure_open(make):
+    display = make()
+    kind, image = re.fullmatch(
+        '<img src="data:image/(png);base64,(.+)" alt=".+Display">',
+        display._repr_html_(),
+    ).groups()
+    pixels = pyplot.imread(io.BytesIO(base64.b64decode(image)), kind)
+    assert pixels.std() > 0.1
+    assert not pyplot.get_fignums()
