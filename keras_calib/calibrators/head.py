@@ -12,7 +12,7 @@ from keras import ops
 
 from keras_calib._keras import get_keras_mask, logits_behind
 from keras_calib.calibrators.batches import Batch
-from keras_calib.calibrators.reading import flat, sample_weights, to_numpy
+from keras_calib.calibrators.reading import flat
 from keras_calib.types import Tensor
 
 
@@ -70,12 +70,7 @@ def read_head(
         # In the scope of a strategy each replica computes the whole batch.
         size = len(keras.tree.flatten(x)[0])
         found = {k: v[:size] for k, v in reader.predict_on_batch(x).items()}
-        scores = found["scores"]
-        leading = scores.shape[:-1]
-        weight = sample_weights(weight, leading)
-        if "mask" in found:
-            weight = weight * sample_weights(found["mask"], leading)
-        rows.append(flat(scores, to_numpy(y), weight.reshape(leading)))
+        rows.append(flat(found["scores"], y, [weight, found.get("mask")]))
         bar.update(i + 1, finalize=i + 1 == count)
     if not rows:
         raise ValueError("calibrate needs samples. Received: no batch")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from keras import ops
 
+from keras_calib.ops.class_batch import ClassBatch
+from keras_calib.ops.labels import binary_labels, sample_weights
 from keras_calib.types import Tensor
 
 
@@ -14,34 +18,37 @@ def to_numpy(x: Tensor) -> np.ndarray:
 
 
 def flat(
-    logits: Tensor, labels: Tensor, sample_weight: Tensor = None
+    scores: Tensor,
+    labels: Tensor,
+    weights: Iterable[Tensor | None] = (),
+    ignore_class: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Flattens logits of shape (..., K), labels and weights to one row a sample.
+    """Returns scores of shape (N, K), labels, and weights of shape (N,).
+
+    Args:
+        scores: logits or probabilities of shape `(..., K)`.
+        labels: labels of any format. They keep their dtype.
+        weights: factors of the weights, of shape `(...)` or of its leading axes.
+        ignore_class: integer label of weight 0.
 
     Raises:
-        ValueError: for shapes that do not fit, and negative weights.
+        ValueError: for shapes that do not fit.
     """
-    logits, labels = to_numpy(logits), to_numpy(labels)
-    if logits.dtype not in (np.float32, np.float64):
-        half = logits.dtype.name in ("float16", "bfloat16")
-        logits = logits.astype("float32" if half else "float64")
-    leading, k = logits.shape[:-1], logits.shape[-1] if logits.ndim else 0
-    if logits.ndim < 2:
-        raise ValueError(
-            "`logits` must have shape (..., num_classes). "
-            f"Received: shape {logits.shape}"
-        )
-    if labels.shape == (*leading, 1):
-        labels = labels[..., 0]
-    soft = labels.shape == logits.shape
-    if not soft and labels.shape != leading:
-        raise ValueError(
-            f"`labels` must have shape {leading}, {(*leading, 1)} or "
-            f"{logits.shape} beside logits of shape {logits.shape}. "
-            f"Received: shape {labels.shape}"
-        )
-    weight = sample_weights(sample_weight, leading)
-    return logits.reshape(-1, k), labels.reshape((-1, k) if soft else -1), weight
+    scores, labels = to_numpy(scores), to_numpy(labels)
+    if scores.dtype.kind in "biu":
+        scores = scores.astype("float64")
+    valid = None
+    if scores.shape[-1:] == (1,):
+        given = labels.shape, scores.shape
+        rows, labels = scores.reshape(-1, 1), binary_labels(labels, scores, given)
+        labels = labels.reshape(-1)
+    else:
+        batch = ClassBatch(labels, scores, from_logits=True, ignore_class=ignore_class)
+        rows, valid = batch.scores, batch.valid
+        # Not batch.labels, whose int32 would turn a label 0.5 into 0.
+        labels = labels.reshape(batch.labels.shape)
+    weight = sample_weights([*weights, valid], scores, "float64")
+    return rows, labels, np.ones(len(rows)) if weight is None else weight
 
 
 def as_logits(
@@ -74,29 +81,6 @@ def as_logits(
         if np.any((labels > 0) & (labels < 1)):
             labels = np.stack([1.0 - labels, labels], -1)
     return (x if from_logits else np.log(np.maximum(x, min_probability))), labels
-
-
-def sample_weights(weight: Tensor, leading: tuple[int, ...]) -> np.ndarray:
-    """Returns one float64 weight a sample, flat, from weights of leading axes."""
-    if weight is None:
-        return np.ones(int(np.prod(leading)))
-    weight = to_numpy(weight).astype("float64")
-    if weight.shape == (*leading, 1):
-        weight = weight[..., 0]
-    if weight.ndim > len(leading) or any(
-        w not in (1, n) for w, n in zip(weight.shape, leading, strict=False)
-    ):
-        raise ValueError(
-            f"`sample_weight` must have the shape of the samples {leading} or of its "
-            f"leading axes. Received: shape {weight.shape}"
-        )
-    if not (np.isfinite(weight).all() and (weight >= 0).all()):
-        raise ValueError(
-            "`sample_weight` must be finite and not negative. Received: values from "
-            f"{weight.min()} to {weight.max()}"
-        )
-    weight = weight.reshape(weight.shape + (1,) * (len(leading) - weight.ndim))
-    return np.broadcast_to(weight, leading).reshape(-1)
 
 
 def whole_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from keras_calib.calibrators.reading import flat, soft_labels, whole_labels
+from keras_calib.types import Tensor
 
 T = TypeVar("T")
 
@@ -37,9 +38,9 @@ class Samples:
     @classmethod
     def read(
         cls,
-        logits: Any,
-        labels: Any,
-        sample_weight: Any = None,
+        logits: Tensor,
+        labels: Tensor,
+        sample_weight: Tensor = None,
         ignore_class: int | None = None,
     ) -> Samples:
         """Checks and flattens arrays of any leading shape.
@@ -58,18 +59,13 @@ class Samples:
             ValueError: for shapes that do not fit, NaN and infinity, labels out of
                 range, negative weights, and fewer than two samples or classes.
         """
-        logits, labels, weight = flat(logits, labels, sample_weight)
-        k, soft = logits.shape[1], labels.ndim == 2
-        if k < 2:
-            raise ValueError(f"There must be at least 2 classes. Received: {k}")
+        logits, labels, weight = flat(logits, labels, [sample_weight], ignore_class)
+        if not (np.isfinite(weight).all() and (weight >= 0).all()):
+            raise ValueError(
+                "`sample_weight` must be finite and not negative. Received: values "
+                f"from {weight.min()} to {weight.max()}"
+            )
         counts = weight > 0
-        if ignore_class is not None:
-            if soft:
-                raise ValueError(
-                    "`ignore_class` needs integer labels. Received: "
-                    f"ignore_class={ignore_class}, labels of shape {labels.shape}"
-                )
-            counts &= labels != ignore_class
         if not counts.all():
             logits, labels, weight = logits[counts], labels[counts], weight[counts]
         if len(weight) < 2:
@@ -77,12 +73,13 @@ class Samples:
                 "A calibrator needs at least 2 samples of positive weight. "
                 f"Received: {len(weight)}"
             )
-        labels = soft_labels(labels, k) if soft else whole_labels(labels, k)
+        check = soft_labels if labels.ndim == 2 else whole_labels
+        labels = check(labels, logits.shape[1])
         samples = cls(logits, labels, weight / weight.sum(), weight.sum())
         if not all(samples.map(lambda rows: np.isfinite(logits[rows]).all())):
             raise ValueError(
-                "`logits` must be finite (probabilities, and their exact zeros, "
-                "belong to from_logits=False). Received: "
+                "`logits` must be finite (for probabilities, which may be 0, use "
+                "from_logits=False). Received: "
                 f"{np.isnan(logits).sum()} NaN and {np.isinf(logits).sum()} infinite "
                 f"of {logits.size} values"
             )

@@ -1,4 +1,7 @@
-"""A model, calibrated."""
+"""Models and what `calibrate` makes of them."""
+
+import importlib
+from typing import get_args
 
 import keras
 import numpy as np
@@ -7,7 +10,7 @@ from scipy.special import softmax
 
 import keras_calib
 from keras_calib import TemperatureScaling, calibrate, calibrators
-from keras_calib.calibrators.methods import METHODS
+from keras_calib.calibrators.methods import METHODS, Method
 from tests.backends import BACKEND, not_on_jax, tensorflow_only
 from tests.calibrators import data
 
@@ -24,17 +27,20 @@ def model(activation=None, k=4, shape=(4,)):
     return net
 
 
-T = TemperatureScaling(dtype="float64").fit(X.astype("float64"), Y).temperature
+@pytest.fixture(scope="module")
+def t():
+    """The best temperature."""
+    return TemperatureScaling(dtype="float64").fit(X.astype("float64"), Y).temperature
 
 
 @pytest.mark.parametrize("activation", [None, "softmax"])
-def test_the_figures_and_the_argmax(activation):
+def test_the_figures_and_the_argmax(activation, t):
     net = model(activation)
     before = [w.copy() for w in net.get_weights()]
     calibrated = calibrate(net, X, Y, verbose=0)
-    assert calibrated.layers[-1].temperature == pytest.approx(T, rel=1e-6)
+    assert calibrated.layers[-1].temperature == pytest.approx(t, rel=1e-6)
     p = calibrated.predict(X, verbose=0)
-    np.testing.assert_allclose(p, softmax(X / T, -1), atol=1e-6)
+    np.testing.assert_allclose(p, softmax(X / t, -1), atol=1e-6)
     assert (p.argmax(-1) == X.argmax(-1)).all()
     for old, new in zip(before, net.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
@@ -46,7 +52,7 @@ def test_the_figures_and_the_argmax(activation):
 
 
 @not_on_jax
-def test_extreme_logits_behind_a_softmax_are_not_lost():
+def test_extreme_logits_behind_a_softmax_are_not_lost(t):
     """Of which the probabilities are all 0 or 1."""
     net = model("softmax")
     net.set_weights([1e3 * np.eye(4)])
@@ -54,7 +60,7 @@ def test_extreme_logits_behind_a_softmax_are_not_lost():
         net, X, Y, TemperatureScaling(bounds=(1, 1e5), from_logits=False), verbose=0
     )
     p = calibrated.predict(X, verbose=0)
-    np.testing.assert_allclose(p, softmax(X / T, -1), atol=2e-5)
+    np.testing.assert_allclose(p, softmax(X / t, -1), atol=2e-5)
 
 
 class Sequence(keras.utils.PyDataset):
@@ -87,12 +93,12 @@ def loader():
     ],
     ids=["tf.data", "DataLoader", "PyDataset", "list", "generator"],
 )
-def test_batches(batches):
+def test_batches(batches, t):
     calibrated = calibrate(model("softmax"), batches(), verbose=0)
-    assert calibrated.layers[-1].temperature == pytest.approx(T, rel=1e-6)
+    assert calibrated.layers[-1].temperature == pytest.approx(t, rel=1e-6)
 
 
-def test_the_original_in_other_forms():
+def test_the_original_in_other_forms(t):
     """Sequential, and a subclass that has never been called."""
     sequential = keras.Sequential(
         [keras.Input((4,)), keras.layers.Activation("softmax")]
@@ -103,11 +109,11 @@ def test_the_original_in_other_forms():
             return keras.ops.softmax(x["a"] + x["b"])
 
     found = calibrate(sequential, X, Y, verbose=0)
-    assert found.layers[-1].temperature == pytest.approx(T, rel=1e-6)
+    assert found.layers[-1].temperature == pytest.approx(t, rel=1e-6)
     found = calibrate(Net(), {"a": X - 1, "b": np.ones_like(X)}, Y, verbose=0)
-    assert found.layers[-1].temperature == pytest.approx(T, rel=1e-5)
+    assert found.layers[-1].temperature == pytest.approx(t, rel=1e-5)
     p = found.predict({"a": X - 1, "b": np.ones_like(X)}, verbose=0)
-    np.testing.assert_allclose(p, softmax(X / T, -1), atol=1e-5)
+    np.testing.assert_allclose(p, softmax(X / t, -1), atol=1e-5)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -131,13 +137,13 @@ def test_every_method_saves_and_loads(method, activation, tmp_path):
 def test_one_output(activation):
     y = (X[:, 0] / 2 + np.random.default_rng(0).logistic(size=len(X)) > 0).astype(int)
     found = calibrate(model(activation, 1), X, y, verbose=0)
-    t = TemperatureScaling(dtype="float64").fit(X[:, :1].astype("float64"), y)
-    assert found.layers[-1].temperature == pytest.approx(t.temperature, rel=1e-6)
+    layer = TemperatureScaling(dtype="float64").fit(X[:, :1].astype("float64"), y)
+    assert found.layers[-1].temperature == pytest.approx(layer.temperature, rel=1e-6)
     p = found.predict(X, verbose=0)
     # Of a sigmoid JAX gives no logit: the last digit of p is much of 1 - p.
     atol = 1e-5 if activation and BACKEND == "jax" else 1e-6
     np.testing.assert_allclose(
-        p, 1 / (1 + np.exp(-X[:, :1] / t.temperature)), atol=atol
+        p, 1 / (1 + np.exp(-X[:, :1] / layer.temperature)), atol=atol
     )
     found = calibrate(model(activation, 1), X, y[:, None], "isotonic", verbose=0)
     assert found.predict(X, verbose=0).shape == (600, 1)
@@ -177,7 +183,7 @@ def test_mixed_precision_gives_float32():
 
 @tensorflow_only
 @pytest.mark.parametrize("inside", [False, True])
-def test_under_a_strategy(inside):
+def test_under_a_strategy(inside, t):
     import tensorflow as tf
 
     strategy = tf.distribute.MirroredStrategy(["CPU:0"])
@@ -190,9 +196,9 @@ def test_under_a_strategy(inside):
     if not inside:
         found = calibrate(net, X, Y, verbose=0)
     np.testing.assert_allclose(
-        found.predict(X, verbose=0), softmax(X / T, -1), atol=1e-6
+        found.predict(X, verbose=0), softmax(X / t, -1), atol=1e-6
     )
-    assert found.layers[-1].temperature == pytest.approx(T, rel=1e-6)
+    assert found.layers[-1].temperature == pytest.approx(t, rel=1e-6)
 
 
 def test_weights_of_samples():
@@ -228,22 +234,36 @@ def test_auto_leaves_a_calibrated_model_about_as_it_is():
     assert report.held_out[report.method] <= report.held_out["uncalibrated"]
 
 
-def test_where_nothing_beats_the_model(monkeypatch):
+def test_where_nothing_beats_the_model(monkeypatch, t):
     """Its temperature is 1."""
 
     class Worse(TemperatureScaling):
         def __init__(self, **kwargs):
             super().__init__(bounds=(5, 6), **kwargs)
 
-    for name in set(METHODS) - {"temperature"}:
-        monkeypatch.delitem(METHODS, name)
-    monkeypatch.setitem(METHODS, "temperature", Worse)
+    module = importlib.import_module("keras_calib.calibrators.calibrate")
+    monkeypatch.setattr(module, "candidates", lambda num_classes: {"worse": Worse})
     net = model()
-    net.set_weights([np.eye(4) / T])
+    net.set_weights([np.eye(4) / t])
     with pytest.warns(UserWarning):
         found = calibrate(net, X, Y, "auto", verbose=0)
     assert found.calibration_report.method == "uncalibrated"
     assert found.layers[-1].temperature == 1.0
+
+
+def test_the_methods_are_those_that_are_typed():
+    assert get_args(Method) == (*METHODS, "auto")
+
+
+def test_the_report_as_html():
+    before, after = {"nll": 0.5, "ece": 0.25}, {"nll": 0.4, "ece": 0.125}
+    report = calibrators.CalibrationReport(
+        "A<b>&c", before, after, {"uncalibrated": 0.5, "A<b>&c": 0.45}
+    )
+    page = report._repr_html_()
+    assert page.count("<table>") == page.count("</table>") == 2
+    assert "<tr><th>A&lt;b&gt;&amp;c</th><td>0.40000</td><td>0.12500</td></tr>" in page
+    assert page.index("0.45000") < page.rindex("0.50000")
 
 
 def test_what_is_wrong_is_said():
@@ -260,6 +280,9 @@ def test_what_is_wrong_is_said():
         calibrate(net, X, Y[:-1], verbose=0)
     with pytest.raises(ValueError, match="must be finite"):
         calibrate(model(), np.where(X > 2, np.nan, X), Y, verbose=0)
+    for argument in ({"folds": 1}, {"batch_size": 0.5}, {"ignore_class": 1.5}):
+        with pytest.raises(ValueError, match=f"`{next(iter(argument))}` must be"):
+            calibrate(net, X, Y, verbose=0, **argument)
     two = keras.Model(net.inputs, [net.outputs[0], net.outputs[0]])
     with pytest.raises(ValueError, match="with one output"):
         calibrate(two, X, Y, verbose=0)

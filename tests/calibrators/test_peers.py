@@ -154,8 +154,12 @@ def test_penalties_must_not_be_negative():
 
 
 def test_arguments_of_binning():
-    with pytest.raises(ValueError, match="`num_bins` must be a whole number >= 2"):
-        calibrators.HistogramBinning(1)
+    for num_bins in (1, 2.5):
+        with pytest.raises(ValueError, match="`num_bins` must be a whole number >= 2"):
+            calibrators.HistogramBinning(num_bins)
+    for num_knots in (1, -3, 2.5):
+        with pytest.raises(ValueError, match="`num_knots` must be a whole number >= 2"):
+            calibrators.IsotonicCalibration(num_knots)
     with pytest.raises(ValueError, match="`binning` must be one of"):
         calibrators.HistogramBinning(binning="mass")
     z, y = data.made(300, 3)
