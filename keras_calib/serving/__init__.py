@@ -1,4 +1,4 @@
-"""A calibrated model on a server: TensorFlow is imported when one is exported."""
+"""Calibrated models for TensorFlow Serving. TensorFlow is imported on export."""
 
 from keras_calib.serving.export import export
 from keras_calib.serving.verify import verify

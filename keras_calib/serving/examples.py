@@ -1,4 +1,4 @@
-"""The inputs of a model as tf.Example, which classify and regress take."""
+"""Inputs of a model as tf.Examples, which `classify` and `regress` take."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 _INTEGERS = ("int8", "int16", "int32", "uint8", "uint16", "bool")
 
 
-def features(specs: list) -> dict[str, Any] | None:
-    """Returns how a tf.Example is parsed into each input, by its name.
+def features(specs: list[Any]) -> dict[str, Any] | None:
+    """Returns how a tf.Example is parsed into the inputs.
 
     Args:
         specs: a `tf.TensorSpec` for each input, with its batch axis.
 
     Returns:
-        A `tf.io.FixedLenFeature` by name, float32, int64 or string; None where the
-        length of an input is not known.
+        A `tf.io.FixedLenFeature` (float32, int64 or string) by the name of the input,
+        or `None` if the length of an input is not known.
     """
     import tensorflow as tf
 
@@ -30,7 +30,7 @@ def features(specs: list) -> dict[str, Any] | None:
 
 
 def encode(inputs: dict[str, np.ndarray]) -> list[bytes]:
-    """Returns a serialised tf.Example for each row of the inputs.
+    """Returns a serialized tf.Example for each row of the inputs.
 
     Example:
 
@@ -40,7 +40,7 @@ def encode(inputs: dict[str, np.ndarray]) -> list[bytes]:
     """
     import tensorflow as tf
 
-    def feature(row):
+    def feature(row: np.ndarray) -> tf.train.Feature:
         values = np.ravel(row)
         if values.dtype.kind in "SO":
             return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
@@ -48,7 +48,7 @@ def encode(inputs: dict[str, np.ndarray]) -> list[bytes]:
             return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
         return tf.train.Feature(float_list=tf.train.FloatList(value=values))
 
-    def example(*rows):
+    def example(*rows: np.ndarray) -> tf.train.Example:
         named = dict(zip(inputs, map(feature, rows), strict=True))
         return tf.train.Example(features=tf.train.Features(feature=named))
 

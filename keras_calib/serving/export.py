@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_calib.arguments import whole_number
 from keras_calib.serving.publish import publish
 from keras_calib.serving.record import Record, named_inputs
 from keras_calib.serving.reload import run
@@ -20,7 +21,7 @@ from keras_calib.serving.warm_up import write_warm_up
 
 def export(
     model: keras.Model,
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
     version: int | None = None,
     class_names: Sequence[str] | None = None,
@@ -29,49 +30,47 @@ def export(
 ) -> Path:
     """Publishes a classifier as `path/<version>`, for a server that watches `path`.
 
-    The signatures of the SavedModel, all of whose numbers are float32 but for the
-    label:
+    The SavedModel has these signatures. All numbers are float32 except the label:
 
-    - `serving_default`, from the inputs of the model by name: `probabilities`
-      `(batch, ..., K)`; `confidence`, the largest; `label`, its class (int64);
-      `entropy` in nats.
-    - `logits`: `logits` `(batch, ..., K)`, whose softmax is `probabilities`.
-    - `classify`, from serialised tf.Examples: `classes` (names) and `scores`, both
-      `(batch, K)`, the likeliest first.
-    - `regress`, from the same: `outputs`, the confidence.
+    - `serving_default` takes the inputs of the model by name, and returns
+      `probabilities` `(batch, ..., K)`; `confidence`, the largest; `label`, its class
+      (int64); and `entropy` in nats.
+    - `logits` returns `logits` `(batch, ..., K)`, whose softmax is `probabilities`.
+    - `classify` takes serialized tf.Examples, and returns `classes` (names) and
+      `scores`, both `(batch, K)`, the likeliest first.
+    - `regress` takes the same, and returns the confidence as `outputs`.
 
-    A tf.Example has a feature for each input of the model, under its name. There is
-    no `classify` and no `regress` for inputs of unknown length and for outputs of
-    more than two axes. A model with one output unit, of P(class 1), is served with
-    two classes.
+    A tf.Example has a feature for each input of the model, under its name.
+    `classify` and `regress` are left out if an input has an unknown length or the
+    output more than two axes. A model with one output unit, P(class 1), is served
+    with two classes.
 
-    What is written is checked before it is published: the graph must hold no Python,
-    no function for XLA only, no random op (dropout left on) and no op that is not
-    TensorFlow's own; reloaded, every signature must answer as the model does. The
-    version is renamed into place when it is complete, so that a server never sees
-    half of it, and with requests to warm up by. Where anything fails, nothing is
-    left behind.
+    The SavedModel is checked before it is published: its graph must be free of
+    Python, of functions for XLA only, of random ops (dropout left on) and of ops that
+    TensorFlow does not have; reloaded, every signature must answer as the model does.
+    The complete version, with warm-up requests, is renamed into place, so a server
+    never sees half of it. If anything fails, nothing is left behind.
 
     Args:
         model: a functional or Sequential model with one output, of shape
             `(batch, ..., K)`, or `(batch, 1)` for two classes. Name its inputs:
             `keras.Input(shape, name="image")`.
-        path: folder of the versions of this model, on this machine.
-        version: a number; by default the highest there plus one.
+        path: the folder of this model's versions, on this machine.
+        version: a whole number >= 1; by default the highest existing version plus 1.
         class_names: K distinct names; by default "0", "1", ...
-        from_logits: whether the model puts out logits and not probabilities.
-        inputs: a batch, in the form that the model takes, to check and to warm up
-            with; its first 8 rows are kept in the SavedModel. By default random
-            ones: standard normal, zeros and ones for integers, empty strings.
+        from_logits: whether the model outputs logits rather than probabilities.
+        inputs: a batch to check and to warm up with, as the model takes it; its first
+            8 rows are kept in the SavedModel. By default random values: standard
+            normal, zeros and ones for integers, empty strings.
 
     Returns:
         The folder `path/<version>`.
 
     Raises:
-        ValueError: for a model that cannot be served, which says why; for wrong
-            arguments; on another backend than TensorFlow.
-        FileExistsError: where `version` is there already.
-        OSError: where `path` cannot be written.
+        ValueError: if the model cannot be served, with the reason; if an argument is
+            wrong; on a backend other than TensorFlow.
+        FileExistsError: if `version` exists.
+        OSError: if `path` cannot be written.
 
     Example:
 
@@ -91,17 +90,17 @@ def export(
     """
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
-            "A SavedModel is written by the TensorFlow backend: save the model as a "
-            '.keras file and load it under KERAS_BACKEND="tensorflow". '
+            "Only the TensorFlow backend writes a SavedModel: save the model as a "
+            '.keras file and load it with KERAS_BACKEND="tensorflow". '
             f"Received: {keras.backend.backend()!r}"
         )
     if "://" in os.fspath(path):
         raise ValueError(
-            "`path` must be a folder on this machine, where a rename is one step. "
+            "`path` must be a folder on this machine, where renaming is atomic. "
             f"Received: {path!r}"
         )
-    if version is not None and (type(version) is not int or version < 1):
-        raise ValueError(f"`version` must be a whole number >= 1. Received: {version}")
+    if version is not None:
+        version = whole_number("version", version)
     signatures = Signatures(model, class_names, from_logits)
     record = Record.of(signatures, named_inputs(inputs, signatures, rows=8))
     _check_probabilities(record)
@@ -125,7 +124,7 @@ def _check_probabilities(record: Record) -> None:
     p = probabilities(record.output, record.from_logits)
     if not np.all((p >= 0) & (p <= 1) & (np.abs(p.sum(-1, keepdims=True) - 1) < 0.02)):
         raise ValueError(
-            "`model` must put out probabilities that sum to 1; say from_logits=True "
-            "where it puts out logits, and give typical `inputs` where random ones "
-            f"make no sense to it. Received: an output of {record.output[0]}"
+            "`model` must output probabilities that sum to 1. If it outputs logits, "
+            "pass from_logits=True; if random inputs mean nothing to it, pass typical "
+            f"`inputs`. Received: an output of {record.output[0]}"
         )

@@ -1,4 +1,4 @@
-"""What keeps a SavedModel from being served, read off its graph."""
+"""What keeps a SavedModel from being served, as its graph shows."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from operator import attrgetter
 from typing import Any
 
 _PYTHON = re.compile("PyFunc")
-# Stateful, stateless and seeded alike; what names its seed or its key is random too.
+# These cover stateful, stateless and seeded ops.
 _RANDOM = re.compile(
     "Random|Rng|Multinomial|TruncatedNormal|Stateful(Uniform|Standard)"
 )
-# A server's REST API has no name for the other types.
+# The REST API of a server has no name for other types.
 _SERVED_TYPES = ("float32", "float64", "int32", "int64", "bool", "string")
 
 
-def problems(path: str | os.PathLike) -> list[str]:
-    """Returns in words what would keep the SavedModel at `path` from being served.
+def problems(path: str | os.PathLike[str]) -> list[str]:
+    """Describes what would keep the SavedModel at `path` from being served.
 
     It looks for ops that run Python, ops that TensorFlow does not have, functions
     that must be compiled by XLA (which a server refuses by default), ops that draw
-    random numbers (dropout left on), and outputs whose type a server cannot answer
-    with or which have lost the batch axis.
+    random numbers (dropout left on), and outputs without a batch axis or of a type
+    that a server cannot send.
 
     Args:
         path: the folder of a SavedModel.
 
     Returns:
-        The problems, none where there are none.
+        A sentence for each problem.
 
     Example:
 
@@ -72,19 +72,19 @@ def _of_ops(graph: Any) -> Iterator[str]:
         elif _RANDOM.search(node.op):
             yield f"op {node.op} draws random numbers: dropout or noise is left on"
         elif node.op not in functions and not hasattr(tf.raw_ops, node.op):
-            yield f"op {node.op} is none of TensorFlow's own: a server lacks it"
+            yield f"op {node.op} is not one of TensorFlow's: a server lacks it"
 
 
 def _of_outputs(name: str, signature: Any) -> Iterator[str]:
     import tensorflow as tf
 
-    if name.startswith("__"):  # the initialisers that TensorFlow adds
+    if name.startswith("__"):  # an initializer that TensorFlow adds
         return
     for key, output in sorted(signature.outputs.items()):
         which = f"output {key} of {name}"
         dtype = tf.as_dtype(output.dtype).name
         if dtype not in _SERVED_TYPES:
-            yield f"{which} is {dtype}: a server answers in {', '.join(_SERVED_TYPES)}"
+            yield f"{which} is {dtype}: a server sends {', '.join(_SERVED_TYPES)}"
         shape = tf.TensorShape(output.tensor_shape)
         if shape.rank is not None and (shape.rank == 0 or shape[0] is not None):
             yield f"{which} has no batch axis: its shape is {shape}"

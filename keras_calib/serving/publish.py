@@ -1,4 +1,4 @@
-"""Publishing a version of a model under the eyes of a server that watches."""
+"""Publishing a version of a model in a folder that a server watches."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from pathlib import Path
 
 
 def publish(
-    base: str | os.PathLike, version: int | None, write: Callable[[Path], None]
+    base: str | os.PathLike[str], version: int | None, write: Callable[[Path], None]
 ) -> Path:
     """Writes `base/<version>` so that nobody ever sees half of it.
 
-    A server polls `base` and loads every folder whose name is a number. So the
-    version is written beside them under another name, flushed to the disk, and
-    renamed: a rename happens at once, and fails where the number is taken.
+    A server polls `base` and loads every folder whose name is a number. The version
+    is therefore written beside them under another name, flushed to the disk, and
+    renamed: renaming is atomic, and fails if the number is taken.
 
     Args:
-        base: the folder of the versions, made if it is not there.
-        version: the number, or None for the highest plus one.
-        write: fills the folder it is given. What it raises goes through, and
-            nothing is left behind.
+        base: the folder of the versions; it is created if necessary.
+        version: the number, or `None` for the highest plus one.
+        write: fills the folder that it is given. If it raises, nothing is left
+            behind.
 
     Returns:
         The folder of the version.
 
     Raises:
-        FileExistsError: where `version` is there already.
-        OSError: where `base` cannot be written.
+        FileExistsError: if `version` exists.
+        OSError: if `base` cannot be written.
 
     Example:
 
@@ -77,7 +77,7 @@ def _rename(staging: Path, base: Path, version: int | None) -> Path:
                 raise
             if version is not None:
                 raise _taken(base, version) from None
-            # Somebody else was quicker: take the next number.
+            # Another process took the number: try the next one.
 
 
 def _next_version(base: Path) -> int:
@@ -88,14 +88,14 @@ def _next_version(base: Path) -> int:
 def _taken(base: Path, version: int) -> FileExistsError:
     return FileExistsError(
         errno.EEXIST,
-        "This version is published already; versions never change. Leave `version` "
-        "out for the next free number, or remove the folder",
+        "This version exists, and versions never change. Leave `version` out for the "
+        "next free number, or remove the folder",
         str(base / str(version)),
     )
 
 
 def _settle(folder: Path) -> None:
-    """Lets every user read it, as servers run as another, and flushes it."""
+    """Makes a folder readable for the user that the server runs as, and flushes it."""
     for parent, _, files in os.walk(folder, topdown=False):
         for name in files:
             os.chmod(os.path.join(parent, name), 0o644)
@@ -104,9 +104,9 @@ def _settle(folder: Path) -> None:
         _flush(parent)
 
 
-def _flush(path: str | os.PathLike) -> None:
+def _flush(path: str | os.PathLike[str]) -> None:
     if os.path.isdir(path) and os.name != "posix":
-        return  # Windows opens no folders
+        return  # Windows cannot open folders
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

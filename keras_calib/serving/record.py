@@ -1,4 +1,4 @@
-"""What a model put out for a few inputs, kept beside its SavedModel."""
+"""The output of a model for a few inputs, kept in its SavedModel."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _FILE = os.path.join("assets.extra", "keras_calib.npz")
 
 
 class Record(NamedTuple):
-    """What a model put out for a few inputs, and how to read it.
+    """The output of a model for a few inputs, and how to read it.
 
     Attributes:
         inputs: arrays by the name of the input.
-        output: what the model itself put out.
-        from_logits: whether that is logits.
+        output: the output of the model itself.
+        from_logits: whether the output is logits.
         class_names: names of the classes.
         signatures: names of the signatures.
-        tolerance: the largest difference of a probability that rounding explains.
+        tolerance: the largest difference in a probability that rounding explains.
     """
 
     inputs: dict[str, np.ndarray]
@@ -39,7 +39,7 @@ class Record(NamedTuple):
 
     @classmethod
     def of(cls, signatures: Signatures, inputs: dict[str, np.ndarray]) -> Record:
-        """Asks the model on the CPU, so that a machine without a GPU can repeat it."""
+        """Runs the model on the CPU, so that a machine without a GPU can repeat it."""
         import tensorflow as tf
 
         function = tf.function(signatures.output, autograph=False)
@@ -56,11 +56,13 @@ class Record(NamedTuple):
         )
 
     @classmethod
-    def read(cls, path: str | os.PathLike) -> Record:
-        """Reads what `write` kept in the SavedModel at `path`."""
+    def read(cls, path: str | os.PathLike[str]) -> Record:
+        """Reads the record that `write` kept in the SavedModel at `path`."""
         file = os.path.join(path, _FILE)
         if not os.path.exists(file):
-            raise ValueError(f"There is nothing to compare with: no file {file}")
+            raise ValueError(
+                f"There is no record to compare with: {file} does not exist"
+            )
         with np.load(file) as kept:
             inputs = {k: kept[k] for k in kept if k.startswith("inputs/")}
             return cls(
@@ -73,7 +75,7 @@ class Record(NamedTuple):
             )
 
     def write(self, path: Path) -> None:
-        """Keeps it in the SavedModel at `path`."""
+        """Keeps the record in the SavedModel at `path`."""
         (path / _FILE).parent.mkdir(exist_ok=True)
         arrays: dict[str, Any] = {f"inputs/{k}": v for k, v in self.inputs.items()}
         np.savez_compressed(
@@ -87,7 +89,7 @@ class Record(NamedTuple):
         )
 
     def requests(self, rows: int | None = None) -> list[Request]:
-        """Returns a request to each signature, of all rows or of the first few."""
+        """Returns a request for each signature, with all rows or the first few."""
         inputs = {name: value[:rows] for name, value in self.inputs.items()}
         examples = {}
         if "classify" in self.signatures:
@@ -101,8 +103,7 @@ class Record(NamedTuple):
 def named_inputs(
     inputs: Any, signatures: Signatures, rows: int | None = None
 ) -> dict[str, np.ndarray]:
-    """Returns arrays by the name of the input: the first rows of the given ones, in
-    the form that the model takes, or random ones."""
+    """Returns the first rows of the inputs by name, or random inputs for `None`."""
     rng = np.random.default_rng(0)
     specs = signatures.specs
     if inputs is None:
@@ -110,7 +111,7 @@ def named_inputs(
     arrays = keras.tree.flatten(inputs)
     if len(arrays) != len(specs):
         raise ValueError(
-            f"`inputs` must be {len(specs)} arrays, as the model takes them. "
+            f"`inputs` must be one array for each of the model's {len(specs)} inputs. "
             f"Received: {len(arrays)}"
         )
     return {
@@ -125,13 +126,14 @@ def _has_half_precision(model: keras.Model) -> bool:
 
 
 def _random(spec: Any, rows: int, rng: np.random.Generator) -> np.ndarray:
-    """Standard normal floats; for other types zeros and ones, or empty strings."""
+    """Returns standard normal floats, zeros and ones, or empty strings."""
     shape = (rows, *(4 if n is None else n for n in spec.shape[1:]))
     if spec.dtype == "string":
         return np.full(shape, b"")
-    if spec.dtype.is_floating:
-        return rng.normal(size=shape).astype(spec.dtype.as_numpy_dtype)
-    return rng.integers(0, 2, shape).astype(spec.dtype.as_numpy_dtype)
+    floating = spec.dtype.is_floating
+    drawn = rng.normal(size=shape) if floating else rng.integers(0, 2, shape)
+    array: np.ndarray = drawn.astype(spec.dtype.as_numpy_dtype)
+    return array
 
 
 def _as(spec: Any, array: Any) -> np.ndarray:
@@ -141,7 +143,7 @@ def _as(spec: Any, array: Any) -> np.ndarray:
     array = array.astype(spec.dtype.as_numpy_dtype)
     if not spec.shape.is_compatible_with(array.shape):
         raise ValueError(
-            f"Input {spec.name} has shape {spec.shape}. Received: {array.shape}"
+            f"Input {spec.name!r} must have shape {spec.shape}. Received: {array.shape}"
         )
     return array
 

@@ -1,4 +1,4 @@
-"""Runs signatures of a SavedModel. As a program, it cannot import Keras.
+"""Runs signatures of a SavedModel. Run as a program, it cannot import Keras.
 
 `python reload.py` reads a pickled (path, requests) and writes the pickled answers.
 """
@@ -13,9 +13,9 @@ import numpy as np
 
 
 def run(
-    path: str | os.PathLike, requests: list[tuple[str, dict[str, np.ndarray]]]
+    path: str | os.PathLike[str], requests: list[tuple[str, dict[str, np.ndarray]]]
 ) -> list[dict[str, np.ndarray]]:
-    """Loads a SavedModel on the CPU and returns what it answers to each request.
+    """Loads a SavedModel on the CPU, and returns its answer to each request.
 
     Args:
         path: the folder of a SavedModel.
@@ -37,7 +37,7 @@ def run(
 
 
 if __name__ == "__main__":
-    # Whoever needs these at serving time is found out here.
+    # A SavedModel that needs one of these fails here.
     for name in ("keras", "keras_calib", "tf_keras"):
         sys.modules[name] = None  # type: ignore[assignment]
     answers = run(*pickle.load(sys.stdin.buffer))

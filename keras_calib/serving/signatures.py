@@ -1,4 +1,4 @@
-"""What a served model answers, signature by signature."""
+"""The signatures of a served model."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from keras import ops
 from keras_calib._keras import logits_behind
 from keras_calib.ops.floats import tiny
 from keras_calib.serving.examples import features
+from keras_calib.types import Tensor
 
 
 class Signatures:
@@ -21,16 +22,16 @@ class Signatures:
         model: a functional or Sequential model with one output, of shape
             `(batch, ..., K)`, or `(batch, 1)` for two classes.
         class_names: K distinct names; by default "0", "1", ...
-        from_logits: whether `model` puts out logits.
+        from_logits: whether the model outputs logits.
 
     Attributes:
-        specs: a `tf.TensorSpec` for each input, by the name of its `keras.Input`;
-            half-precision ones are asked for in float32.
+        specs: a `tf.TensorSpec` for each input, with the name of its `keras.Input`;
+            half-precision inputs are served in float32.
         class_names: the names.
 
     Raises:
-        ValueError: for a model whose inputs or output do not fit, and for names that
-            are not K distinct ones.
+        ValueError: if the inputs or the output of the model do not fit, or if there
+            are not K distinct names.
     """
 
     def __init__(
@@ -48,10 +49,12 @@ class Signatures:
         self.specs = [
             tf.TensorSpec(x.shape, _served_dtype(x.dtype), x.name) for x in model.inputs
         ]
-        # Classify and regress answer with one row of classes for each example.
+        # Classify and regress return one row of classes for each example.
         self._features = features(self.specs) if len(output.shape) == 2 else None
 
-    def functions(self) -> dict[str, tuple[Callable, list]]:
+    def functions(
+        self,
+    ) -> dict[str, tuple[Callable[..., dict[str, Tensor]], list[Any]]]:
         """Returns each signature's function and the specs of its arguments."""
         import tensorflow as tf
 
@@ -65,13 +68,13 @@ class Signatures:
             found["regress"] = self.regress, examples
         return found
 
-    def output(self, *inputs: Any) -> Any:
-        """Returns what the model itself puts out, at inference."""
+    def output(self, *inputs: Tensor) -> Tensor:
+        """Returns the output of the model itself, at inference."""
         import tensorflow as tf
 
         model = self.model
-        # A server does not hold requests to the shapes of a signature, and there are
-        # kernels that end the process over a wrong rank.
+        # A server does not check requests against the shapes of a signature, and a
+        # wrong rank makes some kernels end the process.
         tensors = [
             tf.cast(tf.ensure_shape(x, i.shape), i.dtype)
             for x, i in zip(inputs, model.inputs, strict=True)
@@ -80,11 +83,10 @@ class Signatures:
         output = model(keras.tree.pack_sequence_as(form, tensors), training=False)
         return keras.tree.flatten(output)[0]
 
-    def serving_default(self, *inputs: Any) -> dict[str, Any]:
-        """Returns probabilities (batch, ..., K), and of each confidence and entropy
-        (float32) and label (int64), of shape (batch, ...)."""
+    def serving_default(self, *inputs: Tensor) -> dict[str, Tensor]:
+        """Returns probabilities `(batch, ..., K)`, confidence, label and entropy."""
         p = self._probabilities(*inputs)
-        # Not argmax: other runtimes do not read the op that it becomes.
+        # Other runtimes cannot read the op that argmax becomes.
         top, label = ops.top_k(p, 1)
         return {
             "probabilities": p,
@@ -93,16 +95,15 @@ class Signatures:
             "entropy": -ops.sum(p * _log(p), axis=-1),
         }
 
-    def logits(self, *inputs: Any) -> dict[str, Any]:
-        """Returns logits whose softmax is the probabilities: what the softmax of the
-        model was given where it ends in one, else log p."""
+    def logits(self, *inputs: Tensor) -> dict[str, Tensor]:
+        """Returns the logits behind the model's softmax, or log p without one."""
         output = self.output(*inputs)
         z = output if self.from_logits else logits_behind(output)
         if z is None:
             return {"logits": _log(self._probabilities(*inputs))}
         return {"logits": _two_columns(ops.cast(z, "float32"), ops.zeros_like)}
 
-    def classify(self, examples: Any) -> dict[str, Any]:
+    def classify(self, examples: Tensor) -> dict[str, Tensor]:
         """Returns the names of all classes, the likeliest first, with their scores."""
         import tensorflow as tf
 
@@ -110,18 +111,18 @@ class Signatures:
         scores, index = ops.top_k(p, p.shape[-1])
         return {"classes": tf.gather(self.class_names, index), "scores": scores}
 
-    def regress(self, examples: Any) -> dict[str, Any]:
+    def regress(self, examples: Tensor) -> dict[str, Tensor]:
         """Returns the confidence."""
         p = self._probabilities(*self._parse(examples))
         return {"outputs": ops.max(p, axis=-1)}
 
-    def _probabilities(self, *inputs: Any) -> Any:
+    def _probabilities(self, *inputs: Tensor) -> Tensor:
         output = ops.cast(self.output(*inputs), "float32")
         if self.from_logits:
             return ops.softmax(_two_columns(output, ops.zeros_like), axis=-1)
         return _two_columns(output, lambda p: 1.0 - p)
 
-    def _parse(self, examples: Any) -> list:
+    def _parse(self, examples: Tensor) -> list[Tensor]:
         import tensorflow as tf
 
         parsed = tf.io.parse_example(examples, self._features)
@@ -129,9 +130,9 @@ class Signatures:
 
 
 def probabilities(output: np.ndarray, from_logits: bool) -> np.ndarray:
-    """Returns in float64 the probabilities that a model's output stands for.
+    """Returns the probabilities of a model's output, as `Signatures` serves them.
 
-    The same as `Signatures` serves, in numpy, for comparing the one with the other.
+    It computes them in numpy and float64, to compare the one with the other.
     """
     output = np.asarray(output, "float64")
     if not from_logits:
@@ -139,18 +140,19 @@ def probabilities(output: np.ndarray, from_logits: bool) -> np.ndarray:
         return both if output.shape[-1] == 1 else output
     if output.shape[-1] == 1:
         output = np.concatenate([np.zeros_like(output), output], -1)
-    e = np.exp(output - output.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
+    e: np.ndarray = np.exp(output - output.max(-1, keepdims=True))
+    e /= e.sum(-1, keepdims=True)
+    return e
 
 
-def _two_columns(output: Any, other: Callable) -> Any:
-    """Adds the column of class 0 where there is one column, of class 1."""
+def _two_columns(output: Tensor, other: Callable[[Tensor], Tensor]) -> Tensor:
+    """Adds the column of class 0 if there is only that of class 1."""
     if output.shape[-1] > 1:
         return output
     return ops.concatenate([other(output), output], axis=-1)
 
 
-def _log(p: Any) -> Any:
+def _log(p: Tensor) -> Tensor:
     return ops.log(ops.maximum(p, tiny(p)))
 
 
@@ -162,7 +164,7 @@ def _only_output(model: keras.Model) -> Any:
     inputs, outputs = (getattr(model, name, None) for name in ("inputs", "outputs"))
     if not inputs or not outputs:
         raise ValueError(
-            "`model` must know its inputs, as functional and Sequential models do. "
+            "`model` must have inputs, as functional and Sequential models do. "
             "Wrap it: x = keras.Input(shape); keras.Model(x, model(x)). "
             f"Received: {model!r}"
         )
@@ -172,7 +174,7 @@ def _only_output(model: keras.Model) -> Any:
         )
     if strange := [x.name for x in inputs if not x.name.isidentifier()]:
         raise ValueError(
-            "Inputs must have names of letters, digits and underscores, as in "
+            "The names of inputs must be letters, digits and underscores, as in "
             f'keras.Input(shape, name="image"). Received: {strange}'
         )
     shape = outputs[0].shape
@@ -180,7 +182,7 @@ def _only_output(model: keras.Model) -> Any:
         len(shape) < 2 or shape[0] is not None or shape[-1] is None
     ):
         raise ValueError(
-            "`model` must take (batch, ...) and put out (batch, ..., classes), with a "
+            "`model` must take (batch, ...) and output (batch, ..., classes), with a "
             "free batch axis. Received: inputs of shape "
             f"{', '.join(str(x.shape) for x in inputs)}, output of shape {shape}"
         )

@@ -1,4 +1,4 @@
-"""Whether a SavedModel answers as its model does."""
+"""Checks that a SavedModel answers as its model does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from keras_calib.serving.signatures import Signatures, probabilities
 
 
 def verify(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     model: keras.Model | None = None,
     inputs: Any = None,
     *,
@@ -26,31 +26,29 @@ def verify(
 ) -> dict[str, float]:
     """Reloads an exported model in a process without Keras, and compares.
 
-    A new process, on the CPU, in which neither `keras` nor `keras_calib` can be
-    imported, loads the SavedModel and runs every signature. The answers are compared
-    with what the model put out when it was exported, for the same inputs: `export`
-    keeps both in `assets.extra/keras_calib.npz`, so that a copy can be verified
-    anywhere and at any time. Probabilities, confidences and entropies that should
-    come are computed from that output with numpy in float64.
+    A new process on the CPU, which can import neither `keras` nor `keras_calib`,
+    loads the SavedModel and runs every signature. Its answers are compared with the
+    output of the model for the same inputs when it was exported. `export` keeps both
+    in `assets.extra/keras_calib.npz`, so a copy can be verified anywhere, any time.
+    The expected values are computed from that output with numpy in float64.
 
     Args:
         path: the folder of a version, as `export` returned it.
-        model: the exported model, if it shall be asked again.
-        inputs: a batch to ask `model`, in the form that it takes; by default the
-            batch that it was exported with.
+        model: the exported model, to compare with its present output.
+        inputs: a batch for `model`, as it takes it; by default the batch that it was
+            exported with.
         tolerance: the largest difference allowed; by default 1e-5, and 1e-2 for a
             model that computes in half precision.
 
     Returns:
-        The largest difference of each output by its name. Those of `logits` are taken
-        after their softmax; those of `label` and `classes` tell how much less likely
-        than the right class the named one is.
+        The largest difference of each output by its name. `logits` are compared after
+        their softmax; for `label` and `classes` the difference is by how much the
+        named class is less likely than the right one.
 
     Raises:
-        ValueError: where a difference is larger than `tolerance` or is NaN; where
-            the graph holds what a server refuses; where there is nothing to compare
-            with.
-        RuntimeError: where the new process fails, with what it said.
+        ValueError: if a difference is larger than `tolerance` or NaN, if the graph
+            holds what a server refuses, or if there is no record to compare with.
+        RuntimeError: if the new process fails, with its error output.
 
     Example:
 
@@ -69,7 +67,9 @@ def verify(
             inputs = named_inputs(inputs, signatures)
         record = Record.of(signatures, record.inputs if inputs is None else inputs)
     elif inputs is not None:
-        raise ValueError("`inputs` need a `model` that says what to expect for them")
+        raise ValueError(
+            "`inputs` need a `model` to compare with. Received: model=None"
+        )
     check_graph(path)
     return check_answers(
         _run_without_keras(path, record),
@@ -78,8 +78,8 @@ def verify(
     )
 
 
-def check_graph(path: str | os.PathLike) -> None:
-    """Raises ValueError where the SavedModel holds what a server refuses."""
+def check_graph(path: str | os.PathLike[str]) -> None:
+    """Raises a ValueError if the SavedModel holds what a server refuses."""
     if found := problems(path):
         raise ValueError("This model cannot be served: " + "; ".join(found))
 
@@ -90,12 +90,12 @@ def check_answers(
     """Returns the largest difference of each output.
 
     Args:
-        answers: what the signatures gave, in the order of `record.signatures`.
-        record: what the model put out.
+        answers: the answers of the signatures, in the order of `record.signatures`.
+        record: the output of the model.
         tolerance: the largest difference allowed.
 
     Raises:
-        ValueError: where one is larger, or NaN.
+        ValueError: if a difference is larger, or NaN.
     """
     served = {key: value for answer in answers for key, value in answer.items()}
     p = probabilities(record.output, record.from_logits)
@@ -109,7 +109,7 @@ def check_answers(
     }
     if "classes" in served:
         index = {name.encode(): k for k, name in enumerate(record.class_names)}
-        # A name that is none of them stands for a probability of NaN.
+        # An unknown name gets a probability of NaN.
         classes = np.vectorize(lambda name: index.get(name, -1))(served["classes"])
         with_unknown = np.pad(p, ((0, 0), (0, 1)), constant_values=np.nan)
         sorted_p = -np.sort(-p, -1)
@@ -130,9 +130,11 @@ def _pick(p: np.ndarray, index: np.ndarray) -> np.ndarray:
     return np.take_along_axis(p, index, axis=-1)
 
 
-def _run_without_keras(path: str | os.PathLike, record: Record) -> list:
+def _run_without_keras(
+    path: str | os.PathLike[str], record: Record
+) -> list[dict[str, np.ndarray]]:
     done = subprocess.run(
-        # -P: the files beside the program are no modules to import.
+        # -P keeps the program's folder out of the import path.
         [sys.executable, "-P", reload.__file__],
         input=pickle.dumps((os.fspath(path), record.requests())),
         env=os.environ | {"CUDA_VISIBLE_DEVICES": "-1"},
@@ -143,4 +145,5 @@ def _run_without_keras(path: str | os.PathLike, record: Record) -> list:
             f"The SavedModel {path} does not run without Keras:\n"
             + done.stderr.decode(errors="replace")[-2000:]
         )
-    return pickle.loads(done.stdout)
+    answers: list[dict[str, np.ndarray]] = pickle.loads(done.stdout)
+    return answers

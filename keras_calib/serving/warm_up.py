@@ -1,4 +1,4 @@
-"""Requests that a server runs on a new version before it goes live."""
+"""Requests that a server runs on a new version before it serves it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from keras_calib.serving.record import Request
 def write_warm_up(folder: Path, requests: Iterable[Request]) -> None:
     """Writes `assets.extra/tf_serving_warmup_requests` into a SavedModel.
 
-    It is a TFRecord of tensorflow.serving.PredictionLog. Any signature can be asked
-    by a PredictRequest, so this one kind of log is enough.
+    The file is a TFRecord of tensorflow.serving.PredictionLog. A PredictRequest can
+    name any signature, so this one kind of log is enough.
 
     Source: https://www.tensorflow.org/tfx/serving/saved_model_warmup
     """
@@ -28,13 +28,13 @@ def write_warm_up(folder: Path, requests: Iterable[Request]) -> None:
 
 
 def prediction_log(signature: str, inputs: dict[str, np.ndarray]) -> bytes:
-    """Returns a serialised PredictionLog that holds one PredictRequest.
+    """Returns a serialized PredictionLog that holds one PredictRequest.
 
-    Written by hand, because the package that defines these messages is a client's,
-    and they are no more than fields within fields:
+    It is encoded by hand, because these messages are defined in a package for
+    clients, and are only fields within fields:
     PredictionLog.predict_log = 6, PredictLog.request = 1,
     PredictRequest.model_spec = 1 and .inputs = 2 (a map: key = 1, value = 2),
-    ModelSpec.signature_name = 3. A server warming up asks for no model's name.
+    ModelSpec.signature_name = 3. A warm-up request needs no model name.
 
     Source: tensorflow_serving/apis, prediction_log.proto, predict.proto, model.proto
     """
@@ -48,7 +48,7 @@ def prediction_log(signature: str, inputs: dict[str, np.ndarray]) -> bytes:
 
 
 def _field(number: int, payload: bytes) -> bytes:
-    """Returns a length-delimited field: its tag, its length, itself."""
+    """Returns a length-delimited field: its tag, its length and its payload."""
     return _varint(number << 3 | 2) + _varint(len(payload)) + payload
 
 

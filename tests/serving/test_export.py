@@ -348,7 +348,7 @@ def named(name):
 
 UNFIT = {
     "letters, digits and underscores": lambda: named("my-input"),
-    "must know its inputs": subclassed,
+    "must have inputs": subclassed,
     "one output": lambda: functional(lambda x: [x, x], (3,)),
     "free batch axis": lambda: functional(lambda x: x, (3,), batch_size=2),
     "output of shape \\(\\)": lambda: functional(lambda x: keras.ops.mean(x), (3,)),
@@ -378,8 +378,8 @@ def test_models_of_other_forms_are_refused(tmp_path, reason):
         ({"version": "1"}, "whole number"),
         ({"version": 1.5}, "whole number"),
         ({"version": True}, "whole number"),
-        ({"inputs": [IMAGES, IMAGES]}, "must be 1 arrays"),
-        ({"inputs": IMAGES[:, :5]}, "has shape"),
+        ({"inputs": [IMAGES, IMAGES]}, "each of the model's 1 inputs. Received: 2"),
+        ({"inputs": IMAGES[:, :5]}, "must have shape"),
     ],
 )
 def test_wrong_arguments(model, tmp_path, kwargs, reason):
@@ -400,7 +400,7 @@ def test_versions_count_up_or_are_given(model, tmp_path):
     (tmp_path / "notes").mkdir()
     assert export(model, tmp_path) == tmp_path / "1"
     assert export(model, str(tmp_path), version=7) == tmp_path / "7"
-    with pytest.raises(FileExistsError, match="published already"):
+    with pytest.raises(FileExistsError, match="This version exists"):
         export(model, tmp_path, version=7)
     assert export(model, tmp_path).name == "8"
     assert sorted(os.listdir(tmp_path)) == ["1", "7", "8", "notes"]

@@ -63,7 +63,7 @@ def test_ops_that_no_server_has(tmp_path):
     file = save(tmp_path, lambda x: tf.abs(x), X) / "saved_model.pb"
     file.write_bytes(file.read_bytes().replace(b"Abs", b"Xbs"))  # of the same length
     assert problems(tmp_path) == [
-        "op Xbs is none of TensorFlow's own: a server lacks it"
+        "op Xbs is not one of TensorFlow's: a server lacks it"
     ]
 
 

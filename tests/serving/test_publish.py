@@ -63,7 +63,7 @@ def test_a_number_that_somebody_takes_meanwhile(tmp_path):
         write(folder)
 
     assert publish(tmp_path, None, slow).name == "2"
-    with pytest.raises(FileExistsError, match="published already"):
+    with pytest.raises(FileExistsError, match="This version exists"):
         publish(tmp_path, 3, slow)
     assert versions(tmp_path) == ["1", "2", "3"]
 

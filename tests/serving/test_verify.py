@@ -68,7 +68,7 @@ def test_what_does_not_load_says_why(folder, tmp_path):
 
 def test_nothing_to_compare_with(tmp_path):
     network().export(tmp_path / "plain", verbose=False)
-    with pytest.raises(ValueError, match="nothing to compare with"):
+    with pytest.raises(ValueError, match="no record to compare with"):
         verify(tmp_path / "plain")
 
 
