@@ -1,4 +1,4 @@
-"""A number of a loss that moves while the model trains."""
+"""A number of a loss that changes while the model trains."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from keras import ops
 
 from keras_calib._keras import in_symbolic_scope, is_baked_in, numpy_value
 from keras_calib.arguments import in_range
+from keras_calib.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class Hyperparameter(keras.metrics.Metric):
     """A scalar that a compiled training step reads and a callback may change.
 
-    It is a metric so that `metrics=[loss.gamma]` shows it in the progress bar,
-    History and TensorBoard, and makes it part of the trainer's state, without
-    which JAX would bake its first value into the compiled step: to `assign` another
-    one warns then. A callback of your own that moves it by the step must, on JAX,
-    read `self.model` first, which brings the trainer's state up to date.
+    It is a metric, so `metrics=[loss.gamma]` shows it in the progress bar, History
+    and TensorBoard, and makes it part of the trainer's state. On JAX a compiled step
+    keeps the first value of a hyperparameter that is not part of that state; `assign`
+    then warns. Also on JAX, a callback of your own that sets it by the step must
+    first read `self.model`, which updates the variables from the trainer's state.
 
     Args:
         value: the initial value.
         low: the smallest value allowed.
         high: the largest value allowed.
         name: the name in the logs.
-        dtype: `"float64"` keeps all digits; anything else is float32.
+        dtype: `"float64"` keeps all digits; any other is float32.
 
     Raises:
-        ValueError: for a value outside `[low, high]`, here and in `assign`.
+        ValueError: if a value is outside `[low, high]`, here and in `assign`.
 
     Example:
 
@@ -61,24 +62,24 @@ class Hyperparameter(keras.metrics.Metric):
         self._baked = False
 
     def assign(self, value: float) -> None:
-        """Sets the value, without a new trace of a compiled step."""
+        """Sets the value, without retracing a compiled step."""
         if self._baked:
             warnings.warn(
                 f"On JAX a step that was compiled without `{self.name}` among the "
                 f"metrics keeps {self.name}={float(self):g}: compile the model again, "
-                f"with metrics=[loss.{self.name}]; or, in a step of your own, hand the "
-                "value in by a keras.StatelessScope",
+                f"with metrics=[loss.{self.name}], or pass the value to a step of your "
+                "own in a keras.StatelessScope",
                 stacklevel=2,
             )
             self._baked = False
         self.variable.assign(in_range(self.name, value, self.low, self.high))
 
-    def tensor(self, dtype: str) -> Any:
+    def tensor(self, dtype: str) -> Tensor:
         """Returns the value as a scalar tensor."""
         return ops.cast(self.variable, dtype)
 
     def notice_trace(self) -> None:
-        """Remembers, on JAX, whether the step traced now bakes the value in."""
+        """Notes, on JAX, whether the step that is being traced bakes the value in."""
         if keras.backend.backend() == "jax" and not in_symbolic_scope():
             self._baked = is_baked_in(self.variable)
 
@@ -88,8 +89,8 @@ class Hyperparameter(keras.metrics.Metric):
     def reset_state(self) -> None:
         """Does nothing: the value outlives an epoch."""
 
-    def result(self) -> Any:
-        """Returns the value, in a buffer of its own (JAX donates the variable's)."""
+    def result(self) -> Tensor:
+        """Returns the value, copied, because JAX donates the variable's buffer."""
         return ops.add(self.variable, 0.0)
 
     def __float__(self) -> float:
@@ -102,7 +103,7 @@ class Hyperparameter(keras.metrics.Metric):
     def __repr__(self) -> str:
         value = numpy_value(self.variable)
         shown = "<traced>" if value is None else f"{float(self):g}"
-        return f"Hyperparameter({self.name}={shown})"
+        return f"{type(self).__name__}({self.name}={shown})"
 
     @property
     def config(self) -> float:

@@ -136,8 +136,8 @@ def _random(spec: Any, rows: int, rng: np.random.Generator) -> np.ndarray:
     return array
 
 
-def _as(spec: Any, array: Any) -> np.ndarray:
-    array = np.asarray(array)
+def _as(spec: Any, given: Any) -> np.ndarray:
+    array: np.ndarray = np.asarray(given)
     if spec.dtype == "string":
         return np.array(keras.tree.map_structure(_bytes, array.tolist()))
     array = array.astype(spec.dtype.as_numpy_dtype)

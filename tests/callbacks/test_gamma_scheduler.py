@@ -110,8 +110,10 @@ def pickled(model, tmp_path):
 
 
 @pytest.mark.parametrize("again", [saved_and_loaded, pickled])
-@pytest.mark.parametrize("unit", ["epoch", "step"])
-def test_a_loaded_model_keeps_its_gamma_and_goes_on(unit, again, tmp_path):
+@pytest.mark.parametrize(
+    ("unit", "gammas"), [("epoch", [0.0, 0.25, 0.5]), ("step", [0.15, 0.325, 0.5])]
+)
+def test_a_loaded_model_keeps_its_gamma_and_goes_on(unit, gammas, again, tmp_path):
     model = compiled()
     fit(model, epochs=1)
     model.loss.gamma.assign(0.3)
@@ -120,9 +122,7 @@ def test_a_loaded_model_keeps_its_gamma_and_goes_on(unit, again, tmp_path):
     assert float(loaded.loss.gamma) == 0.3
     assert loaded.evaluate(X, Y, verbose=0, return_dict=True) == expected
     history = fit(loaded, GammaScheduler(linear(0.0, 0.5), unit), epochs=3)
-    assert history["gamma"][-1] == 0.5
-    if unit == "epoch":
-        assert history["gamma"] == [0.0, 0.25, 0.5]
+    assert history["gamma"] == pytest.approx(gammas, rel=1e-6)
     assert float(model.loss.gamma) == pytest.approx(0.3), "the first is untouched"
 
 

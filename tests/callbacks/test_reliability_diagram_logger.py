@@ -13,9 +13,14 @@ from keras_calib.metrics import CalibrationMetrics
 
 pytest.importorskip("matplotlib")
 tf = pytest.importorskip("tensorflow", reason="TensorFlow writes the event files")
-RNG = np.random.default_rng(0)
-X = RNG.normal(size=(64, 4)).astype("float32")
-Y = RNG.integers(0, 3, 64)
+
+
+def _samples():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(64, 4)).astype("float32"), rng.integers(0, 3, 64)
+
+
+X, Y = _samples()
 HELD_OUT = X[:20], Y[:20]
 
 
@@ -105,6 +110,11 @@ def test_nothing_to_draw_is_said_at_once(tmp_path):
     model = compiled()
     with pytest.raises(ValueError, match="needs an ExpectedCalibrationError"):
         model.fit(X, Y, verbose=0, callbacks=[ReliabilityDiagramLogger(tmp_path)])
+
+
+def test_bad_arguments(tmp_path):
+    with pytest.raises(ValueError, match="`batch_size` must be a whole number"):
+        ReliabilityDiagramLogger(tmp_path, HELD_OUT, batch_size=2.5)
 
 
 def test_tensorboard_reads_it(tmp_path):

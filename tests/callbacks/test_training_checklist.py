@@ -1,5 +1,6 @@
 """Each finding: a fit that calls for it, and one that does not."""
 
+import functools
 import json
 import re
 import warnings
@@ -18,10 +19,16 @@ from keras_calib.callbacks import (
     linear,
 )
 from tests.backends import tensorflow_only
+from tests.callbacks.tools import CountingGammaCE
 
-RNG = np.random.default_rng(5)
-Y = RNG.integers(0, 3, 600)
-X = (RNG.normal(size=(600, 3)) + 2.0 * np.eye(3)[Y]).astype("float32")
+
+def _samples():
+    rng = np.random.default_rng(5)
+    y = rng.integers(0, 3, 600)
+    return (rng.normal(size=(600, 3)) + 2.0 * np.eye(3)[y]).astype("float32"), y
+
+
+X, Y = _samples()
 TRAIN, HELD_OUT = (X[:300], Y[:300]), (X[300:], Y[300:])
 NO_LABEL = X[300:], np.zeros(300, int)
 
@@ -31,16 +38,6 @@ class TripledGammaCE(GammaCE):
 
     def weight(self, log_p, p, q):
         return 3.0 * super().weight(log_p, p, q)
-
-
-class CountingGammaCE(GammaCE):
-    """Counts how often Python runs through it: once a trace."""
-
-    traces = 0
-
-    def call(self, y_true, y_pred):
-        self.traces += 1
-        return super().call(y_true, y_pred)
 
 
 def compiled(loss=None, activation=None, rate=0.5, kernel="zeros", **kwargs):
@@ -64,22 +61,24 @@ def verdicts(report):
 
 
 @pytest.mark.parametrize(
-    ("loss", "activation"),
+    ("loss", "activation", "gamma"),
     [
-        (GammaCE(0.01, from_logits=True), None),
-        (GammaCE(0.01), "softmax"),
-        ("sparse_categorical_crossentropy", "softmax"),
-        (keras.losses.SparseCategoricalCrossentropy(from_logits=True), None),
+        (GammaCE(0.01, from_logits=True), None, "ok"),
+        (GammaCE(0.01), "softmax", "ok"),
+        ("sparse_categorical_crossentropy", "softmax", "not checked"),
+        (
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            None,
+            "not checked",
+        ),
     ],
 )
-def test_a_fit_in_which_all_is_well(loss, activation):
+def test_a_fit_in_which_all_is_well(loss, activation, gamma):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         report = checked(compiled(loss, activation), epochs=10)
     expected = dict.fromkeys(report["checks"], "ok")
-    if not isinstance(loss, GammaCE):
-        expected["gamma"] = "not checked"
-    assert verdicts(report) == expected
+    assert verdicts(report) == {**expected, "gamma": gamma}
     assert [row["epoch"] for row in report["epochs"]] == list(range(11))
 
 
@@ -292,11 +291,25 @@ def test_of_no_sample_nothing_is_said():
         assert report["checks"][name]["text"] == "no held-out sample counts"
 
 
-@pytest.mark.parametrize("callback", [TrainingChecklist, ReliabilityDiagramLogger])
-def test_what_can_be_read_once_only_is_refused(callback, tmp_path):
-    first = [tmp_path] if callback is ReliabilityDiagramLogger else []
+@pytest.mark.parametrize(
+    "callback",
+    [TrainingChecklist, functools.partial(ReliabilityDiagramLogger, "logs")],
+)
+def test_data_that_can_be_read_only_once_is_refused(callback):
     with pytest.raises(ValueError, match="read after every epoch"):
-        callback(*first, data=iter([HELD_OUT]))
+        callback(data=iter([HELD_OUT]))
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "match"),
+    [
+        ({"batch_size": 0}, "`batch_size` must be a whole number >= 1. Received: 0"),
+        ({"verbose": 2}, "`verbose` must be one of 0, 1. Received: 2"),
+    ],
+)
+def test_bad_arguments(kwargs, match):
+    with pytest.raises(ValueError, match=match):
+        TrainingChecklist(HELD_OUT, **kwargs)
 
 
 def test_several_losses_are_not_checked():

@@ -5,9 +5,13 @@ import numpy as np
 
 from keras_calib import CalibrationGap, GammaCE
 
-RNG = np.random.default_rng(3)
-X = RNG.normal(size=(70, 4)).astype("float32")
-Y = RNG.integers(0, 3, 70)
+
+def _samples():
+    rng = np.random.default_rng(3)
+    return rng.normal(size=(70, 4)).astype("float32"), rng.integers(0, 3, 70)
+
+
+X, Y = _samples()
 
 
 class CountingGammaCE(GammaCE):

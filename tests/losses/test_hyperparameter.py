@@ -102,6 +102,33 @@ def test_what_a_step_of_your_own_has_baked_in_warns_too():
     np.testing.assert_array_equal(step(z), before)
 
 
+@keras.saving.register_keras_serializable(package="tests")
+class Rounded(Hyperparameter):
+    """Rounds to a multiple of a step."""
+
+    def __init__(self, value, step=0.1, **kwargs):
+        super().__init__(value, **kwargs)
+        self.step = step
+
+    def assign(self, value):
+        super().assign(round(value / self.step) * self.step)
+
+    def get_config(self):
+        return {**super().get_config(), "step": self.step}
+
+
+def test_a_subclass_is_shown_saved_and_loaded():
+    held = Rounded(0.3, step=0.25, high=1.0, name="gamma")
+    assert repr(held) == "Rounded(gamma=0.3)"
+    held.assign(0.6)
+    again = keras.saving.deserialize_keras_object(
+        keras.saving.serialize_keras_object(held)
+    )
+    assert repr(again) == "Rounded(gamma=0.5)"
+    assert again.get_config() == held.get_config()
+    assert repr(Hyperparameter(0.3, name="gamma")) == "Hyperparameter(gamma=0.3)"
+
+
 def test_out_of_range():
     with pytest.raises(ValueError, match=r"`sigma` must be a number in \[0.1, 2\]"):
         Hyperparameter(3.0, low=0.1, high=2.0, name="sigma")

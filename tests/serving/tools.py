@@ -3,8 +3,7 @@
 import keras
 import numpy as np
 
-RNG = np.random.default_rng(0)
-IMAGES = RNG.normal(size=(33, 6, 6, 2)).astype("float32")
+IMAGES = np.random.default_rng(0).normal(size=(33, 6, 6, 2)).astype("float32")
 NAMES = ["ant", "bee", "cat", "dog", "eel"]
 
 
