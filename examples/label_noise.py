@@ -64,7 +64,7 @@ def distance(p, truth):
 
 def errors(seeds, rows):
     """Returns distances to the true probabilities by method, one per seed."""
-    loss = GammaCE(from_logits=True)
+    loss = GammaCE(0.0, from_logits=True)
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(NUM_CLASSES)])
     optimizer = keras.optimizers.Adam(0.05)
     optimizer.build(model.trainable_variables)

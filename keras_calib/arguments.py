@@ -5,10 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from typing import Any, Unpack, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, Unpack, get_args, get_origin, get_type_hints
 
 import keras
 import numpy as np
+
+R = TypeVar("R")
 
 # Keras lists the arguments that all losses or metrics share last, in this order.
 _SHARED = ("from_logits", "ignore_class", "axis", "reduction", "name", "dtype")
@@ -41,13 +44,19 @@ class Suggested(float):
 class _WholeSignature:
     """The signature of a class, with the arguments behind each `**kwargs`.
 
-    An instance has none: `inspect.signature(loss)` is that of its `__call__`.
+    An argument whose value is only suggested has no default. An instance has no
+    signature of its own: `inspect.signature(loss)` is that of its `__call__`.
     """
 
     def __get__(self, instance: Any, owner: type) -> inspect.Signature:
         if instance is not None:
             raise AttributeError("__signature__")
-        return signature(owner)
+        whole = signature(owner)
+        shown = [
+            p.replace(default=p.empty) if isinstance(p.default, Suggested) else p
+            for p in whole.parameters.values()
+        ]
+        return whole.replace(parameters=shown)
 
 
 class Configurable:
@@ -57,12 +66,15 @@ class Configurable:
     `def __init__(self, strength=1.0, **kwargs)` and `super().__init__(**kwargs)`.
     Its configuration, signature, docstring and `repr` follow the whole chain of
     constructors. An attribute with a `config` property, such as a hyperparameter
-    that moves during `fit`, gives its current value.
+    that moves during `fit`, gives its current value. Where a method has the name of
+    an argument, the attribute has an underscore before it.
     """
 
     __signature__ = _WholeSignature()
     # The name of an instance, where that is not the class's in snake case.
     default_name: str | None = None
+    # What the class's own docstring says, by section.
+    _written: Mapping[str, str]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -87,7 +99,7 @@ class Configurable:
     def __repr__(self) -> str:
         # The first argument, and whatever differs from its default.
         usual = {"name": default_name(type(self)), "dtype": keras.config.floatx()}
-        shown = []
+        shown: list[str] = []
         for name, parameter in signature(type(self)).parameters.items():
             first = not shown and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
             try:
@@ -101,31 +113,34 @@ class Configurable:
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-def default_name(cls: type) -> str:
+def default_name(cls: type[Configurable]) -> str:
     """Returns the name of an instance that is given none: `GammaCE` is `gamma_ce`."""
     words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", cls.__name__)
     return cls.default_name or re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
 
 
 @functools.cache
-def signature(cls: type) -> inspect.Signature:
+def signature(cls: Any) -> inspect.Signature:
     """Returns the arguments of a constructor and of those it hands the rest to."""
     found: dict[str, inspect.Parameter] = {}
     allowed, behind = None, False
     for base in cls.__mro__:
-        if "__init__" not in vars(base):
+        constructor: Any = vars(base).get("__init__")
+        if constructor is None:
             continue
-        _, *own = inspect.signature(base.__init__).parameters.values()
+        _, *own = inspect.signature(constructor).parameters.values()
         rest = None
         for parameter in own:
             if parameter.kind is parameter.VAR_KEYWORD:
                 rest = parameter
             elif allowed is None or parameter.name in allowed:
-                found.setdefault(parameter.name, _shown(parameter, behind))
+                # What is behind `**kwargs` has no position.
+                kind = parameter.KEYWORD_ONLY if behind else parameter.kind
+                found.setdefault(parameter.name, parameter.replace(kind=kind))
         if rest is None:
             break
         behind = True
-        if (names := _named_in(base.__init__, rest)) is not None:
+        if (names := _named_in(constructor, rest)) is not None:
             allowed = names if allowed is None else allowed & names
     last = [found.pop(name) for name in _SHARED if name in found]
     return inspect.Signature(
@@ -160,6 +175,13 @@ def whole_number(name: str, value: Any, low: float = 1, high: float = np.inf) ->
     return int(value)
 
 
+def unless_none(
+    check: Callable[..., R], name: str, value: Any, *bounds: float
+) -> R | None:
+    """Returns `check(name, value, *bounds)`, or `None` for `None`."""
+    return None if value is None else check(name, value, *bounds)
+
+
 def one_of(name: str, value: Any, allowed: Any) -> Any:
     """Returns `value` if it is allowed, or says what is.
 
@@ -180,15 +202,9 @@ def one_of(name: str, value: Any, allowed: Any) -> Any:
 def _argument(thing: Configurable, name: str) -> Any:
     """Returns the current value of an argument, `_ABSENT` where none is kept."""
     value = getattr(thing, name, _ABSENT)
-    # A method may have the name of an argument.
-    return _ABSENT if inspect.ismethod(value) else getattr(value, "config", value)
-
-
-def _shown(parameter: inspect.Parameter, behind: bool) -> inspect.Parameter:
-    """Returns an argument as a caller sees it; one behind `**kwargs` has no place."""
-    if isinstance(parameter.default, Suggested):
-        parameter = parameter.replace(default=parameter.empty)
-    return parameter.replace(kind=parameter.KEYWORD_ONLY) if behind else parameter
+    if getattr(value, "__self__", None) is thing:  # a method has the argument's name
+        value = getattr(thing, f"_{name}", _ABSENT)
+    return getattr(value, "config", value)
 
 
 def _named_in(function: Any, rest: inspect.Parameter) -> set[str] | None:
@@ -216,9 +232,11 @@ def _entries(text: str) -> list[tuple[str, str]]:
     return [(p.partition(":")[0], f"    {p.rstrip()}\n") for p in parts[1:]]
 
 
-def _whole_docstring(cls: type) -> str | None:
+def _whole_docstring(cls: type[Configurable]) -> str | None:
     """Returns the docstring with the entries that the bases wrote for it."""
-    written = [base._written for base in cls.__mro__ if "_written" in vars(base)]
+    written: list[Mapping[str, str]] = [
+        vars(base)["_written"] for base in cls.__mro__ if "_written" in vars(base)
+    ]
     own = written[0]
     if not any(own.values()):
         return None

@@ -13,6 +13,8 @@ NEEDED = {
     "AlphaBalancedCE": {"alpha": [0.5, 1.5]},
     "CosineLogits": {"units": 3},
     "ExpectedAccuracyLoss": {"from_logits": True},
+    "GammaBCE": {"gamma": 0.1},
+    "GammaCE": {"gamma": 0.1},
     "GradientWeightedCE": {"weight": "gce"},
     "Hyperparameter": {"value": 0.1},
 }

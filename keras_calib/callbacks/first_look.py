@@ -11,7 +11,7 @@ import keras
 from keras_calib.callbacks.loss_facts import gamma_arguments
 from keras_calib.callbacks.verdicts import Verdict, verdict
 from keras_calib.losses.base import ClassLoss
-from keras_calib.losses.gamma_presets import starting_weight
+from keras_calib.losses.gamma_choice import starting_weight
 from keras_calib.ops import check
 from keras_calib.types import Tensor
 

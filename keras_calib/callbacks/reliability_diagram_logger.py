@@ -53,7 +53,7 @@ class ReliabilityDiagramLogger(keras.callbacks.Callback):
     >>> x, y = np.eye(3), np.arange(3)
     >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
     >>> ece = keras_calib.ExpectedCalibrationError(from_logits=True)
-    >>> model.compile("adam", keras_calib.GammaCE(from_logits=True), metrics=[ece])
+    >>> model.compile("adam", keras_calib.GammaCE(0.1, from_logits=True), metrics=[ece])
     >>> logger = ReliabilityDiagramLogger(tempfile.mkdtemp())
     >>> history = model.fit(
     ...     x, y, validation_data=(x, y), verbose=0, callbacks=[logger]

@@ -1,7 +1,8 @@
-"""What every loss shares. A new loss is a constructor, `value` and `weight`."""
+"""What every loss shares. A new loss adds a constructor, `value` and `weight`."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, TypedDict, Unpack
@@ -10,8 +11,15 @@ import keras
 from keras import ops
 
 from keras_calib._keras import set_keras_mask
-from keras_calib.arguments import Configurable, default_name, one_of, whole_number
-from keras_calib.losses.hyperparameter import Hyperparameter
+from keras_calib.arguments import (
+    Configurable,
+    default_name,
+    in_range,
+    one_of,
+    unless_none,
+    whole_number,
+)
+from keras_calib.losses.hyperparameter import Constant, Hyperparameter
 from keras_calib.ops.binary_batch import BinaryBatch
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.floats import last_mean
@@ -67,6 +75,9 @@ class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
         ValueError: for arguments out of range, and for shapes that do not fit.
     """
 
+    # Whether it is the loss of a call of its function form.
+    _stateless = False
+
     def __init__(
         self,
         *,
@@ -76,6 +87,23 @@ class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
     ) -> None:
         name = name or default_name(type(self))
         super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def hyperparameter(
+        self, name: str, value: float, low: float = 0.0, high: float = float("inf")
+    ) -> Hyperparameter:
+        """Returns a number that callbacks may move during `fit`.
+
+        In the function form of the loss it is a constant.
+
+        Args:
+            name: the name in the logs.
+            value: the initial value.
+            low: the smallest value allowed.
+            high: the largest value allowed.
+        """
+        kind: type[Any] = Constant if self._stateless else Hyperparameter
+        made: Hyperparameter = kind(value, low, high, name, self.dtype)
+        return made
 
     @property
     def hyperparameters(self) -> dict[str, Hyperparameter]:
@@ -146,10 +174,10 @@ class ClassLoss(CalibrationLoss):
     ) -> None:
         super().__init__(**kwargs)
         self.from_logits = bool(from_logits)
-        if ignore_class is not None:
-            whole_number("ignore_class", ignore_class, low=-float("inf"))
-        self.ignore_class = ignore_class
-        self.axis = whole_number("axis", axis, low=-float("inf"))
+        self.ignore_class = unless_none(
+            whole_number, "ignore_class", ignore_class, -math.inf
+        )
+        self.axis = whole_number("axis", axis, -math.inf)
 
     @abstractmethod
     def sample_losses(self, batch: ClassBatch) -> Tensor:
@@ -181,8 +209,8 @@ class ClassLoss(CalibrationLoss):
 class TrueClassLoss(ClassLoss):
     """Base of the losses l(p) of the true class's probability.
 
-    A subclass gives `value` and `weight`, two functions of what is known of the
-    true class: `log_p`, `p` and `q = 1 - p`, each without cancellation.
+    A subclass gives `value` and `weight`, two functions of `log_p`, `p` and
+    `q = 1 - p` of the true class, each computed without cancellation.
 
     Example:
 
@@ -195,8 +223,8 @@ class TrueClassLoss(ClassLoss):
     0.3
     """
 
-    # What a subclass may set, or make a property: e in (1 - e) l + e mean_j(-log p_j),
-    # and one factor for each class, or one for all.
+    # A subclass may set e in (1 - e) l + e mean_j(-log p_j), and one factor for each
+    # class, or one for all.
     label_smoothing: float = 0.0
     class_weights: float | Sequence[float] | None = None
 
@@ -225,7 +253,7 @@ class TrueClassLoss(ClassLoss):
 class BinaryLoss(CalibrationLoss):
     """Base of the losses of independent binary labels, one sigmoid each.
 
-    A subclass gives `value` and `weight`, as of a `TrueClassLoss`: functions of the
+    A subclass gives `value` and `weight` as for a `TrueClassLoss`: functions of the
     probability p of the label's own outcome.
 
     Args:
@@ -241,7 +269,9 @@ class BinaryLoss(CalibrationLoss):
     """
 
     ignore_class: int | None = None
-    # Factors of the y = 1 and of the y = 0 part.
+    # A subclass may set e in (1 - e) l + e/2 (-log p - log(1 - p)), and the factors of
+    # the y = 1 and of the y = 0 part.
+    label_smoothing: float = 0.0
     positive_weight: float = 1.0
     negative_weight: float = 1.0
 
@@ -258,7 +288,7 @@ class BinaryLoss(CalibrationLoss):
             "label_reduction", label_reduction, LabelReduction
         )
         self.from_logits = bool(from_logits)
-        self.axis = whole_number("axis", axis, low=-float("inf"))
+        self.axis = whole_number("axis", axis, -math.inf)
 
     @abstractmethod
     def value(self, log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
@@ -270,12 +300,14 @@ class BinaryLoss(CalibrationLoss):
 
     def label_losses(self, batch: BinaryBatch) -> Tensor:
         """Returns the loss of each label of a batch, of shape (N, L)."""
-        return batch.loss(
+        losses = batch.loss(
             self.value,
             self.weight,
             positive_weight=self.positive_weight,
             negative_weight=self.negative_weight,
         )
+        e = self.label_smoothing
+        return (1.0 - e) * losses + e * batch.uniform_cross_entropy if e else losses
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Returns the loss of each sample, reduced over its labels."""
@@ -293,3 +325,12 @@ class BinaryLoss(CalibrationLoss):
         else:
             losses = ops.sum(losses, axis=-1)
         return batch.unflatten(losses)
+
+
+def class_factors(
+    name: str, value: float | Sequence[float] | None
+) -> float | list[float] | None:
+    """Returns one factor for all classes or one for each, checked to be at least 0."""
+    if value is None or isinstance(value, int | float):
+        return unless_none(in_range, name, value, 0.0, float("inf"))
+    return [in_range(name, v, 0.0, float("inf")) for v in value]

@@ -1,15 +1,15 @@
-"""Losses that tell the true pair from others."""
+"""Losses that tell the true pair from other pairs."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Unpack
 
 import keras
 from keras import ops
 
 from keras_calib.arguments import in_range
-from keras_calib.losses.base import ClassLoss, TrueClassLoss
+from keras_calib.losses.base import ClassLoss, ScoreLossArguments, TrueClassLoss
 from keras_calib.ops.binary import binary_kernel
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
@@ -32,19 +32,12 @@ class InfoNCE(TrueClassLoss):
     many there are.
 
     Args:
-        temperature: above 0; at least 1e-6.
-        ignore_class: integer label whose samples count for nothing.
-        reduction: as in `keras.losses.Loss`.
-        name: name of the loss.
-        dtype: dtype of the loss's computations.
+        temperature: divides the scores; at least 1e-6.
 
     Call arguments:
         y_true: index of the true candidate, of shape `(...)` or `(..., 1)`, or
             targets t of shape `(..., K)`, which give sum_i t_i loss(i).
-        y_pred: scores, cosines mostly, of shape `(..., K)`.
-
-    Raises:
-        ValueError: for arguments out of range and shapes that do not fit.
+        y_pred: scores, usually cosines, of shape `(..., K)`.
 
     Examples:
 
@@ -75,21 +68,9 @@ class InfoNCE(TrueClassLoss):
     """
 
     def __init__(
-        self,
-        temperature: float = 0.1,
-        *,
-        ignore_class: int | None = None,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "info_nce",
-        dtype: Any = None,
+        self, temperature: float = 0.1, **kwargs: Unpack[ScoreLossArguments]
     ) -> None:
-        super().__init__(
-            from_logits=True,
-            ignore_class=ignore_class,
-            reduction=reduction,
-            name=name,
-            dtype=dtype,
-        )
+        super().__init__(from_logits=True, **kwargs)
         self.temperature = in_range("temperature", temperature, 1e-6, float("inf"))
 
     value = staticmethod(cross_entropy_value)
@@ -102,34 +83,27 @@ class InfoNCE(TrueClassLoss):
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class NoiseContrastiveEstimation(ClassLoss):
-    """NCE: logistic regression of the true candidate against k from the noise.
+    """NCE: logistic regression of the true candidate against k noise samples.
 
-    Formula, for scores s (unnormalised log-probabilities), k = K - 1 noise samples
+    Formula, for scores s (unnormalized log-probabilities), k = K - 1 noise samples
     and p_n the probability that the noise gives to a candidate:
 
     ```
     loss = softplus(-(s_y - log(k * p_n))) + sum_{j != y} softplus(s_j - log(k * p_n))
     ```
 
-    At its minimum exp(s) is the probability, normalised by itself. It is not
+    At its minimum exp(s) is the probability, normalized by itself. It is not
     `InfoNCE`, which compares the candidates with each other.
 
     Args:
         noise_probability: p_n in (0, 1]. Where it differs between the candidates,
             subtract its logarithm from the scores, and leave this at 1.
         temperature: divides the scores; at least 1e-6.
-        ignore_class: integer label whose samples count for nothing.
-        reduction: as in `keras.losses.Loss`.
-        name: name of the loss.
-        dtype: dtype of the loss's computations.
 
     Call arguments:
         y_true: index of the true candidate, of shape `(...)` or `(..., 1)`, or
             targets t of shape `(..., K)`, which give sum_i t_i loss(i).
         y_pred: scores of shape `(..., K)`.
-
-    Raises:
-        ValueError: for arguments out of range and shapes that do not fit.
 
     Example:
 
@@ -148,19 +122,9 @@ class NoiseContrastiveEstimation(ClassLoss):
         self,
         noise_probability: float = 1.0,
         temperature: float = 1.0,
-        *,
-        ignore_class: int | None = None,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "noise_contrastive_estimation",
-        dtype: Any = None,
+        **kwargs: Unpack[ScoreLossArguments],
     ) -> None:
-        super().__init__(
-            from_logits=True,
-            ignore_class=ignore_class,
-            reduction=reduction,
-            name=name,
-            dtype=dtype,
-        )
+        super().__init__(from_logits=True, **kwargs)
         self.noise_probability = in_range(
             "noise_probability", noise_probability, 1e-30, 1.0
         )
@@ -170,7 +134,7 @@ class NoiseContrastiveEstimation(ClassLoss):
         """Returns the loss of each sample."""
         return batch.expected_loss(self._of_labels)
 
-    def _of_labels(self, labels, s):
+    def _of_labels(self, labels: Tensor, s: Tensor) -> Tensor:
         k = s.shape[-1]
         logits = s / self.temperature - math.log((k - 1) * self.noise_probability)
         is_true = ops.one_hot(labels, k, dtype=dtype_name(s))

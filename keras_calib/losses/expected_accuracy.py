@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal, TypeAlias, Unpack
 
 import keras
 from keras import ops
 
-from keras_calib.arguments import in_range, one_of
-from keras_calib.losses.base import ClassLoss
-from keras_calib.losses.hyperparameter import Hyperparameter
+from keras_calib.arguments import in_range, one_of, unless_none, whole_number
+from keras_calib.losses.base import ClassLoss, ClassLossArguments
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.expected_accuracy import log_argmax_probability
 from keras_calib.ops.floats import at_least, at_most, dtype_name
 from keras_calib.ops.robust import smooth_error_value, smooth_error_weight
 from keras_calib.types import Tensor
+
+Noise: TypeAlias = Literal["gaussian", "gumbel"]
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
@@ -27,9 +28,9 @@ class ExpectedAccuracyLoss(ClassLoss):
     loss = 1 - P,   P = P(argmax_j (z_j + sigma * noise_j) = y)
     ```
 
-    `"gaussian"` noise is EXACT. P is an integral over one variable, taken by
+    `"gaussian"` noise is EXACT. P is an integral over one variable, computed by
     quadrature to an absolute error of 1e-6 (K = 10) to 6e-6 (K = 1000), in float32
-    some 3e-7 more; for two classes it is Phi((z_y - z_other) / (sigma sqrt 2)).
+    about 3e-7 more; for two classes it is Phi((z_y - z_other) / (sigma sqrt 2)).
     `"gumbel"` noise gives P = softmax(z / sigma)_y, the smooth accuracy: sigma is
     the temperature, and with `log=True` the loss is cross-entropy.
 
@@ -37,30 +38,29 @@ class ExpectedAccuracyLoss(ClassLoss):
     away from the boundary: start with a large sigma and anneal it, as the paper
     does from 10 to 0.01, with `HyperparameterScheduler`.
 
-    1 - P is least where all of P is on the likeliest class: it says nothing about
-    the probability of a class. -log P, of noise fixed in size, is proper.
+    1 - P is smallest where all of P is on the most probable class, so it does not train
+    probabilities. -log P, with noise of a fixed size, is proper.
 
     Args:
         noise: `"gaussian"` or `"gumbel"`.
-        sigma: size of the noise, at least 1e-6. Kept in a variable, `loss.sigma`,
-            that callbacks move. Of probabilities it is 1.
+        sigma: size of the noise, at least 1e-6. For probabilities it is 1.
         margin: a lead z_y - z_j counts no more than this; `None` for no limit.
         log: whether the loss is -log P instead of 1 - P.
-        nodes: nodes of the quadrature; by default 16, and 32 from 1000 classes on.
+        nodes: nodes of the quadrature, at least 2; by default 16, and 32 from 1000
+            classes on.
         from_logits: whether `y_pred` are logits; Gaussian noise needs logits.
-        ignore_class: integer label whose samples count for nothing.
-        reduction: as in `keras.losses.Loss`.
-        name: name of the loss.
-        dtype: dtype of the loss's computations.
 
     Call arguments:
         y_true: integer labels of shape `(...)` or `(..., 1)`, or targets t of shape
-            `(..., K)`, which give sum_i t_i loss(i): K quadratures a sample.
+            `(..., K)`, which give sum_i t_i loss(i): K quadratures for each sample.
         y_pred: logits of shape `(..., K)`, or probabilities for Gumbel noise.
 
+    Attributes:
+        sigma: a `Hyperparameter` that callbacks move.
+
     Raises:
-        ValueError: for arguments out of range, for Gaussian noise, a margin or a
-            sigma other than 1 with probabilities, and for shapes that do not fit.
+        ValueError: for Gaussian noise, a margin or a sigma other than 1 with
+            probabilities.
 
     Examples:
 
@@ -89,45 +89,27 @@ class ExpectedAccuracyLoss(ClassLoss):
 
     def __init__(
         self,
-        noise: str = "gaussian",
+        noise: Noise = "gaussian",
         sigma: float = 1.0,
         margin: float | None = None,
         *,
         log: bool = False,
         nodes: int | None = None,
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "expected_accuracy_loss",
-        dtype: Any = None,
+        **kwargs: Unpack[ClassLossArguments],
     ) -> None:
-        super().__init__(
-            from_logits=from_logits,
-            ignore_class=ignore_class,
-            reduction=reduction,
-            name=name,
-            dtype=dtype,
-        )
-        self.noise = one_of("noise", noise, ("gaussian", "gumbel"))
-        if not from_logits and (noise == "gaussian" or margin is not None):
+        super().__init__(**kwargs)
+        self.noise = one_of("noise", noise, Noise)
+        if not self.from_logits and (noise == "gaussian" or margin is not None):
             raise ValueError(
                 "Gaussian noise and a margin need logits: use from_logits=True and a "
                 f"head without softmax. Received: noise={noise!r}, margin={margin!r}, "
                 "from_logits=False"
             )
-        low, high = (1e-6, float("inf")) if from_logits else (1.0, 1.0)
-        self.sigma = Hyperparameter(
-            sigma, low=low, high=high, name="sigma", dtype=self.dtype
-        )
-        self.margin = (
-            None if margin is None else in_range("margin", margin, 0.0, float("inf"))
-        )
+        low, high = (1e-6, float("inf")) if self.from_logits else (1.0, 1.0)
+        self.sigma = self.hyperparameter("sigma", sigma, low, high)
+        self.margin = unless_none(in_range, "margin", margin, 0.0, float("inf"))
         self.log = bool(log)
-        if nodes is not None and (not isinstance(nodes, int) or nodes < 2):
-            raise ValueError(
-                f"`nodes` must be a whole number >= 2. Received: {nodes!r}"
-            )
-        self.nodes = nodes
+        self.nodes = unless_none(whole_number, "nodes", nodes, 2)
 
     def sample_losses(self, batch: ClassBatch) -> Tensor:
         """Returns the loss of each sample."""

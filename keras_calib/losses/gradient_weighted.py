@@ -1,16 +1,17 @@
-"""A loss designed by its gradient."""
+"""A loss that is defined by its gradient."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self, Unpack
 
 import keras
 from keras import ops
 
 from keras_calib.arguments import in_range
-from keras_calib.losses.base import TrueClassLoss
+from keras_calib.losses.base import ClassLossArguments, TrueClassLoss
 from keras_calib.ops.weights import NAMED_WEIGHTS
+from keras_calib.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
@@ -23,11 +24,11 @@ class GradientWeightedCE(TrueClassLoss):
     loss = -stop_gradient(p * w(p)) * log p
     ```
 
-    w = 1 / p is cross-entropy and w = 1 the smooth accuracy 1 - p; what lies
-    between resists wrong labels and sharpens, what lies above dwells on hard
-    samples. No antiderivative is needed. The price: the value is not the loss that
-    is minimised, and no monitor. At w = 1 it falls to 0 where p does. Watch the
-    accuracy or the NLL.
+    w = 1 / p is cross-entropy and w = 1 the smooth accuracy 1 - p. A weight between
+    the two is robust to wrong labels and makes the model overconfident; a weight above
+    1 / p emphasizes hard samples. No antiderivative is needed, but the value is not the
+    loss that is minimized: at w = 1 it falls to 0 where p does. Monitor the accuracy or
+    the negative log-likelihood instead.
 
     Named weights, with the parameter that each takes and its default:
 
@@ -48,29 +49,19 @@ class GradientWeightedCE(TrueClassLoss):
             save a model with a function of your own, register it with
             `keras.saving.register_keras_serializable`.
         parameter: the parameter of a named weight; `None` for its default.
-        from_logits: whether `y_pred` are logits.
-        ignore_class: integer label whose samples count for nothing.
-        reduction: as in `keras.losses.Loss`.
-        name: name of the loss.
-        dtype: dtype of the loss's computations.
-
-    Call arguments:
-        y_true: integer labels of shape `(...)` or `(..., 1)`, or targets t of shape
-            `(..., K)`, which give sum_i t_i loss(p_i).
-        y_pred: logits or probabilities of shape `(..., K)`.
 
     Raises:
-        ValueError: for a weight that is neither a function nor a name, for
-            parameters out of range or of no use, and for shapes that do not fit.
+        ValueError: for a weight that is neither a function nor a name, and for a
+            parameter of a weight that takes none.
 
     Examples:
 
     >>> import keras_calib
     >>> loss = keras_calib.GradientWeightedCE("gamma", 0.3)
     >>> @keras.saving.register_keras_serializable(package="my_package")
-    ... def no_heed_below_a_tenth(p):
+    ... def only_above_a_tenth(p):
     ...     return keras.ops.where(p > 0.1, 1.0 / p, 0.0)
-    >>> loss = keras_calib.GradientWeightedCE(no_heed_below_a_tenth)
+    >>> loss = keras_calib.GradientWeightedCE(only_above_a_tenth)
     >>> round(float(loss([0], [[0.5, 0.5]])), 6), float(loss([0], [[0.05, 0.95]]))
     (0.693147, 0.0)
 
@@ -83,22 +74,11 @@ class GradientWeightedCE(TrueClassLoss):
 
     def __init__(
         self,
-        weight: str | Callable[[Any], Any] = "accuracy",
+        weight: str | Callable[[Tensor], Tensor] = "accuracy",
         parameter: float | None = None,
-        *,
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "gradient_weighted_ce",
-        dtype: Any = None,
+        **kwargs: Unpack[ClassLossArguments],
     ) -> None:
-        super().__init__(
-            from_logits=from_logits,
-            ignore_class=ignore_class,
-            reduction=reduction,
-            name=name,
-            dtype=dtype,
-        )
+        super().__init__(**kwargs)
         named = NAMED_WEIGHTS.get(weight) if isinstance(weight, str) else None
         if named is None and (isinstance(weight, str) or not callable(weight)):
             raise ValueError(
@@ -113,25 +93,23 @@ class GradientWeightedCE(TrueClassLoss):
                 f"weight={weight!r} takes no parameter. Received: "
                 f"parameter={parameter!r}"
             )
-        self._spec = weight
+        self._weight = weight
         self.parameter = parameter
 
-    def weight(self, log_p, p, q):
-        if not isinstance(self._spec, str):
-            return p * self._spec(p)
+    def weight(self, log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
+        """Returns p w(p)."""
+        if not isinstance(self._weight, str):
+            return p * self._weight(p)
         arguments = () if self.parameter is None else (self.parameter,)
-        return NAMED_WEIGHTS[self._spec].weight(log_p, p, q, *arguments)
+        return NAMED_WEIGHTS[self._weight].weight(log_p, p, q, *arguments)
 
-    def value(self, log_p, p, q):
+    def value(self, log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
+        """Returns -stop_gradient(p w(p)) log p."""
         return -log_p * ops.stop_gradient(self.weight(log_p, p, q))
 
-    def get_config(self) -> dict[str, Any]:
-        """Returns the arguments; the weight as a function or its name."""
-        return {**super().get_config(), "weight": self._spec}
-
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> GradientWeightedCE:
-        """Makes the loss of a config, with a registered function or a name."""
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Makes the loss of a configuration, with a registered function or a name."""
         if isinstance(config["weight"], dict):
             weight = keras.saving.deserialize_keras_object(config["weight"])
             config = {**config, "weight": weight}

@@ -118,3 +118,24 @@ class Hyperparameter(keras.metrics.Metric):
             "low": self.low,
             "high": self.high,
         }
+
+
+class Constant:
+    """What a hyperparameter is in the function form of a loss.
+
+    Args:
+        value: a number, or a tensor, which may be traced and is not checked.
+        low: the smallest value allowed.
+        high: the largest value allowed.
+        name: the name, for the error.
+        dtype: of no effect.
+    """
+
+    def __init__(
+        self, value: Any, low: float, high: float, name: str, dtype: Any = None
+    ) -> None:
+        self.value = value if ops.is_tensor(value) else in_range(name, value, low, high)
+
+    def tensor(self, dtype: str) -> Tensor:
+        """Returns the value as a scalar tensor."""
+        return ops.cast(ops.convert_to_tensor(self.value), dtype)

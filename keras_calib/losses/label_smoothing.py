@@ -2,48 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal, TypeAlias, Unpack
 
 import keras
 
 from keras_calib.arguments import in_range, one_of
-from keras_calib.losses.base import TrueClassLoss
+from keras_calib.losses.base import ClassLossArguments, TrueClassLoss
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
+
+Convention: TypeAlias = Literal["uniform", "others"]
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class LabelSmoothingCE(TrueClassLoss):
-    """Cross-entropy against smoothed labels, with no one-hot for integer labels.
+    """Cross-entropy with smoothed labels. Integer labels are not made one-hot.
 
-    Formula, by convention:
+    Formula, by convention, with e = `label_smoothing`:
 
     ```
-    uniform: loss = -(1 - epsilon) log p_y - epsilon / K * sum_j log p_j
-    others:  loss = -(1 - epsilon) log p_y - epsilon / (K - 1) * sum_{j != y} log p_j
+    uniform: loss = -(1 - e) log p_y - e / K * sum_j log p_j
+    others:  loss = -(1 - e) log p_y - e / (K - 1) * sum_{j != y} log p_j
     ```
 
-    `"uniform"` is Szegedy et al.'s and Keras's: the true class keeps
-    1 - epsilon + epsilon / K. `"others"` (MindSpore's) leaves it 1 - epsilon, and is
-    the uniform convention with epsilon K / (K - 1). State which one you use: at
-    epsilon = 0.1 the two differ. The least loss is the entropy of the smoothed
-    label, not 0, and the model it makes is underconfident.
+    `"uniform"` is the convention of Szegedy et al. and of Keras: the true class keeps
+    1 - e + e / K. `"others"` (MindSpore's) leaves it 1 - e, and equals the uniform
+    convention with e K / (K - 1). State which one you use: at e = 0.1 the two differ.
+    The smallest loss is the entropy of the smoothed label, not 0. The model becomes
+    underconfident.
 
     Args:
-        epsilon: in [0, 1]; for `"others"` at most (K - 1) / K.
+        label_smoothing: number e in [0, 1]; for `"others"` at most (K - 1) / K.
         convention: `"uniform"` or `"others"`.
-        from_logits: whether `y_pred` are logits.
-        ignore_class: integer label whose samples count for nothing.
-        reduction: as in `keras.losses.Loss`.
-        name: name of the loss.
-        dtype: dtype of the loss's computations.
-
-    Call arguments:
-        y_true: integer labels of shape `(...)` or `(..., 1)`, or targets of shape
-            `(..., K)`.
-        y_pred: logits or probabilities of shape `(..., K)`.
-
-    Raises:
-        ValueError: for arguments out of range and shapes that do not fit.
 
     Example:
 
@@ -60,31 +49,20 @@ class LabelSmoothingCE(TrueClassLoss):
 
     def __init__(
         self,
-        epsilon: float = 0.1,
-        convention: str = "uniform",
-        *,
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "label_smoothing_ce",
-        dtype: Any = None,
+        label_smoothing: float = 0.1,
+        convention: Convention = "uniform",
+        **kwargs: Unpack[ClassLossArguments],
     ) -> None:
-        super().__init__(
-            from_logits=from_logits,
-            ignore_class=ignore_class,
-            reduction=reduction,
-            name=name,
-            dtype=dtype,
-        )
-        self.epsilon = in_range("epsilon", epsilon, 0.0, 1.0)
-        self.convention = one_of("convention", convention, ("uniform", "others"))
+        super().__init__(**kwargs)
+        self.label_smoothing = in_range("label_smoothing", label_smoothing, 0.0, 1.0)
+        self.convention = one_of("convention", convention, Convention)
 
     def smoothing(self, num_classes: int) -> float:
-        """Returns the epsilon of the uniform convention."""
+        """Returns e in the uniform convention."""
         if self.convention == "uniform":
-            return self.epsilon
-        in_range("epsilon", self.epsilon, 0.0, (num_classes - 1) / num_classes)
-        return self.epsilon * num_classes / (num_classes - 1)
+            return self.label_smoothing
+        largest = (num_classes - 1) / num_classes
+        return in_range("label_smoothing", self.label_smoothing, 0, largest) / largest
 
     value = staticmethod(cross_entropy_value)
     weight = staticmethod(cross_entropy_weight)

@@ -1,19 +1,20 @@
-"""Losses that ask the true class to lead by a margin."""
+"""Losses that require the true class to lead by a margin."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 import keras
 from keras import ops
 
 from keras_calib._keras import get_tensor_attr, in_symbolic_scope
-from keras_calib.arguments import in_range, one_of
-from keras_calib.losses.base import ClassLoss, TrueClassLoss
+from keras_calib.arguments import in_range, one_of, unless_none
+from keras_calib.losses.base import ClassLoss, ScoreLossArguments, TrueClassLoss
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.floats import at_least_float32, at_most
 from keras_calib.ops.margin import (
     LARGEST_MARGIN,
+    HingeForm,
     margin_value,
     margin_weight,
     multiclass_hinge,
@@ -32,22 +33,17 @@ class AdditiveMarginSoftmax(TrueClassLoss):
          = softplus(log sum_{j != y} exp(s * c_j) - s * (c_y - m))
     ```
 
-    Known as AM-softmax and CosFace. The margin is for training alone: predict with
-    softmax(s * c). A model that is to be right with a margin to spare says less
-    than it knows: it is underconfident.
+    Known as AM-softmax and CosFace. The margin is for training only: predict with
+    softmax(s * c). The margin makes the model underconfident.
 
-    The layer `keras_calib.layers.CosineLogits` gives the cosines, or, with a scale
-    of its own that may be learned, the logits s * c. For those leave the `scale` of
-    the loss at `None`: it reads the scale that the layer leaves on its output, which
-    must be that of the model and of the dtype of the loss.
+    The layer `keras_calib.layers.CosineLogits` returns the cosines or, with a scale of
+    its own that may be learned, the logits s * c. For those logits leave the `scale` of
+    the loss at `None`: the loss reads the scale that the layer leaves on its output,
+    which must be the output of the model, in the dtype of the loss.
 
     Args:
         margin: m, at least 0; m * s is at most 80.
         scale: s, above 0, for cosines; `None` for the logits of `CosineLogits`.
-        ignore_class: integer label whose samples count for nothing.
-        reduction: as in `keras.losses.Loss`.
-        name: name of the loss.
-        dtype: dtype of the loss's computations.
 
     Call arguments:
         y_true: integer labels of shape `(...)` or `(..., 1)`, or targets t of shape
@@ -55,8 +51,7 @@ class AdditiveMarginSoftmax(TrueClassLoss):
         y_pred: cosines of shape `(..., K)`, or logits of `CosineLogits`.
 
     Raises:
-        ValueError: for arguments out of range, for a scale that is given twice or
-            not at all, and for shapes that do not fit.
+        ValueError: for a scale that is given twice or not at all.
 
     Example:
 
@@ -76,30 +71,24 @@ class AdditiveMarginSoftmax(TrueClassLoss):
         self,
         margin: float = 0.35,
         scale: float | None = 30.0,
-        *,
-        ignore_class: int | None = None,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "additive_margin_softmax",
-        dtype: Any = None,
+        **kwargs: Unpack[ScoreLossArguments],
     ) -> None:
-        super().__init__(
-            from_logits=True,
-            ignore_class=ignore_class,
-            reduction=reduction,
-            name=name,
-            dtype=dtype,
-        )
+        super().__init__(from_logits=True, **kwargs)
         self.margin = in_range("margin", margin, 0.0, float("inf"))
-        self.scale = (
-            None if scale is None else in_range("scale", scale, 1e-6, float("inf"))
-        )
-        in_range("margin * scale", self.margin * (self.scale or 1), 0, LARGEST_MARGIN)
+        self.scale = unless_none(in_range, "scale", scale, 1e-6, float("inf"))
+        in_range("margin * scale", self._of_logits, 0.0, LARGEST_MARGIN)
 
-    def value(self, log_p, p, q):
-        return margin_value(log_p, p, q, self.margin * (self.scale or 1.0))
+    @property
+    def _of_logits(self) -> float:
+        return self.margin * (self.scale or 1.0)
 
-    def weight(self, log_p, p, q):
-        return margin_weight(log_p, p, q, self.margin * (self.scale or 1.0))
+    def value(self, log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
+        """Returns the loss."""
+        return margin_value(log_p, p, q, self._of_logits)
+
+    def weight(self, log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
+        """Returns -dl/dlog_p."""
+        return margin_weight(log_p, p, q, self._of_logits)
 
     def sample_losses(self, batch: ClassBatch) -> Tensor:
         """Returns the loss of each sample."""
@@ -144,28 +133,21 @@ class MulticlassHinge(ClassLoss):
     softplus   log(1 + exp(log sum_{j != y} exp z_j - z_y + m))
     ```
 
-    `"sum"` is Weston and Watkins's, with a gradient that grows with the number of
-    classes; `"max"` Crammer and Singer's, which moves two scores at a time;
-    `"logsumexp"` spreads the same gradient over all the others, and its smoothing
+    `"sum"` is the hinge of Weston and Watkins, whose gradient grows with the number of
+    classes. `"max"` is that of Crammer and Singer, which moves two scores at a time.
+    `"logsumexp"` spreads the same gradient over all other classes, and its smoothing
     adds a margin of up to log(K - 1). `"softplus"` with m = 0 is cross-entropy, the
-    only one whose scores are log-probabilities. For binary hinges use Keras's
+    only form whose scores are log-probabilities. For binary hinges use Keras's
     `Hinge` and `SquaredHinge`.
 
     Args:
         form: `"sum"`, `"max"`, `"logsumexp"` or `"softplus"`.
         margin: m, at least 0.
-        ignore_class: integer label whose samples count for nothing.
-        reduction: as in `keras.losses.Loss`.
-        name: name of the loss.
-        dtype: dtype of the loss's computations.
 
     Call arguments:
         y_true: integer labels of shape `(...)` or `(..., 1)`, or targets t of shape
             `(..., K)`, which give sum_i t_i loss(i), in K times the memory.
         y_pred: scores of shape `(..., K)`.
-
-    Raises:
-        ValueError: for arguments out of range and shapes that do not fit.
 
     Example:
 
@@ -183,27 +165,16 @@ class MulticlassHinge(ClassLoss):
 
     def __init__(
         self,
-        form: str = "max",
+        form: HingeForm = "max",
         margin: float = 1.0,
-        *,
-        ignore_class: int | None = None,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "multiclass_hinge",
-        dtype: Any = None,
+        **kwargs: Unpack[ScoreLossArguments],
     ) -> None:
-        super().__init__(
-            from_logits=True,
-            ignore_class=ignore_class,
-            reduction=reduction,
-            name=name,
-            dtype=dtype,
-        )
-        self.form = one_of("form", form, ("sum", "max", "logsumexp", "softplus"))
+        super().__init__(from_logits=True, **kwargs)
+        self.form = one_of("form", form, HingeForm)
         self.margin = in_range("margin", margin, 0.0, float("inf"))
 
     def sample_losses(self, batch: ClassBatch) -> Tensor:
         """Returns the loss of each sample."""
-
         return batch.expected_loss(
             lambda labels, z: multiclass_hinge(labels, z, self.form, self.margin)
         )

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Unpack
 
 import keras
 
 from keras_calib.arguments import in_range
-from keras_calib.losses.base import TrueClassLoss
+from keras_calib.losses.base import ClassLossArguments, TrueClassLoss
 from keras_calib.ops.poly import poly_value, poly_weight
+from keras_calib.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class PolyLoss(TrueClassLoss):
-    """Cross-entropy with a polynomial of 1 - p added.
+    """Cross-entropy plus a polynomial in 1 - p.
 
     Formula, for the probability p of the true class:
 
@@ -23,25 +24,12 @@ class PolyLoss(TrueClassLoss):
     ```
 
     Since -log p = sum_j (1 - p) ** j / j, the epsilons change the leading
-    coefficients of cross-entropy; epsilon_j = -1 / j drops a term. Positive ones
-    make the model overconfident (where the true probability is 0.7 it says 0.77 at
-    epsilon_1 = 1), negative ones underconfident (0.60 at -1).
+    coefficients of cross-entropy; epsilon_j = -1 / j drops a term. Positive epsilons
+    make the model overconfident (where the true probability is 0.7 it predicts 0.77
+    at epsilon_1 = 1), negative ones underconfident (0.60 at -1).
 
     Args:
         epsilons: epsilon_1, or the sequence of epsilon_j, each at least -1 / j.
-        from_logits: whether `y_pred` are logits.
-        ignore_class: integer label whose samples count for nothing.
-        reduction: as in `keras.losses.Loss`.
-        name: name of the loss.
-        dtype: dtype of the loss's computations.
-
-    Call arguments:
-        y_true: integer labels of shape `(...)` or `(..., 1)`, or targets t of shape
-            `(..., K)`, which give sum_i t_i loss(p_i).
-        y_pred: logits or probabilities of shape `(..., K)`.
-
-    Raises:
-        ValueError: for arguments out of range and shapes that do not fit.
 
     Example:
 
@@ -60,20 +48,9 @@ class PolyLoss(TrueClassLoss):
     def __init__(
         self,
         epsilons: float | Sequence[float] = 1.0,
-        *,
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "poly_loss",
-        dtype: Any = None,
+        **kwargs: Unpack[ClassLossArguments],
     ) -> None:
-        super().__init__(
-            from_logits=from_logits,
-            ignore_class=ignore_class,
-            reduction=reduction,
-            name=name,
-            dtype=dtype,
-        )
+        super().__init__(**kwargs)
         if isinstance(epsilons, int | float):
             epsilons = [epsilons]
         self.epsilons = [
@@ -81,8 +58,10 @@ class PolyLoss(TrueClassLoss):
             for j, e in enumerate(epsilons, 1)
         ]
 
-    def value(self, log_p, p, q):
+    def value(self, log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
+        """Returns the loss."""
         return poly_value(log_p, p, q, self.epsilons)
 
-    def weight(self, log_p, p, q):
+    def weight(self, log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
+        """Returns -dl/dlog_p."""
         return poly_weight(log_p, p, q, self.epsilons)

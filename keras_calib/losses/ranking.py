@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 from keras import ops
 
 from keras_calib.losses.base import CalibrationLoss
 from keras_calib.ops.floats import at_least, at_least_float32
+from keras_calib.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class PairwiseAUCLoss(CalibrationLoss):
-    """A smooth bound of the share of pairs in the wrong order, 1 - AUC.
+    """A smooth bound of the fraction of pairs in the wrong order, 1 - AUC.
 
     Formula, over all pairs of a positive i and a negative j in the batch:
 
@@ -21,27 +20,19 @@ class PairwiseAUCLoss(CalibrationLoss):
     loss = mean_{i, j} log(1 + exp(f_j - f_i))
     ```
 
-    loss / log 2 is at least 1 - AUC of the batch, ties counting one half. A batch
-    without positives, or without negatives, gives 0. Only the order is trained: the
-    scores are no probabilities until they are calibrated.
+    loss / log 2 is at least 1 - AUC of the batch, where a tie counts one half. A batch
+    without positives, or without negatives, gives 0. It trains only the order: the
+    scores are not probabilities until they are calibrated.
 
-    It is a loss of a batch, with a memory of batch x batch: half of each pair's
-    loss is given to each of the two, so that the mean that Keras takes is the loss
-    above, and a sample weight w counts a pair (w_i + w_j) / 2 times. Under a
+    The loss belongs to a batch and takes memory of batch x batch. Each sample gets half
+    of the loss of each of its pairs, so that the mean that Keras takes is the loss
+    above, and sample weights w count a pair (w_i + w_j) / 2 times. Under a
     distribution strategy the pairs are those of the replica's batch.
-
-    Args:
-        reduction: as in `keras.losses.Loss`.
-        name: name of the loss.
-        dtype: dtype of the loss's computations.
 
     Call arguments:
         y_true: labels in {0, 1} of shape `(batch,)` or `(batch, 1)`.
         y_pred: scores f of shape `(batch,)` or `(batch, 1)`; logits rather than
             probabilities.
-
-    Raises:
-        ValueError: for other shapes.
 
     Example:
 
@@ -56,17 +47,8 @@ class PairwiseAUCLoss(CalibrationLoss):
       UAI 2009, [arXiv:1205.2618](https://arxiv.org/abs/1205.2618), section 4.1.1.
     """
 
-    def __init__(
-        self,
-        *,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "pairwise_auc_loss",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(reduction=reduction, name=name, dtype=dtype)
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Returns the share of each sample in the loss, of shape (batch,)."""
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Returns what each sample contributes to the loss, of shape (batch,)."""
         for x in (y_true, y_pred):
             if len(x.shape) != 1 and not (len(x.shape) == 2 and x.shape[1] == 1):
                 raise ValueError(

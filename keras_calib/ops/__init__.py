@@ -10,7 +10,8 @@ from keras_calib.ops.entropy import entropy
 from keras_calib.ops.expected_accuracy import log_argmax_probability
 from keras_calib.ops.focal import focal_value, focal_weight
 from keras_calib.ops.gamma import gamma_value, gamma_weight
-from keras_calib.ops.imbalance import hardest_negatives, harmonizing_weights
+from keras_calib.ops.gradient_harmonized import harmonizing_weights
+from keras_calib.ops.hard_negative import hardest_negatives
 from keras_calib.ops.labels import class_labels, is_valid
 from keras_calib.ops.margin import margin_value, margin_weight, multiclass_hinge
 from keras_calib.ops.normal import log_ndtr

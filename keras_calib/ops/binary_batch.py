@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cached_property
 
 from keras import ops
@@ -9,6 +10,7 @@ from keras import ops
 from keras_calib._keras import get_keras_mask, logits_behind
 from keras_calib.ops.binary import binary_kernel
 from keras_calib.ops.class_batch import alike, classes_last, read_scores
+from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 from keras_calib.ops.events import Events
 from keras_calib.ops.floats import cast, dtype_name, namespace
 from keras_calib.ops.labels import binary_labels, is_valid, sample_weights
@@ -127,6 +129,19 @@ class BinaryBatch:
             positive_weight=positive_weight,
             negative_weight=negative_weight,
         )
+
+    def smoothed(self, e: float) -> BinaryBatch:
+        """Returns a batch whose labels are (1 - e) y + e / 2."""
+        if not e:
+            return self
+        other = copy.copy(self)
+        other.targets = (1.0 - e) * self.targets + 0.5 * e
+        return other
+
+    @property
+    def uniform_cross_entropy(self) -> Tensor:
+        """(-log p - log(1 - p)) / 2 of each label, of shape (N, L)."""
+        return self.smoothed(1.0).loss(cross_entropy_value, cross_entropy_weight)
 
     @cached_property
     def probabilities(self) -> Tensor:

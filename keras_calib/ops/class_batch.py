@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -119,11 +120,20 @@ class ClassBatch:
 
     def with_scores(self, scores: Tensor) -> ClassBatch:
         """Returns a batch of the same labels and other scores of shape (N, K)."""
+        return self._with(scores=scores)
+
+    def smoothed(self, e: float) -> ClassBatch:
+        """Returns a batch whose labels are the targets (1 - e) y + e / K."""
+        if not e:
+            return self
+        targets = (1.0 - e) * self.targets + e / self.num_classes
+        return self._with(labels=targets, soft=True)
+
+    def _with(self, **changes: Any) -> ClassBatch:
         other = object.__new__(ClassBatch)
-        # Not what was computed from the old scores.
-        other.__dict__.update(
-            {k: v for k, v in vars(self).items() if k not in _COMPUTED}, scores=scores
-        )
+        # Not what was computed from the old labels and scores.
+        kept = {k: v for k, v in vars(self).items() if k not in _COMPUTED}
+        other.__dict__.update(kept, **changes)
         return other
 
     # What losses and metrics ask for.

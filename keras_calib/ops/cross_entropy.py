@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from keras import ops
 
+from keras_calib.types import Tensor
 
-def cross_entropy_value(log_p: Any, p: Any, q: Any) -> Any:
+
+def cross_entropy_value(log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
     """Returns -log p."""
     return -log_p
 
 
-def cross_entropy_weight(log_p: Any, p: Any, q: Any) -> Any:
+def cross_entropy_weight(log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
     """Returns 1: cross-entropy weighs every sample alike."""
     return ops.ones_like(log_p)

@@ -12,20 +12,22 @@ scaled on the mode of the integrand.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from keras import ops
 
 from keras_calib.ops.floats import at_least
 from keras_calib.ops.normal import log_ndtr
-from keras_calib.ops.true_class import with_gradient
+from keras_calib.ops.true_class import Backward, with_gradient
+from keras_calib.types import Tensor
 
 # Beyond any node that matters: Phi is 1 there.
 _SURE = 100.0
 
 
-def log_argmax_probability(labels: Any, mu: Any, nodes: int | None = None) -> Any:
+def log_argmax_probability(
+    labels: Tensor, mu: Tensor, nodes: int | None = None
+) -> Tensor:
     """Computes log P(argmax_j (mu_j + eps_j) = y) for standard normal eps.
 
     For K = 2 it is log Phi((mu_y - mu_other) / sqrt 2). Else P is off by up to 7e-7
@@ -54,12 +56,12 @@ def log_argmax_probability(labels: Any, mu: Any, nodes: int | None = None) -> An
     return with_gradient(lambda d: _log_orthant(d, nodes), delta)
 
 
-def _log_ndtr_and_slope(x):
+def _log_ndtr_and_slope(x: Tensor) -> tuple[Tensor, Backward]:
     value, slope, _ = log_ndtr(x)
     return value, lambda upstream: upstream * slope
 
 
-def _log_orthant(delta, n):
+def _log_orthant(delta: Tensor, n: int) -> tuple[Tensor, Backward]:
     """Returns log E prod_j Phi(delta_j + e), and the function of its gradient.
 
     The log of the integrand, h(e) = -e^2 / 2 + sum_j log Phi(delta_j + e), is
@@ -73,7 +75,7 @@ def _log_orthant(delta, n):
     pi_i being the i-th term's share of the sum.
     """
 
-    def slope_and_curvature(e):
+    def slope_and_curvature(e: Tensor) -> tuple[Tensor, Tensor]:
         _, slope, excess = log_ndtr(delta + e)
         # lambda' = -lambda (lambda + x)
         curvature = 1.0 + ops.sum(slope * excess, axis=-1, keepdims=True)
@@ -95,7 +97,7 @@ def _log_orthant(delta, n):
     value = ops.logsumexp(terms, axis=-1) + ops.log(ops.squeeze(scale, -1))
     share = ops.softmax(terms, axis=-1)
 
-    def backward(upstream):
+    def backward(upstream: Tensor) -> Tensor:
         gradient = ops.sum(ops.expand_dims(share, -1) * slopes, axis=1)
         return ops.expand_dims(upstream, -1) * gradient
 

@@ -5,19 +5,18 @@ Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017.
 
 from __future__ import annotations
 
-from typing import Any
-
 from keras import ops
 
 from keras_calib.ops.floats import at_least, tiny
+from keras_calib.types import Tensor
 
 
-def focal_value(log_p: Any, p: Any, q: Any, gamma: float) -> Any:
+def focal_value(log_p: Tensor, p: Tensor, q: Tensor, gamma: float) -> Tensor:
     """Computes q^gamma (-log p)."""
     return -log_p * q**gamma
 
 
-def focal_weight(log_p: Any, p: Any, q: Any, gamma: float) -> Any:
+def focal_weight(log_p: Tensor, p: Tensor, q: Tensor, gamma: float) -> Tensor:
     """Computes q^gamma - gamma p q^(gamma-1) log p, all of it finite."""
     if not gamma:
         return ops.ones_like(q)

@@ -10,17 +10,18 @@ integration.
 
 from __future__ import annotations
 
-from typing import Any
-
 from keras import ops
 
 from keras_calib.ops.floats import at_least, tiny
+from keras_calib.types import Tensor
 
 # A model learns next to nothing from samples of a smaller weight than this.
 STANDSTILL = 0.01
 
 
-def gamma_value(log_p: Any, p: Any, q: Any, gamma: Any, floor: float = 0.0) -> Any:
+def gamma_value(
+    log_p: Tensor, p: Tensor, q: Tensor, gamma: Tensor, floor: float = 0.0
+) -> Tensor:
     """Computes -log(gamma + (1 - gamma) p) / (1 - gamma), exact for all of [0, 1].
 
     With u = gamma + (1 - gamma) p the loss is log1p((1 - gamma) q / u) / (1 - gamma):
@@ -46,7 +47,9 @@ def gamma_value(log_p: Any, p: Any, q: Any, gamma: Any, floor: float = 0.0) -> A
     return ops.where(below, knee + floor * (log_p_b - log_p), loss)
 
 
-def gamma_weight(log_p: Any, p: Any, q: Any, gamma: Any, floor: float = 0.0) -> Any:
+def gamma_weight(
+    log_p: Tensor, p: Tensor, q: Tensor, gamma: Tensor, floor: float = 0.0
+) -> Tensor:
     """Computes max(floor, p / (gamma + (1 - gamma) p)), in [0, 1]."""
     weight = p / (gamma + (1.0 - gamma) * p)
     return at_least(weight, floor) if floor else weight

@@ -11,29 +11,34 @@ Wang et al., "Additive Margin Softmax for Face Verification", IEEE SPL 2018, arX
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal, TypeAlias
 
 from keras import ops
 
 from keras_calib.ops.floats import dtype_name
+from keras_calib.types import Tensor
+
+HingeForm: TypeAlias = Literal["sum", "max", "logsumexp", "softplus"]
 
 # e^80 is finite in float32; no margin in use comes near.
 LARGEST_MARGIN = 80.0
 
 
-def margin_value(log_p: Any, p: Any, q: Any, a: Any) -> Any:
+def margin_value(log_p: Tensor, p: Tensor, q: Tensor, a: Tensor) -> Tensor:
     """Computes -log p + log1p((e^a - 1) q), both terms >= 0 for a in [0, 80]."""
     a = ops.convert_to_tensor(a, dtype=dtype_name(q))
     return ops.log1p(ops.expm1(a) * q) - log_p
 
 
-def margin_weight(log_p: Any, p: Any, q: Any, a: Any) -> Any:
+def margin_weight(log_p: Tensor, p: Tensor, q: Tensor, a: Tensor) -> Tensor:
     """Computes e^a / (1 + (e^a - 1) q)."""
     a = ops.convert_to_tensor(a, dtype=dtype_name(q))
     return ops.exp(a) / (1.0 + ops.expm1(a) * q)
 
 
-def multiclass_hinge(labels: Any, z: Any, form: str, margin: float) -> Any:
+def multiclass_hinge(
+    labels: Tensor, z: Tensor, form: HingeForm, margin: float
+) -> Tensor:
     """Computes a hinge loss of each sample.
 
     Formula, each of them a bound of the one before (for `sum` and `max`, the other

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from keras import ops
 
 from keras_calib.ops.floats import at_least, at_most, dtype_name
+from keras_calib.types import Tensor
 
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
-def log_ndtr(x: Any) -> tuple[Any, Any, Any]:
+def log_ndtr(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Computes log Phi(x), its derivative lambda = phi / Phi, and lambda + x.
 
     Above -5 from erfc. Below, with a = -x, from Laplace's continued fraction, in

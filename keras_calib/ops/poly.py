@@ -10,14 +10,16 @@ Functions", ICLR 2022, arXiv 2204.12511.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from keras import ops
 
 from keras_calib.ops.floats import at_most, dtype_name
+from keras_calib.types import Tensor
 
 
-def poly_value(log_p: Any, p: Any, q: Any, epsilons: Sequence[float]) -> Any:
+def poly_value(
+    log_p: Tensor, p: Tensor, q: Tensor, epsilons: Sequence[float]
+) -> Tensor:
     """Computes -log p + sum_j epsilon_j q^j.
 
     Where epsilon_j is near -1/j it takes away the leading terms of -log p, and the
@@ -30,13 +32,15 @@ def poly_value(log_p: Any, p: Any, q: Any, epsilons: Sequence[float]) -> Any:
     return rest + _polynomial(q, [1 / j + e for j, e in enumerate(epsilons, 1)], 1)
 
 
-def poly_weight(log_p: Any, p: Any, q: Any, epsilons: Sequence[float]) -> Any:
+def poly_weight(
+    log_p: Tensor, p: Tensor, q: Tensor, epsilons: Sequence[float]
+) -> Tensor:
     """Computes q^N + p sum_{j<=N} (1 + j epsilon_j) q^(j-1), no term negative."""
     slopes = [1 + j * e for j, e in enumerate(epsilons, 1)]
     return q ** len(slopes) + p * _polynomial(q, slopes, 0)
 
 
-def _log_tail(log_p, q, n):
+def _log_tail(log_p: Tensor, q: Tensor, n: int) -> Tensor:
     """Returns -log p - sum_{j<=n} q^j / j = sum_{j>n} q^j / j, without cancellation.
 
     For q <= 0.6 by the series: what follows its last term is below a rounding.
@@ -49,7 +53,7 @@ def _log_tail(log_p, q, n):
     return ops.where(q <= 0.6, series, rest)
 
 
-def _polynomial(x, coefficients, power):
+def _polynomial(x: Tensor, coefficients: Sequence[float], power: int) -> Tensor:
     """Returns x^power sum_i coefficients_i x^i, by Horner."""
     total = ops.zeros_like(x)
     for c in reversed(coefficients):

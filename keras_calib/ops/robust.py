@@ -12,16 +12,20 @@ Loss Functions under Label Noise for Deep Neural Networks", AAAI 2017.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from keras import ops
 
 from keras_calib.ops.floats import at_least
+from keras_calib.types import Tensor
 
 
 def gce_value(
-    log_p: Any, p: Any, q: Any, exponent: float, truncation: float | None = None
-) -> Any:
+    log_p: Tensor,
+    p: Tensor,
+    q: Tensor,
+    exponent: float,
+    truncation: float | None = None,
+) -> Tensor:
     """Computes (1 - max(p, truncation)^exponent) / exponent, -log p at exponent 0."""
     if truncation:
         log_p = at_least(log_p, math.log(truncation))
@@ -29,28 +33,32 @@ def gce_value(
 
 
 def gce_weight(
-    log_p: Any, p: Any, q: Any, exponent: float, truncation: float | None = None
-) -> Any:
+    log_p: Tensor,
+    p: Tensor,
+    q: Tensor,
+    exponent: float,
+    truncation: float | None = None,
+) -> Tensor:
     """Computes p^exponent, 0 for p <= truncation."""
     weight = ops.exp(exponent * log_p)
     return ops.where(p > truncation, weight, 0.0) if truncation else weight
 
 
-def mae_value(log_p: Any, p: Any, q: Any) -> Any:
+def mae_value(log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
     """Computes sum_i |y_i - p_i| = 2 (1 - p)."""
     return 2.0 * q
 
 
-def mae_weight(log_p: Any, p: Any, q: Any) -> Any:
+def mae_weight(log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
     """Computes 2 p."""
     return 2.0 * p
 
 
-def smooth_error_value(log_p: Any, p: Any, q: Any) -> Any:
+def smooth_error_value(log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
     """Returns 1 - p, the error rate of labels drawn from the predictions."""
     return q
 
 
-def smooth_error_weight(log_p: Any, p: Any, q: Any) -> Any:
+def smooth_error_weight(log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
     """Returns p."""
     return p

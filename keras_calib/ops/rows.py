@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 from keras import ops
 
+from keras_calib.types import Tensor
 
-def row_indices(index: Any) -> Any:
+
+def row_indices(index: Tensor) -> Tensor:
     """Returns the (N, 2) indices of entry index_n of each row n."""
     index = ops.cast(index, "int32")
     rows = ops.arange(ops.shape(index)[0], dtype="int32")
     return ops.stack([rows, index], axis=-1)
 
 
-def pick(x: Any, index: Any) -> Any:
+def pick(x: Tensor, index: Tensor) -> Tensor:
     """Returns x[n, index_n] for each row n."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf

@@ -51,6 +51,7 @@ def true_class_kernel(
         from_logits: whether `scores` are logits.
         label_smoothing: e in (1 - e) l + e * mean_j(-log p_j).
     """
+    kernel: Callable[..., Tensor]
     if from_logits:
         kernel = _soft_logits if soft else _logits
     else:
@@ -204,7 +205,7 @@ def with_gradient(
     Where backward is made of differentiable operations, so is dx.
     """
 
-    @ops.custom_gradient
+    @ops.custom_gradient  # type: ignore[untyped-decorator, unused-ignore]
     def function(x: Tensor) -> tuple[Tensor, Callable[..., Tensor]]:
         y, backward = forward(x)
 

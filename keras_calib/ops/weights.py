@@ -8,13 +8,14 @@ kernel's weight is W = p w.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from keras_calib.ops.cross_entropy import cross_entropy_weight
 from keras_calib.ops.focal import focal_weight
 from keras_calib.ops.gamma import gamma_weight
 from keras_calib.ops.poly import poly_weight
 from keras_calib.ops.robust import gce_weight, mae_weight, smooth_error_weight
+from keras_calib.types import Tensor
 
 
 class NamedWeight(NamedTuple):
@@ -29,13 +30,13 @@ class NamedWeight(NamedTuple):
     """
 
     formula: str
-    weight: Callable[..., Any]
+    weight: Callable[..., Tensor]
     parameter: float | None = None
     low: float = 0.0
     high: float = 1.0
 
 
-def _poly_1_weight(log_p, p, q, epsilon):
+def _poly_1_weight(log_p: Tensor, p: Tensor, q: Tensor, epsilon: float) -> Tensor:
     return poly_weight(log_p, p, q, (epsilon,))
 
 

@@ -303,7 +303,7 @@ def test_bce_of_a_probability_of_zero_is_finite(y, p):
 )
 def test_bad_arguments(loss, kwargs, allowed):
     with pytest.raises(ValueError, match=allowed):
-        loss(**kwargs)
+        loss(**{"gamma": 0.1, **kwargs})
 
 
 def test_more_bad_arguments():

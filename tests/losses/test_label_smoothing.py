@@ -14,9 +14,9 @@ Z, Y = np.array([[-1.5, 0.5, 5.0, -0.5]]), [2]
 V4 = np.array([[1.0, 2.0, 0.5, -1.0]])
 
 
-def make(epsilon, convention="uniform", **kwargs):
+def make(label_smoothing, convention="uniform", **kwargs):
     kwargs = {"from_logits": True, "dtype": "float64", **kwargs}
-    return LabelSmoothingCE(epsilon, convention, **kwargs)
+    return LabelSmoothingCE(label_smoothing, convention, **kwargs)
 
 
 @pytest.mark.parametrize(
@@ -108,9 +108,9 @@ def test_no_one_hot_is_made_for_integer_labels():
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match=r"`epsilon` .*\[0, 1\]. Received: 1.5"):
+    with pytest.raises(ValueError, match=r"smoothing` .*\[0, 1\]. Received: 1.5"):
         LabelSmoothingCE(1.5)
     with pytest.raises(ValueError, match="'uniform', 'others'. Received: 'both'"):
         LabelSmoothingCE(0.1, "both")
-    with pytest.raises(ValueError, match=r"`epsilon` must be a number in \[0, 0.5\]"):
+    with pytest.raises(ValueError, match=r"smoothing` must be a number in \[0, 0.5\]"):
         make(0.6, "others")([0], [[1.0, 2.0]])

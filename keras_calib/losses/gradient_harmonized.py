@@ -1,0 +1,165 @@
+"""GHM-C, which evens out the norms of the gradients of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias, Unpack
+
+import keras
+from keras import ops
+
+from keras_calib._keras import numpy_value
+from keras_calib.arguments import in_range, one_of, unless_none, whole_number
+from keras_calib.losses.base import BinaryLoss, BinaryLossArguments
+from keras_calib.ops.binary_batch import BinaryBatch
+from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
+from keras_calib.ops.floats import at_most, segment_sum
+from keras_calib.ops.gradient_harmonized import harmonizing_weights
+from keras_calib.ops.true_class import Backward, with_gradient
+from keras_calib.types import Tensor
+
+Normalization: TypeAlias = Literal["nonempty", "all"]
+
+
+@keras.saving.register_keras_serializable(package="keras_calib")
+class GradientHarmonizedBCE(BinaryLoss):
+    """GHM-C: all regions of the gradient norm have the same total weight.
+
+    Formula, for label y, p = P(y = 1) and g = |p - y|, the norm of the gradient,
+    with R(g) the number of labels in the batch whose g lies in the same of M bins
+    [i/M, (i+1)/M):
+
+    ```
+    loss = reduce(N / (R(g) * bins) * BCE(y, p), axis=-1)
+    ```
+
+    N is the number of labels in the batch, and `bins` the number of bins that are
+    not empty, as in the authors' code, or M, as in the paper. Both the many easy
+    samples and the outliers get a smaller weight. The weights have no gradient.
+
+    With `momentum` m the count of a nonempty bin is the average
+    A <- m A + (1 - m) R, from A = 0. As in the authors' code nothing corrects for the
+    start: the first batch weighs 1 / (1 - m) times too much. A moves where a gradient
+    is taken, not in evaluation. It is in the configuration, so that a saved model
+    continues with it.
+
+    The loss belongs to a batch: the weight of a sample depends on the others. Under a
+    distribution strategy the batch is the replica's. With a momentum, create the loss
+    in the strategy's scope: each replica then has its own average, and a saved model
+    their mean. If it is created outside, the replicas move one average in turn. Sample
+    weights and masks multiply the values and do not enter the counts; `ignore_class`
+    does.
+
+    Args:
+        num_bins: M, at least 1.
+        momentum: m in [0, 1). On JAX, where a loss cannot keep state, only 0.
+        normalization: `"nonempty"` or `"all"`.
+        ignore_class: label that counts for nothing, such as -1.
+        counts: the averages to start from, one for each bin.
+
+    Raises:
+        ValueError: for a momentum on JAX.
+
+    Example:
+
+    >>> import keras_calib
+    >>> loss = keras_calib.GradientHarmonizedBCE(num_bins=10)
+    >>> p = [[0.02], [0.03], [0.01], [0.88]]
+    >>> round(float(loss([[0], [0], [0], [0]], p)), 6)
+    1.070251
+
+    Reference:
+
+    - Li, Liu, Wang, "Gradient Harmonized Single-stage Detector", AAAI 2019,
+      [arXiv:1811.05181](https://arxiv.org/abs/1811.05181), section 3.
+    """
+
+    def __init__(
+        self,
+        num_bins: int = 30,
+        momentum: float = 0.0,
+        normalization: Normalization = "nonempty",
+        *,
+        ignore_class: int | None = None,
+        counts: Sequence[float] | None = None,
+        **kwargs: Unpack[BinaryLossArguments],
+    ) -> None:
+        super().__init__(**kwargs)
+        self.num_bins = whole_number("num_bins", num_bins)
+        self.momentum = in_range("momentum", momentum, 0.0, 1.0 - 1e-6)
+        self.normalization = one_of("normalization", normalization, Normalization)
+        self.ignore_class = unless_none(
+            whole_number, "ignore_class", ignore_class, -float("inf")
+        )
+        if momentum and keras.backend.backend() == "jax":
+            raise ValueError(
+                "On JAX a loss keeps no state from one compiled step to the next: use "
+                f"momentum=0. Received: momentum={momentum}"
+            )
+        if counts is not None and len(counts) != num_bins:
+            raise ValueError(
+                f"`counts` must have one number for each of the {num_bins} bins. "
+                f"Received: {len(counts)}"
+            )
+        self._average = None
+        if momentum:
+            self._average = keras.Variable(
+                [0.0] * num_bins if counts is None else counts,
+                dtype="float32",
+                trainable=False,
+                autocast=False,
+                aggregation="mean",
+                synchronization="on_read",
+                name="counts",
+            )
+
+    @property
+    def counts(self) -> list[float] | None:
+        """The average count of each bin, `None` without a momentum."""
+        if self._average is None:
+            return None
+        value = numpy_value(self._average)
+        if value is None:
+            raise ValueError("counts have no value inside a compiled step")
+        return [float(count) for count in value]
+
+    value = staticmethod(cross_entropy_value)
+    weight = staticmethod(cross_entropy_weight)
+
+    def label_losses(self, batch: BinaryBatch) -> Tensor:
+        """Returns the loss of each label."""
+        losses = super().label_losses(batch)
+        valid = ops.ones_like(losses)
+        if batch.valid is not None:
+            valid = ops.cast(batch.valid, losses.dtype)
+        p, y_true = batch.probabilities, batch.targets
+        norm = ops.stop_gradient(ops.abs(p - y_true))
+        index = ops.cast(at_most(norm * self.num_bins, self.num_bins - 1.0), "int32")
+        seen = segment_sum(
+            ops.reshape(valid, (-1,)), ops.reshape(index, (-1,)), self.num_bins
+        )
+        counts = seen
+        if self._average is not None:
+            variable = self._average
+            average = ops.cast(variable, seen.dtype)
+            moved = self.momentum * average + (1.0 - self.momentum) * seen
+            counts = ops.where(seen > 0.0, moved, average)
+            losses = _on_gradient(losses, lambda: variable.assign(counts))
+        all_bins = self.normalization == "all"
+        return losses * valid * harmonizing_weights(seen, counts, index, all_bins)
+
+
+def _on_gradient(x: Tensor, do: Callable[[], object]) -> Tensor:
+    """Returns x, and calls `do` where a gradient in x is taken: in training.
+
+    Keras does not tell a loss whether it is training.
+    """
+
+    def forward(x: Tensor) -> tuple[Tensor, Backward]:
+        def backward(upstream: Tensor) -> Tensor:
+            do()
+            return upstream
+
+        return 1.0 * x, backward
+
+    return with_gradient(forward, x)
