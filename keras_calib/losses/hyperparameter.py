@@ -138,4 +138,4 @@ class Constant:
 
     def tensor(self, dtype: str) -> Tensor:
         """Returns the value as a scalar tensor."""
-        return ops.cast(ops.convert_to_tensor(self.value), dtype)
+        return ops.convert_to_tensor(self.value, dtype)
