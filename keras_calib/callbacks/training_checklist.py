@@ -10,25 +10,12 @@ from typing import Any
 import keras
 
 from keras_calib.arguments import one_of, whole_number
-from keras_calib.callbacks import first_look
+from keras_calib.callbacks import first_look, loss_facts, verdicts
 from keras_calib.callbacks.held_out import batches, binned_metric, readable_again
 from keras_calib.callbacks.held_out_figures import held_out_figures
+from keras_calib.callbacks.linked import hyperparameters
 from keras_calib.callbacks.logs import Logs, was_validated
-from keras_calib.callbacks.loss_facts import (
-    current_hyperparameters,
-    only_loss,
-    takes_logits,
-    why_unreadable,
-)
-from keras_calib.callbacks.verdicts import (
-    Rows,
-    Verdict,
-    of_calibration,
-    of_gradient,
-    of_likelihood,
-    of_loss,
-    verdict,
-)
+from keras_calib.callbacks.verdicts import Rows, Verdict, verdict
 from keras_calib.losses.gamma import GammaCE
 from keras_calib.metrics import BinStatistics
 
@@ -140,13 +127,13 @@ class TrainingChecklist(keras.callbacks.Callback):
             finite is `None`. `bins`: the last `BinStatistics` as a dict, or `None`.
         """
         unread = verdict("not checked", self._unread or "no step was taken")
-        loss = only_loss(self.model) if self._epochs else None
+        loss = loss_facts.only_loss(self.model) if self._epochs else None
         checks = {
             "labels": self._checks.get("labels", unread),
             "gamma": self._checks.get("gamma", unread),
-            "gradient": self._of_held_out(of_gradient, unread),
-            "loss": of_loss(self._epochs, list(current_hyperparameters(loss))),
-            "likelihood": self._of_held_out(of_likelihood, unread),
+            "gradient": self._of_held_out(verdicts.of_gradient, unread),
+            "loss": verdicts.of_loss(self._epochs, list(hyperparameters(loss))),
+            "likelihood": self._of_held_out(verdicts.of_likelihood, unread),
             "calibration": self._calibration(),
         }
         bins = None if self._bins is None else self._bins.to_dict()
@@ -162,32 +149,31 @@ class TrainingChecklist(keras.callbacks.Callback):
 
     def _first_look(self) -> None:
         """Sets the verdicts on labels and gamma, and why data cannot be read."""
-        loss = only_loss(self.model)
-        given = self.from_logits
-        self._from_logits = takes_logits(loss) if given is None else given
-        self._unread = self._unread or why_unreadable(loss, self._from_logits)
+        loss = loss_facts.only_loss(self.model)
+        logits = self.from_logits
+        if logits is None:
+            logits = loss_facts.takes_logits(loss)
+        self._unread = self._unread or loss_facts.why_unreadable(loss, logits)
+        self._from_logits = bool(logits)
         if not isinstance(loss, GammaCE):
             self._checks["gamma"] = verdict("not checked", "the loss is not a GammaCE")
         elif self._unread:
             self._checks["gamma"] = first_look.of_gamma(self.model, loss)
         if not self._unread:
             data = batches(self.data, self.batch_size)
-            self._checks |= first_look.of_data(
-                self.model, loss, bool(self._from_logits), data
-            )
+            found = first_look.of_data(self.model, loss, self._from_logits, data)
+            self._checks |= found
             if self._checks["labels"]["verdict"] == "warning":
                 self._unread = "see labels"
 
     def _figures(self) -> dict[str, Any]:
         """Returns the figures of the model as it is now."""
-        loss = only_loss(self.model)
-        figures: dict[str, Any] = current_hyperparameters(loss)
+        loss = loss_facts.only_loss(self.model)
+        figures: dict[str, Any] = loss_facts.current_hyperparameters(loss)
         if self._unread:
             return figures
         data = batches(self.data, self.batch_size)
-        measured, bins = held_out_figures(
-            self.model, loss, bool(self._from_logits), data
-        )
+        measured, bins = held_out_figures(self.model, loss, self._from_logits, data)
         if bins.total:
             self._bins = bins
         else:
@@ -201,7 +187,7 @@ class TrainingChecklist(keras.callbacks.Callback):
 
     def _calibration(self) -> Verdict:
         if self._bins is not None:
-            return of_calibration(self._bins)
+            return verdicts.of_calibration(self._bins)
         text = self._unread or "no epoch ended"
         if self.data is None:
             text += ", nor was an ExpectedCalibrationError validated"

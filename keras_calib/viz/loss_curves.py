@@ -9,21 +9,12 @@ import numpy as np
 from keras import ops
 
 from keras_calib.losses.base import TrueClassLoss
-from keras_calib.viz import display
+from keras_calib.viz.display import COLORS, Display
 
-_COLORS = (
-    display.BLACK,
-    display.BLUE,
-    display.VERMILION,
-    display.GREEN,
-    display.PURPLE,
-    display.ORANGE,
-    display.SKY_BLUE,
-)
 _STYLES = ("-", "--", "-.", ":")
 
 
-class LossCurvesDisplay(display.Display):
+class LossCurvesDisplay(Display):
     """Losses l(p) and their weights w(p) = -dl/dp, side by side.
 
     The weight is what trains: that of cross-entropy is 1 / p, that of the smooth
@@ -99,8 +90,8 @@ class LossCurvesDisplay(display.Display):
             of_weight.plot(self.p, bound, ":", color="#999999", linewidth=1, zorder=1)
         for i, name in enumerate(self.values):
             style = {
-                "color": _COLORS[i % len(_COLORS)],
-                "linestyle": _STYLES[i // len(_COLORS) % len(_STYLES)],
+                "color": COLORS[i % len(COLORS)],
+                "linestyle": _STYLES[i // len(COLORS) % len(_STYLES)],
                 "label": name,
             }
             of_loss.plot(self.p, self.values[name], **style)

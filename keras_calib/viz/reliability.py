@@ -9,7 +9,9 @@ import numpy as np
 
 from keras_calib.metrics import BinaryECE, BinStatistics, ExpectedCalibrationError
 from keras_calib.types import Tensor
-from keras_calib.viz.display import BLUE, GRAY, VERMILION, Display
+from keras_calib.viz.display import BLUE, VERMILION, Display
+
+_GRAY = "#666666"
 
 
 class ReliabilityDisplay(Display):
@@ -180,7 +182,7 @@ def _draw(ax: Any, name: str, statistics: BinStatistics, level: float) -> None:
     confidence, accuracy = statistics.mean_confidence, statistics.accuracy
     low, high = statistics.credible_intervals(level)
 
-    ax.plot([0, 1], [0, 1], "--", color=GRAY, linewidth=1, zorder=1)
+    ax.plot([0, 1], [0, 1], "--", color=_GRAY, linewidth=1, zorder=1)
     for which, color, hatch, label in (
         (used & (confidence > accuracy), VERMILION, "///", "overconfident"),
         (used & (confidence < accuracy), BLUE, "\\\\\\", "underconfident"),
@@ -218,7 +220,7 @@ def _draw(ax: Any, name: str, statistics: BinStatistics, level: float) -> None:
 
     histogram = make_axes_locatable(ax).append_axes("bottom", "20%", 0.15, sharex=ax)
     fraction = statistics.weight / max(statistics.total, 1e-300)
-    histogram.bar(left, fraction, width, align="edge", color=GRAY, edgecolor="white")
+    histogram.bar(left, fraction, width, align="edge", color=_GRAY, edgecolor="white")
     top = max(fraction.max(initial=0.0), 1e-3)
     histogram.set(
         ylabel="Fraction", xlabel="Confidence", ylim=(0, top), yticks=(0, top)

@@ -8,6 +8,7 @@ from keras import ops
 from keras_calib import GammaCE, MultiTaskModel
 from keras_calib.callbacks import GammaScheduler, linear
 from keras_calib.layers.multi_task import WeighedLoss
+from tests.backends import jax_only
 
 TASKS = {"shape": "classification", "side": "classification", "size": "regression"}
 
@@ -113,6 +114,15 @@ def test_weights_are_not_changed_in_place():
     w = np.ones(4, "float32")
     loss(np.arange(4) % 3, np.zeros((4, 3)), w)
     assert w.tolist() == [1.0] * 4
+
+
+@jax_only
+def test_to_assign_what_jax_has_baked_in_warns():
+    multi, given, (x, y) = model(), losses(), data()
+    multi.compile("sgd", given)
+    multi.fit(x, y, verbose=0)
+    with pytest.warns(UserWarning, match="keeps gamma=0.1"):
+        given["shape"].gamma = 0.2
 
 
 def test_bad_arguments():
