@@ -11,6 +11,7 @@ from keras_calib.calibrators.linear import (
     VectorScaling,
 )
 from keras_calib.calibrators.noise import NoiseCorrection
+from keras_calib.calibrators.one_vs_rest import OneVsRest
 from keras_calib.calibrators.platt import PlattScaling
 from keras_calib.calibrators.report import CalibrationReport
 from keras_calib.calibrators.temperature import TemperatureScaling
@@ -24,6 +25,7 @@ __all__ = [
     "IsotonicCalibration",
     "MatrixScaling",
     "NoiseCorrection",
+    "OneVsRest",
     "PlattScaling",
     "TemperatureScaling",
     "VectorScaling",

@@ -1,4 +1,4 @@
-"""Batches of whatever Keras models are given: arrays, datasets, generators."""
+"""Batches of arrays, datasets and generators."""
 
 from __future__ import annotations
 
@@ -60,9 +60,8 @@ def batches_of(
 
 
 def _batch(data: Any) -> Batch:
-    x, y, weight = keras.utils.unpack_x_y_sample_weight(
-        keras.tree.map_structure(_array, data)
-    )
+    arrays = keras.tree.map_structure(_array, data)
+    x, y, weight = keras.utils.unpack_x_y_sample_weight(arrays)
     return x, y, weight
 
 
