@@ -1,0 +1,214 @@
+"""Arguments are stated once, and kept, shown and checked through every constructor."""
+
+import copy
+import inspect
+from typing import Literal, TypedDict, Unpack
+
+import numpy as np
+import pytest
+
+import keras_calib
+from keras_calib import calibrators, losses, metrics
+from keras_calib.arguments import (
+    Configurable,
+    Suggested,
+    default_name,
+    in_range,
+    one_of,
+    signature,
+    whole_number,
+)
+
+
+class Shared(TypedDict, total=False):
+    flag: bool
+    name: str | None
+
+
+class Base(Configurable):
+    """A base.
+
+    Args:
+        flag: whether it
+            flies.
+        fixed: what subclasses fix.
+        name: its name.
+
+    Raises:
+        ValueError: for the base's reasons.
+    """
+
+    def __init__(self, *, fixed=0, flag=False, name=None):
+        self.fixed, self.flag = fixed, flag
+        self.name = name or default_name(type(self))
+
+
+class GoCE(Base):
+    """A class of its own.
+
+    Args:
+        strength: how strong it is.
+
+    Raises:
+        ValueError: for its own reasons.
+
+    Example:
+
+    >>> 1 + 1
+    2
+    """
+
+    def __init__(self, strength: float = Suggested(0.1), **kwargs: Unpack[Shared]):
+        super().__init__(fixed=7, **kwargs)
+        self.strength = in_range("strength", strength, 0.0, 1.0)
+
+
+class NoConstructor(GoCE):
+    """Nothing new."""
+
+
+class TwoLevels(GoCE):
+    def __init__(self, extra=2, **kwargs):
+        super().__init__(**kwargs)
+        self.extra = extra
+
+
+def test_signature_follows_the_chain_in_the_order_of_keras():
+    expected = "(strength: float, *, flag=False, name=None)"
+    assert str(inspect.signature(GoCE)) == expected
+    assert str(inspect.signature(NoConstructor)) == expected
+    # Only by keyword, once it lies behind `**kwargs`.
+    two = "(extra=2, *, strength: float, flag=False, name=None)"
+    assert str(inspect.signature(TwoLevels)) == two
+    names = list(inspect.signature(losses.FocalCE).parameters)
+    assert names[:2] == ["gamma", "alpha"]
+    shared = ["from_logits", "ignore_class", "axis", "reduction", "name", "dtype"]
+    assert names[-6:] == shared
+
+
+def test_an_instance_has_the_signature_of_its_call():
+    """jax.jit reads it for `static_argnames`."""
+    assert not hasattr(GoCE(0.3), "__signature__")
+    parameters = inspect.signature(losses.GammaCE(0.1)).parameters
+    assert list(parameters) == ["y_true", "y_pred", "sample_weight"]
+
+
+def test_config_follows_the_chain():
+    assert TwoLevels(strength=0.3, flag=True).get_config() == {
+        "extra": 2,
+        "strength": 0.3,
+        "flag": True,
+        "name": "two_levels",
+    }
+
+
+def test_an_argument_that_is_not_kept_is_named():
+    class Forgets(GoCE):
+        def __init__(self, lost=1, **kwargs):
+            super().__init__(**kwargs)
+
+    class Overrides(Forgets):
+        def get_config(self):
+            return {**super().get_config(), "lost": 1}
+
+    with pytest.raises(TypeError, match=r"Forgets\.__init__ takes 'lost' and keeps"):
+        Forgets(strength=0.5).get_config()
+    assert Overrides(strength=0.5).get_config()["lost"] == 1
+    assert "lost" not in repr(Forgets(strength=0.5))
+
+
+def test_a_suggested_argument_must_be_given():
+    with pytest.raises(ValueError, match="`strength` must be given: start with 0.1"):
+        GoCE()
+    assert GoCE(0.1).strength == 0.1
+
+
+def test_docstring_holds_what_the_bases_wrote_of_it():
+    expected = """A class of its own.
+
+Args:
+    strength: how strong it is.
+    flag: whether it
+        flies.
+    name: its name.
+
+Raises:
+    ValueError: for its own reasons.
+    ValueError: for the base's reasons.
+
+Example:
+
+>>> 1 + 1
+2
+"""
+    assert GoCE.__doc__ == expected
+    assert NoConstructor.__doc__.startswith("Nothing new.\n\nArgs:\n    strength: how")
+    assert TwoLevels.__doc__ is None  # and `help` shows that of its base
+    assert inspect.getdoc(TwoLevels) == inspect.getdoc(GoCE)
+
+
+def test_text_shows_the_first_argument_and_what_is_not_the_default():
+    assert repr(GoCE(0.1)) == "GoCE(strength=0.1)"
+    shown = "GoCE(strength=0.1, flag=True, name='mine')"
+    assert repr(GoCE(0.1, flag=True, name="mine")) == shown
+    loss = keras_calib.GammaCE(0.1, from_logits=True)
+    assert repr(loss) == "GammaCE(gamma=0.1, from_logits=True)"
+    ece = keras_calib.ExpectedCalibrationError()
+    assert repr(ece) == "ExpectedCalibrationError(num_bins=15)"
+    assert repr(loss.gamma) == "Hyperparameter(gamma=0.1)"
+    mae = losses.CategoricalMeanAbsoluteError()
+    assert repr(mae) == "CategoricalMeanAbsoluteError()"
+
+
+def public_classes():
+    rooms = [losses, metrics, calibrators]
+    things = {getattr(room, name) for room in rooms for name in room.__all__}
+    found = [t for t in things if inspect.isclass(t) and issubclass(t, Configurable)]
+    return sorted(found, key=lambda cls: cls.__name__)
+
+
+@pytest.mark.parametrize("cls", public_classes(), ids=lambda cls: cls.__name__)
+def test_every_argument_is_shown_with_a_type_and_described_once(cls):
+    section = cls.__doc__.partition("\nArgs:\n")[2].partition("\n\n")[0]
+    described = [
+        line.strip().partition(":")[0]
+        for line in section.splitlines()
+        if line.startswith("    ") and not line.startswith("     ")
+    ]
+    parameters = inspect.signature(cls).parameters
+    assert described == list(parameters)
+    for parameter in parameters.values():
+        assert parameter.annotation is not parameter.empty, parameter
+        assert parameter.kind is not parameter.VAR_KEYWORD
+
+
+def test_signatures_are_computed_once():
+    assert signature(losses.GammaCE) is signature(losses.GammaCE)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, 2.0, "many", True, None, np.nan])
+def test_whole_numbers(value):
+    with pytest.raises(ValueError, match="`n` must be a whole number >= 1. Received"):
+        whole_number("n", value)
+
+
+def test_whole_numbers_have_bounds_of_choice():
+    assert whole_number("n", np.int64(3)) == 3
+    assert whole_number("n", -5, low=-np.inf) == -5
+    with pytest.raises(ValueError, match=r"`n` must be a whole number in \[2, 4\]"):
+        whole_number("n", 5, 2, 4)
+    with pytest.raises(ValueError, match=r"`n` must be a whole number\. Received: 0.5"):
+        whole_number("n", 0.5, low=-np.inf)
+
+
+def test_one_of_reads_its_choices_off_a_literal():
+    choices = Literal["l1", "l2"]
+    assert one_of("norm", "l2", choices) == "l2"
+    with pytest.raises(ValueError, match="`norm` must be one of 'l1', 'l2'. Received"):
+        one_of("norm", "l3", choices)
+    assert one_of("norm", 1, (1, 2)) == 1
+
+
+def test_copies_of_what_is_configurable():
+    first = TwoLevels(strength=0.2)
+    assert copy.deepcopy(first).get_config() == first.get_config()
