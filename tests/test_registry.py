@@ -1,0 +1,61 @@
+"""A class that is forgotten somewhere fails here, by name."""
+
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+
+from keras_calib import calibrators, losses, metrics
+from tests.calibrators.test_common import CALIBRATORS
+from tests.losses.table import ALL, BINARY, OF_BATCHES
+from tests.metrics.reference import TABLE
+
+# room -> its base, and whatever makes the rows of its common tests.
+ROOMS = {
+    losses: (losses.CalibrationLoss, [*ALL.values(), *BINARY.values(), *OF_BATCHES]),
+    metrics: (metrics.CalibrationMetric, [row.make for row in TABLE.values()]),
+    calibrators: (calibrators.Calibrator, CALIBRATORS.values()),
+}
+
+
+def classes(room, base):
+    """Returns the classes that the files of a room define, exported or not."""
+    modules = [
+        importlib.import_module(f"{room.__name__}.{module.name}")
+        for module in pkgutil.iter_modules(room.__path__)
+    ]
+    found = {
+        thing
+        for module in modules
+        for _, thing in inspect.getmembers(module, inspect.isclass)
+        if issubclass(thing, base) and not inspect.isabstract(thing)
+    }
+    return sorted(found, key=lambda cls: cls.__name__)
+
+
+EVERY = [(room, cls) for room, (base, _) in ROOMS.items() for cls in classes(room, base)]
+every_class = pytest.mark.parametrize(
+    ("room", "cls"), EVERY, ids=[cls.__name__ for _, cls in EVERY]
+)
+
+
+@every_class
+def test_is_exported(room, cls):
+    name = cls.__name__
+    assert name in room.__all__, f"add {name} to __all__ of {room.__file__}"
+    assert getattr(room, name) is cls
+
+
+@every_class
+def test_is_registered_for_saving(room, cls):
+    import keras
+
+    name = f"keras_calib>{cls.__name__}"
+    assert keras.saving.get_registered_name(cls) == name, f"register {name}"
+
+
+@every_class
+def test_has_a_row_in_the_common_tests(room, cls):
+    made = {type(make()) for make in ROOMS[room][1]}
+    assert cls in made, f"add a row for {cls.__name__} to the table of {room.__name__}"
