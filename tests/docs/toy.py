@@ -1,0 +1,68 @@
+"""What CONTRIBUTING.md adds, added to a copy of the project."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+
+
+def blocks(title):
+    """Returns the Python blocks of a section of CONTRIBUTING.md."""
+    page = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    section = page.split(f"## {title}\n")[1].split("\n## ")[0]
+    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+
+
+class Copy:
+    """A copy of the package, its tests and its API pages, in a folder of its own."""
+
+    def __init__(self, folder):
+        self.root = folder
+        for name in ("keras_calib", "tests", "docs/api"):
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+        for name in ("pyproject.toml", "setup.cfg"):
+            shutil.copy(ROOT / name, folder / name)
+
+    def write(self, path, text):
+        (self.root / path).write_text(text, "utf-8")
+
+    def insert(self, path, before, text):
+        """Puts text before the first line that starts with `before`."""
+        lines = (self.root / path).read_text("utf-8").splitlines(keepends=True)
+        place = next(i for i, line in enumerate(lines) if line.startswith(before))
+        self.write(path, "".join([*lines[:place], text, *lines[place:]]))
+
+    def pytest(self, *arguments):
+        """Runs tests on the copy, and returns whether they passed, and their output."""
+        done = subprocess.run(
+            [*PYTEST, *arguments],
+            cwd=self.root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "PYTEST_ADDOPTS": ""},
+        )
+        return done.returncode == 0, done.stdout
+
+
+def lines_of_code(text):
+    """Counts the lines of a class that are neither docstring, comment nor blank."""
+    tree = ast.parse(text)
+    (cls,) = (node for node in tree.body if isinstance(node, ast.ClassDef))
+    lines = set()
+    for node in ast.walk(cls):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            continue
+        if isinstance(node, ast.stmt) and node is not cls:
+            first = node.lineno
+            is_block = isinstance(node, ast.FunctionDef)
+            last = node.body[0].lineno - 1 if is_block else node.end_lineno
+            lines |= set(range(first, last + 1))
+    return len(lines) + 2  # the decorator and the class's own line
