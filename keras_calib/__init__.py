@@ -68,7 +68,7 @@ from keras_calib.metrics import (
 )
 from keras_calib.ops import check
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AURC",
