@@ -9,18 +9,23 @@ import pytest
 
 from keras_calib import calibrators, losses, metrics
 from keras_calib.losses.base import CalibrationLoss
-from tests.calibrators.test_common import CALIBRATORS
+from tests.calibrators.test_common import ROWS
 from tests.losses.table import ALL, BINARY
+from tests.losses.test_of_batches import OF_BATCHES
 from tests.metrics.reference import TABLE
 
 # room -> its base, and whatever makes the rows of its common tests.
 ROOMS = {
     losses: (
         CalibrationLoss,
-        [partial(make, from_logits=True) for make in (*ALL.values(), *BINARY.values())],
+        [
+            *(partial(make, from_logits=True) for make in ALL.values()),
+            *(partial(make, from_logits=True) for make in BINARY.values()),
+            *(row.make for row in OF_BATCHES.values()),
+        ],
     ),
     metrics: (metrics.CalibrationMetric, [row.make for row in TABLE.values()]),
-    calibrators: (calibrators.Calibrator, CALIBRATORS.values()),
+    calibrators: (calibrators.Calibrator, [row.make for row in ROWS.values()]),
 }
 
 
@@ -34,7 +39,9 @@ def classes(room, base):
         thing
         for module in modules
         for _, thing in inspect.getmembers(module, inspect.isclass)
-        if issubclass(thing, base) and not thing.__doc__.startswith("Base of")
+        if issubclass(thing, base)
+        and not thing.__name__.startswith("_")
+        and not thing.__doc__.startswith("Base of")
     }
     return sorted(found, key=lambda cls: cls.__name__)
 
