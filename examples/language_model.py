@@ -150,12 +150,14 @@ def transformer(num_words, width=48):
 
 def token_metrics(from_logits):
     """Returns the metrics of the tokens, computed in one pass."""
-    metrics = [
-        NegativeLogLikelihood(name="nll"),
-        ExpectedCalibrationError(name="ece"),
-        CalibrationGap(name="gap"),
-    ]
-    return CalibrationMetrics(metrics, from_logits=from_logits, ignore_class=UNKNOWN)
+    reading = {"from_logits": from_logits, "ignore_class": UNKNOWN}
+    return CalibrationMetrics(
+        [
+            NegativeLogLikelihood(name="nll", **reading),
+            ExpectedCalibrationError(name="ece", **reading),
+            CalibrationGap(name="gap", **reading),
+        ]
+    )
 
 
 def test_scores(model, text, from_logits):

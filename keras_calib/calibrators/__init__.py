@@ -11,7 +11,6 @@ from keras_calib.calibrators.linear import (
     VectorScaling,
 )
 from keras_calib.calibrators.noise import NoiseCorrection
-from keras_calib.calibrators.one_vs_rest import OneVsRest
 from keras_calib.calibrators.platt import PlattScaling
 from keras_calib.calibrators.report import CalibrationReport
 from keras_calib.calibrators.temperature import TemperatureScaling
@@ -25,7 +24,6 @@ __all__ = [
     "IsotonicCalibration",
     "MatrixScaling",
     "NoiseCorrection",
-    "OneVsRest",
     "PlattScaling",
     "TemperatureScaling",
     "VectorScaling",

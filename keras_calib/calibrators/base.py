@@ -11,20 +11,13 @@ from keras import ops
 
 from keras_calib._keras import logits_behind, numpy_value
 from keras_calib.arguments import Configurable, in_range, whole_number
-from keras_calib.calibrators.reading import as_logits, class_logits, to_numpy
+from keras_calib.calibrators.reading import as_logits, to_numpy
 from keras_calib.calibrators.samples import Samples
-from keras_calib.ops.floats import in_float64
+from keras_calib.ops.floats import at_least, in_float64
 from keras_calib.types import Tensor
 
 # The smallest normal float32: a float32 softmax gives nothing between it and 0.
 MIN_PROBABILITY = float(np.finfo("float32").tiny)
-
-
-def checked_class(ignore_class: int | None) -> int | None:
-    """Returns `ignore_class`, which may be negative, or says what it must be."""
-    if ignore_class is None:
-        return None
-    return whole_number("ignore_class", ignore_class, low=-np.inf)
 
 
 class CalibratorArguments(TypedDict, total=False):
@@ -89,7 +82,9 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
         self.min_probability = in_range(
             "min_probability", min_probability, float(np.finfo("float64").tiny), 0.5
         )
-        self.ignore_class = checked_class(ignore_class)
+        if ignore_class is not None:
+            ignore_class = whole_number("ignore_class", ignore_class, low=-np.inf)
+        self.ignore_class = ignore_class
         self.supports_masking = True
 
     @abstractmethod
@@ -208,7 +203,10 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
         """Returns logits of shape (..., K), K >= 2, inside the graph."""
         behind = None if self.from_logits else logits_behind(inputs)
         x = ops.cast(inputs if behind is None else behind, self.dtype)
-        are_logits = self.from_logits or behind is not None
-        z = class_logits(x, are_logits, self.min_probability)
-        # As log p in `fit`: some maps depend on a shift of all logits.
-        return z if behind is None else ops.log_softmax(z, axis=-1)
+        one = inputs.shape[-1] == 1
+        if self.from_logits or behind is not None:
+            x = ops.concatenate([ops.zeros_like(x), x], -1) if one else x
+            # As log p in `fit`: some maps depend on a shift of all logits.
+            return x if behind is None else ops.log_softmax(x, axis=-1)
+        p = ops.concatenate([1.0 - x, x], -1) if one else x
+        return ops.log(at_least(p, self.min_probability))

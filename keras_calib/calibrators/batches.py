@@ -1,4 +1,4 @@
-"""Batches of arrays, datasets and generators."""
+"""Batches of whatever Keras models are given: arrays, datasets, generators."""
 
 from __future__ import annotations
 
@@ -60,8 +60,9 @@ def batches_of(
 
 
 def _batch(data: Any) -> Batch:
-    arrays = keras.tree.map_structure(_array, data)
-    x, y, weight = keras.utils.unpack_x_y_sample_weight(arrays)
+    x, y, weight = keras.utils.unpack_x_y_sample_weight(
+        keras.tree.map_structure(_array, data)
+    )
     return x, y, weight
 
 

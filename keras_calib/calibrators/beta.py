@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_calib.calibrators.logistic_regression import logistic_regression
-from keras_calib.calibrators.one_vs_rest import Column, OneVsRest
+from keras_calib.calibrators.one_vs_rest import OneVsRest
 from keras_calib.types import Tensor
 
 
@@ -46,7 +46,11 @@ class BetaCalibration(OneVsRest):
         return dict.fromkeys("abc", (self.num_maps(num_classes),))
 
     def fit_class(
-        self, log_p: Column, log_q: Column, target: Column, weight: Column
+        self,
+        log_p: np.ndarray,
+        log_q: np.ndarray,
+        target: np.ndarray,
+        weight: np.ndarray,
     ) -> tuple[np.ndarray, ...]:
         """Fits a, b and c."""
         x = np.stack([log_p, -log_q, np.ones_like(log_p)], -1)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_calib.arguments import one_of, whole_number
-from keras_calib.calibrators.base import MIN_PROBABILITY, Calibrator, checked_class
+from keras_calib.calibrators.base import MIN_PROBABILITY, Calibrator
 from keras_calib.calibrators.batches import batches_of
 from keras_calib.calibrators.cross_validation import cross_validate
 from keras_calib.calibrators.head import read_head
@@ -87,7 +87,8 @@ def calibrate(
     >>> 4 < calibrated.layers[-1].temperature < 6
     True
     """
-    ignore_class = checked_class(ignore_class)
+    if ignore_class is not None:
+        ignore_class = whole_number("ignore_class", ignore_class, low=-np.inf)
     batch_size = whole_number("batch_size", batch_size)
     folds = whole_number("folds", folds, low=2)
     own = method if isinstance(method, Calibrator) else None
@@ -115,8 +116,10 @@ def calibrate(
     name = type(own).__name__ if own else method
     if method == "auto":
         tried = candidates(samples.num_classes)
-        held_out = {"uncalibrated": nll(samples)}
-        held_out |= cross_validate(tried, samples, folds, seed, verbose)
+        held_out = {
+            "uncalibrated": nll(samples),
+            **cross_validate(tried, samples, folds, seed, verbose),
+        }
         name = min(held_out, key=held_out.__getitem__)
     if name == "uncalibrated":
         calibrator: Calibrator = TemperatureScaling(from_logits=not probabilities)
@@ -126,8 +129,9 @@ def calibrate(
         calibrator = own or METHODS[name](from_logits=not probabilities)
         calibrator.fit_samples(samples)
     inputs = _inputs(model, head.example)
-    outputs = calibrator(model(inputs))
-    calibrated = keras.Model(inputs, outputs, name=f"calibrated_{model.name}")
+    calibrated = keras.Model(
+        inputs, calibrator(model(inputs)), name=f"calibrated_{model.name}"
+    )
     after = calibrator.probabilities
     report = CalibrationReport(
         name,

@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_calib.arguments import one_of, whole_number
 from keras_calib.calibrators.base import CalibratorArguments
-from keras_calib.calibrators.one_vs_rest import Column, OneVsRest
+from keras_calib.calibrators.one_vs_rest import OneVsRest
 from keras_calib.calibrators.steps import bounded, count_below, look_up
 from keras_calib.types import Tensor
 
@@ -70,7 +70,11 @@ class HistogramBinning(OneVsRest):
         return {"edges": (maps, self.num_bins - 1), "rates": (maps, self.num_bins)}
 
     def fit_class(
-        self, log_p: Column, log_q: Column, target: Column, weight: Column
+        self,
+        log_p: np.ndarray,
+        log_q: np.ndarray,
+        target: np.ndarray,
+        weight: np.ndarray,
     ) -> tuple[np.ndarray, ...]:
         """Computes the edges and the rate in each bin."""
         p = np.exp(log_p)

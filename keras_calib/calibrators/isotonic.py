@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_calib.arguments import whole_number
 from keras_calib.calibrators.base import CalibratorArguments
-from keras_calib.calibrators.one_vs_rest import Column, OneVsRest
+from keras_calib.calibrators.one_vs_rest import OneVsRest
 from keras_calib.calibrators.samples import Samples
 from keras_calib.calibrators.steps import bounded, count_below, look_up
 from keras_calib.types import Tensor
@@ -73,7 +73,11 @@ class IsotonicCalibration(OneVsRest):
         return {"knots": shape, "values": shape}
 
     def fit_class(
-        self, log_p: Column, log_q: Column, target: Column, weight: Column
+        self,
+        log_p: np.ndarray,
+        log_q: np.ndarray,
+        target: np.ndarray,
+        weight: np.ndarray,
     ) -> tuple[np.ndarray, ...]:
         """Fits the steps."""
         from scipy.optimize import isotonic_regression

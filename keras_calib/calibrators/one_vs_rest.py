@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -11,11 +11,8 @@ from keras import ops
 from keras_calib.calibrators.base import Calibrator
 from keras_calib.calibrators.objectives import log_softmax
 from keras_calib.calibrators.samples import Samples
-from keras_calib.ops.floats import at_least, cast, dtype_name, namespace, tiny
+from keras_calib.ops.floats import at_least, tiny
 from keras_calib.types import Tensor
-
-# One number a sample, of shape (N,).
-Column: TypeAlias = np.ndarray
 
 
 class OneVsRest(Calibrator):
@@ -28,15 +25,19 @@ class OneVsRest(Calibrator):
 
     @abstractmethod
     def fit_class(
-        self, log_p: Column, log_q: Column, target: Column, weight: Column
+        self,
+        log_p: np.ndarray,
+        log_q: np.ndarray,
+        target: np.ndarray,
+        weight: np.ndarray,
     ) -> tuple[np.ndarray, ...]:
         """Returns the values of the weights for one class, in order.
 
         Args:
-            log_p: log-probabilities of the class.
+            log_p: log-probabilities of the class, of shape (N,).
             log_q: log-probabilities of all other classes together.
-            target: labels in [0, 1].
-            weight: weights, 1 for one sample.
+            target: labels in [0, 1], of shape (N,).
+            weight: weights, one sample being 1.
         """
 
     @abstractmethod
@@ -50,7 +51,7 @@ class OneVsRest(Calibrator):
     def fit_classes(self, samples: Samples) -> list[tuple[np.ndarray, ...]]:
         """Fits the classes one by one."""
         z = samples.logits.astype("float64")
-        log_p, log_q = log_softmax(z), log_rest(z)
+        log_p, log_q = log_softmax(z), _log_rest(z)
         targets, weight = samples.targets, samples.weight * samples.total
         last = samples.num_classes
         return [
@@ -69,18 +70,29 @@ class OneVsRest(Calibrator):
         if z.shape[-1] == 2:
             p = self.map(log_p[..., 1:], log_p[..., :1], **weights)
             return ops.concatenate([1.0 - p, p], axis=-1)
-        p = self.map(log_p, log_rest(z), **weights)
+        e = ops.exp(z - ops.max(z, axis=-1, keepdims=True))
+        # sum_{j != k} e_j: total - e_k would cancel for the largest, and only there.
+        # (top_k, since OpenVINO does not read what argmax is lowered to.)
+        top = ops.squeeze(ops.top_k(e, 1)[1], axis=-1)
+        top = ops.one_hot(top, z.shape[-1], dtype=z.dtype)
+        total = ops.sum(e, axis=-1, keepdims=True)
+        others = ops.where(
+            top > 0, ops.sum(e * (1.0 - top), axis=-1, keepdims=True), total - e
+        )
+        log_q = ops.log(at_least(others, tiny(z))) - ops.log(total)
+        p = self.map(log_p, log_q, **weights)
         return p / at_least(ops.sum(p, axis=-1, keepdims=True), tiny(z))
 
 
-def log_rest(z: Tensor) -> Tensor:
-    """Returns log sum_{j != k} p_j for each k, of logits z."""
-    xp = namespace(z)
-    top = xp.max(z, axis=-1, keepdims=True)
-    e, is_top = xp.exp(z - top), cast(xp.equal(z, top), dtype_name(z))
-    total = xp.sum(e, axis=-1, keepdims=True)
-    # total - e would cancel for the largest e, which is 1, and only there.
-    below = xp.sum(e - is_top, axis=-1, keepdims=True)
-    ties = xp.sum(is_top, axis=-1, keepdims=True) - 1.0
-    others = xp.where(is_top > 0, below + ties, total - e)
-    return xp.log(at_least(others, tiny(z))) - xp.log(total)
+def _log_rest(z: np.ndarray) -> np.ndarray:
+    """Returns log sum_{j != k} p_j for each k."""
+    top = z.argmax(-1)[:, None]
+    e = np.exp(z - np.take_along_axis(z, top, -1))
+    total = e.sum(-1, keepdims=True)
+    rest = e.copy()
+    np.put_along_axis(rest, top, 0.0, -1)
+    others = total - e
+    np.put_along_axis(others, top, rest.sum(-1, keepdims=True), -1)
+    others = np.maximum(others, np.finfo("float64").tiny)
+    log_q: np.ndarray = np.log(others) - np.log(total)
+    return log_q

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_calib.calibrators.logistic_regression import logistic_regression
-from keras_calib.calibrators.one_vs_rest import Column, OneVsRest
+from keras_calib.calibrators.one_vs_rest import OneVsRest
 from keras_calib.types import Tensor
 
 
@@ -45,7 +45,11 @@ class PlattScaling(OneVsRest):
         return dict.fromkeys(("slope", "intercept"), (self.num_maps(num_classes),))
 
     def fit_class(
-        self, log_p: Column, log_q: Column, target: Column, weight: Column
+        self,
+        log_p: np.ndarray,
+        log_q: np.ndarray,
+        target: np.ndarray,
+        weight: np.ndarray,
     ) -> tuple[np.ndarray, ...]:
         """Fits a and b."""
         positive = weight @ target

@@ -8,7 +8,6 @@ import numpy as np
 from keras import ops
 
 from keras_calib.ops.class_batch import ClassBatch
-from keras_calib.ops.floats import at_least, namespace
 from keras_calib.ops.labels import binary_labels, sample_weights
 from keras_calib.types import Tensor
 
@@ -74,52 +73,56 @@ def as_logits(
                 "With from_logits=False predictions must be probabilities in [0, 1]. "
                 f"Received: values from {np.min(x)} to {np.max(x)}"
             )
-    if x.shape[-1:] == (1,):
-        if labels.shape == x.shape:
+    if x.ndim and x.shape[-1] == 1:
+        zero = np.zeros_like(x) if from_logits else 1.0 - x
+        x = np.concatenate([zero, x], -1)
+        if labels.shape == (*x.shape[:-1], 1):
             labels = labels[..., 0]
         if np.any((labels > 0) & (labels < 1)):
             labels = np.stack([1.0 - labels, labels], -1)
-    return class_logits(x, from_logits, min_probability), labels
+    return (x if from_logits else np.log(np.maximum(x, min_probability))), labels
 
 
-def class_logits(x: Tensor, from_logits: bool, min_probability: float) -> Tensor:
-    """Returns logits of shape (..., K), K >= 2, of a tensor or a numpy array."""
-    xp = namespace(x)
-    if x.shape[-1:] == (1,):
-        x = xp.concatenate([xp.zeros_like(x) if from_logits else 1.0 - x, x], -1)
-    return x if from_logits else xp.log(at_least(x, min_probability))
-
-
-def checked_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Returns labels as int64, and one-hot or soft labels as float64.
+def whole_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Returns integer labels, checked, as int64.
 
     Raises:
-        ValueError: for labels outside [0, K), soft labels that are no distributions,
-            and labels of one class only.
+        ValueError: for labels outside [0, K), and for labels of one class only.
     """
-    if labels.ndim == 2:
-        labels = labels.astype("float64")
-        sums = labels.sum(-1)
-        if not ((labels >= 0).all() and np.allclose(sums, 1, atol=1e-3)):
-            raise ValueError(
-                f"Soft labels must be in [0, 1] and sum to 1 over {num_classes} "
-                f"classes. Received: values from {labels.min()} to {labels.max()}, "
-                f"sums from {sums.min()} to {sums.max()}"
-            )
-        classes = np.flatnonzero(labels.any(0))
-    else:
-        low, high = labels.min(), labels.max()
-        if not (low >= 0 and high < num_classes and np.all(labels % 1 == 0)):
-            raise ValueError(
-                f"`labels` must be whole numbers in [0, {num_classes}), the classes of "
-                f"the logits. Received: values from {low} to {high}"
-            )
-        labels = labels.astype("int64")
-        classes = np.flatnonzero(np.bincount(labels))
-    if len(classes) == 1:
+    low, high = labels.min(), labels.max()
+    if not (low >= 0 and high < num_classes and np.all(labels == np.floor(labels))):
         raise ValueError(
-            "`labels` must contain at least two classes: with one class every "
-            "prediction is right, and no confidence is too high. Received: class "
-            f"{classes[0]} only"
+            f"`labels` must be whole numbers in [0, {num_classes}), the classes of the "
+            f"logits. Received: values from {low} to {high}"
         )
+    if low == high:
+        raise _one_class(low)
+    return labels.astype("int64")
+
+
+def soft_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Returns one-hot or soft labels, checked, as float64.
+
+    Raises:
+        ValueError: for labels that are no distributions, and for labels of one class
+            only.
+    """
+    labels = labels.astype("float64")
+    sums = labels.sum(-1)
+    if not ((labels >= 0).all() and np.allclose(sums, 1, atol=1e-3)):
+        raise ValueError(
+            f"Soft labels must be in [0, 1] and sum to 1 over {num_classes} classes. "
+            f"Received: values from {labels.min()} to {labels.max()}, sums from "
+            f"{sums.min()} to {sums.max()}"
+        )
+    named = labels.any(0)
+    if np.count_nonzero(named) == 1:
+        raise _one_class(named.argmax())
     return labels
+
+
+def _one_class(label: np.generic) -> ValueError:
+    return ValueError(
+        "`labels` must contain at least two classes: with one class every prediction "
+        f"is right, and no confidence is too high. Received: class {int(label)} only"
+    )

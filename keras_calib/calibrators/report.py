@@ -25,22 +25,24 @@ class CalibrationReport:
     held_out: dict[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        def line(name: str, *cells: str) -> str:
-            return f"{name:<22}" + "".join(f"{cell:>10}" for cell in cells)
-
         return "\n\n".join(
-            "\n".join(line(*row) for row in table) for table in self._tables()
+            "\n".join(
+                f"{name:<22}" + "".join(f"{cell:>10}" for cell in cells)
+                for name, *cells in table
+            )
+            for table in self._tables()
         )
 
     def _repr_html_(self) -> str:
-        def line(tag: str, cells: list[str]) -> str:
-            row = "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
-            return f"<tr>{row}</tr>"
-
-        return "".join(
-            f"<table>{line('th', head)}{''.join(line('td', r) for r in rows)}</table>"
-            for head, *rows in self._tables()
-        )
+        tables = []
+        for header, *rows in self._tables():
+            head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
+            body = ""
+            for name, *cells in rows:
+                values = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+                body += f"<tr><th>{html.escape(name)}</th>{values}</tr>"
+            tables.append(f"<table><tr>{head}</tr>{body}</table>")
+        return "".join(tables)
 
     def _tables(self) -> list[list[list[str]]]:
         """Returns the rows of each table, its header first."""

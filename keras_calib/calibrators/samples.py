@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from keras_calib.calibrators.reading import checked_labels, flat
+from keras_calib.calibrators.reading import flat, soft_labels, whole_labels
 from keras_calib.types import Tensor
 
 T = TypeVar("T")
@@ -73,7 +73,8 @@ class Samples:
                 "A calibrator needs at least 2 samples of positive weight. "
                 f"Received: {len(weight)}"
             )
-        labels = checked_labels(labels, logits.shape[1])
+        check = soft_labels if labels.ndim == 2 else whole_labels
+        labels = check(labels, logits.shape[1])
         samples = cls(logits, labels, weight / weight.sum(), weight.sum())
         if not all(samples.map(lambda rows: np.isfinite(logits[rows]).all())):
             raise ValueError(

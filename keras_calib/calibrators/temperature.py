@@ -19,7 +19,6 @@ from keras_calib.calibrators.scalar_search import find_minimum, find_root
 from keras_calib.types import Tensor
 
 Objective = Literal["nll", "brier", "ece"]
-Interval = tuple[float, float]
 
 # The number of logits among which the search for the temperature of all begins.
 _PART = 2**21
@@ -82,7 +81,7 @@ class TemperatureScaling(Calibrator):
     def __init__(
         self,
         objective: Objective = "nll",
-        bounds: Interval = (0.01, 100.0),
+        bounds: tuple[float, float] = (0.01, 100.0),
         **kwargs: Unpack[CalibratorArguments],
     ) -> None:
         super().__init__(**kwargs)
@@ -139,19 +138,23 @@ def log_temperature(samples: Samples, low: float, high: float) -> float:
     """Returns log T of the largest likelihood, or the bound next to it."""
     # A part of the samples shows where to search among all of them.
     part = samples[:: max(1, samples.logits.size // _PART)]
-    middle = _search(part, (low, high), (low, high))
-    start = max(low, middle - 0.05), min(high, middle + 0.05)
+    middle = _search(part, low, high, low, high)
+    left, right = max(low, middle - 0.05), min(high, middle + 0.05)
     # Below this tolerance the slope of float32 logits is rounding error.
     tolerance = 1e-13 if samples.logits.dtype == np.float64 else 1e-7
-    return _search(samples, start, (low, high), tolerance)
+    return _search(samples, left, right, low, high, tolerance)
 
 
 def _search(
-    samples: Samples, start: Interval, bounds: Interval, tolerance: float = 0.0
+    samples: Samples,
+    left: float,
+    right: float,
+    low: float,
+    high: float,
+    tolerance: float = 0.0,
 ) -> float:
-    """Searches from the start outward, within the bounds."""
+    """Searches from [left, right] outward, within [low, high]."""
     slope = lru_cache(None)(lambda u: _slope(samples, np.exp(-u)))
-    (left, right), (low, high) = start, bounds
     while slope(left) >= 0 and left > low:
         left, right = max(low, left - 4 * (right - left)), left
     while slope(right) <= 0 and right < high:
@@ -161,7 +164,9 @@ def _search(
     if slope(right) <= 0:
         return high
     steepness = (slope(right) - slope(left)) / (right - left)
-    return find_root(slope, left, right, tolerance or 1e-2, tolerance * steepness)
+    return find_root(
+        slope, left, right, tolerance or 1e-2, value_tolerance=tolerance * steepness
+    )
 
 
 def _slope(samples: Samples, beta: float) -> float:

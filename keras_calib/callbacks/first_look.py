@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import keras
 
@@ -23,7 +24,7 @@ def of_data(
     data: Iterable[tuple[Tensor, ...]],
 ) -> dict[str, Verdict]:
     """Checks the labels, and gamma against the predictions that the model makes."""
-    gamma = gamma_arguments(loss)
+    gamma: dict[str, Any] = gamma_arguments(loss)
     ignored, warned = getattr(loss, "ignore_class", None), list[str]()
     for x, y, *_ in data:
         y_pred = model(x, training=False)

@@ -30,12 +30,13 @@ def held_out_figures(
     The gradient is that of the first batch. If no sample counts, the bins are empty
     and their figures left out.
     """
-    error, likelihood = ExpectedCalibrationError(), NegativeLogLikelihood()
-    metrics = CalibrationMetrics(
-        [error, likelihood],
-        from_logits=from_logits,
-        ignore_class=getattr(loss, "ignore_class", None),
-    )
+    reading: Any = {
+        "from_logits": from_logits,
+        "ignore_class": getattr(loss, "ignore_class", None),
+    }
+    error = ExpectedCalibrationError(**reading)
+    likelihood = NegativeLogLikelihood(**reading)
+    metrics = CalibrationMetrics([error, likelihood])
     figures: dict[str, Any] = {}
     for x, y, *weight in data:
         y_pred = model(x, training=False)

@@ -1,18 +1,19 @@
-"""What every metric shares: reading a batch, and sums as state."""
+"""What all metrics share: they read a batch, and keep sums as their state."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, TypedDict, Unpack
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_calib._keras import set_direction
 from keras_calib.arguments import Configurable, default_name, whole_number
 from keras_calib.metrics.bin_statistics import BinStatistics
 from keras_calib.metrics.compensated import CompensatedSum
-from keras_calib.ops.bin_statistics import BinSums, calibration_error
 from keras_calib.ops.binary_batch import BinaryBatch
 from keras_calib.ops.binning import (
     NUM_FINE_BINS,
@@ -20,13 +21,11 @@ from keras_calib.ops.binning import (
     equal_width_edges,
     fine_edges,
 )
+from keras_calib.ops.calibration import BinSums, calibration_error
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.events import Events, weighted
 from keras_calib.ops.floats import divide_no_nan, last_mean
 from keras_calib.types import Tensor
-
-# The fields of `BinSums`.
-_COLUMNS = len(BinSums._fields)
 
 
 class MetricArguments(TypedDict, total=False):
@@ -40,29 +39,30 @@ class MetricArguments(TypedDict, total=False):
 
 
 class CalibrationMetric(Configurable, keras.metrics.Metric, ABC):
-    """Base of the metrics. A subclass gives `accumulate` and `result`.
+    """Base of the metrics. A subclass defines `accumulate` and `result`.
 
     Args:
         from_logits: whether `y_pred` are logits.
-        ignore_class: integer label whose samples count for nothing.
-        axis: the axis of the classes in `y_pred`, and in targets.
+        ignore_class: integer label whose samples are ignored.
+        axis: the axis of the classes in `y_pred`, and in one-hot or soft targets.
         name: name in the logs; by default the name of the class in snake case.
-        dtype: `"float64"` for state and arithmetic in float64; anything else, half
+        dtype: `"float64"` for state and arithmetic in float64. Any other dtype, half
             precision included, means float32.
 
     Call arguments:
         y_true: integer labels of shape `(...)` or `(..., 1)`, or one-hot or soft
-            targets of shape `(..., K)`. A soft target is a hit to the degree that it
-            names the predicted class.
+            targets of shape `(..., K)`. A soft target makes the predicted class a
+            hit to the degree of its probability there.
         y_pred: logits or probabilities of shape `(..., K)`, K >= 2. A Keras mask on
-            them counts; Keras loses it in `fit` on JAX, where `ignore_class` serves.
+            them is applied. In `fit` on JAX, Keras loses the mask: use
+            `ignore_class` there.
         sample_weight: weights of shape `(...)` or of its leading axes.
 
     Raises:
-        ValueError: for arguments out of range, and for shapes that do not fit.
+        ValueError: if an argument is out of range, or if shapes do not fit.
     """
 
-    # What callbacks and tuners take for better: "up", "down", or None for neither.
+    # Which direction callbacks and tuners take for better: "up", "down" or neither.
     direction: str | None = "down"
 
     def __init__(
@@ -77,9 +77,9 @@ class CalibrationMetric(Configurable, keras.metrics.Metric, ABC):
         super().__init__(name=name or default_name(type(self)), dtype=dtype)
         self.from_logits = bool(from_logits)
         if ignore_class is not None:
-            whole_number("ignore_class", ignore_class, low=-float("inf"))
+            ignore_class = whole_number("ignore_class", ignore_class, low=-np.inf)
         self.ignore_class = ignore_class
-        self.axis = whole_number("axis", axis, low=-float("inf"))
+        self.axis = whole_number("axis", axis, low=-np.inf)
         set_direction(self, self.direction)
 
     @property
@@ -88,33 +88,55 @@ class CalibrationMetric(Configurable, keras.metrics.Metric, ABC):
         return "float64" if self.dtype == "float64" else "float32"
 
     def reader(self, y_pred: Tensor) -> type[ClassBatch] | type[BinaryBatch]:
-        """Returns the class that reads a batch of such predictions."""
+        """Returns the class that reads a batch of these predictions."""
         return ClassBatch
+
+    def read(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> ClassBatch | BinaryBatch:
+        """Returns the batch that `accumulate` takes."""
+        return self.reader(y_pred)(
+            y_true,
+            y_pred,
+            sample_weight,
+            from_logits=self.from_logits,
+            ignore_class=self.ignore_class,
+            axis=self.axis,
+            dtype=self.state_dtype,
+        )
 
     def update_state(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> None:
         """Adds a batch; see the call arguments of the class."""
         y_pred = ops.convert_to_tensor(y_pred)
-        self.accumulate(
-            self.reader(y_pred)(
-                y_true,
-                y_pred,
-                sample_weight,
-                from_logits=self.from_logits,
-                ignore_class=self.ignore_class,
-                axis=self.axis,
-                dtype=self.state_dtype,
-            )
-        )
+        self.accumulate(self.read(y_true, y_pred, sample_weight))
 
     @abstractmethod
     def accumulate(self, batch: Any) -> None:
         """Adds a batch to the state."""
 
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        # Keras copies and pickles a metric without its state.
+        state = [ops.convert_to_numpy(variable) for variable in self.variables]
+        return _restored, (type(self), self.get_config(), state)
+
+
+def _restored(
+    cls: type[CalibrationMetric], config: dict[str, Any], state: list[np.ndarray]
+) -> CalibrationMetric:
+    metric: CalibrationMetric = cls.from_config(config)
+    for sums in list(vars(metric).values()):
+        if isinstance(sums, CompensatedSum) and not sums.built:
+            if (count := len(metric.variables)) < len(state):
+                sums.build(state[count].shape)
+    for variable, value in zip(metric.variables, state, strict=True):
+        variable.assign(value)
+    return metric
+
 
 class MeanMetric(CalibrationMetric):
-    """Base of the weighted means of one value a sample. A subclass gives `values`."""
+    """Base of weighted means of one value per sample. A subclass defines `values`."""
 
     def __init__(self, **kwargs: Unpack[MetricArguments]) -> None:
         super().__init__(**kwargs)
@@ -131,7 +153,7 @@ class MeanMetric(CalibrationMetric):
         self._sums.add(ops.concatenate([ops.cast(s, values.dtype) for s in sums]))
 
     def result(self) -> Tensor:
-        """Returns the mean, 0 where there is no weight."""
+        """Returns the mean, 0 without weight."""
         weight, total = ops.unstack(self._sums.tensor(), 2)
         return divide_no_nan(total, weight)
 
@@ -139,35 +161,49 @@ class MeanMetric(CalibrationMetric):
 class EventMetric(CalibrationMetric):
     """Base of the metrics of events, summed over bins.
 
-    A subclass calls `add_bins` in its constructor, and gives `result`; `events` says
-    which events, by default those of the top label.
+    A subclass calls `add_bins` in its constructor and defines `result`; `events` are
+    by default those of the top label.
     """
 
-    def add_bins(self, num_bins: int | None) -> None:
-        """Makes the state: sums over equal-width bins, or over fine bins for `None`."""
+    def add_bins(self, num_bins: int | None, *, grouped: bool = False) -> None:
+        """Makes the state.
+
+        Args:
+            num_bins: the number of equal-width bins, `None` for fine bins.
+            grouped: whether each of several groups of events, such as classes, has
+                its own bins. The first batch tells their number.
+        """
         self._bins = num_bins
-        self._sums = CompensatedSum(self, (num_bins or NUM_FINE_BINS, _COLUMNS))
+        shape = (num_bins or NUM_FINE_BINS, len(BinSums._fields))
+        self._sums = CompensatedSum(self, None if grouped else shape)
 
     def events(self, batch: Any) -> Events:
-        """Returns probabilities, and whether what they are of came true."""
-        return batch.top_label
+        """Returns probabilities of events and the outcomes."""
+        found: Events = batch.top_label
+        return found
 
     def accumulate(self, batch: Any) -> None:
         """Adds the sums over the bins."""
-        self._sums.add(self.events(batch).sums(self._bins))
+        self._sums.add(self.events(batch).sums(self._bins).stack())
 
     def sums(self) -> BinSums:
-        """Returns what has been seen as tensors of the state's dtype."""
+        """Returns the state as tensors of its dtype."""
         return BinSums.unstack(self._sums.tensor())
 
+    def cells(self) -> BinSums:
+        """Returns the state as float64 tensors (float32 on JAX without x64)."""
+        return BinSums.unstack(self._sums.double())
+
     def statistics(self) -> BinStatistics:
-        """Returns what has been seen as float64 numpy arrays that add up."""
+        """Returns the state as float64 numpy arrays that add up."""
         edges = equal_width_edges(self._bins) if self._bins else fine_edges()
         return BinStatistics(*self._sums.numpy().T, edges=edges)
 
 
 class BinnedMetric(EventMetric):
-    """Base of the metrics of events over equal-width bins. A subclass gives `result`.
+    """Base of the metrics of events over equal-width bins.
+
+    A subclass defines `result`.
 
     Args:
         num_bins: the number of equal-width bins.
@@ -182,8 +218,8 @@ class BinnedMetric(EventMetric):
 class RankedMetric(EventMetric):
     """Base of the metrics that depend on the order of confidences.
 
-    They stream through 4608 fine bins, each at most 1/128 as wide as its distance
-    from the nearer of 0 and 1. A subclass gives `of_cells`.
+    They stream through 4608 fine bins. The width of each is at most 1/128 of its
+    distance from the nearer of 0 and 1. A subclass defines `of_cells`.
     """
 
     def __init__(self, **kwargs: Unpack[MetricArguments]) -> None:
@@ -192,18 +228,17 @@ class RankedMetric(EventMetric):
 
     @abstractmethod
     def of_cells(self, cells: BinSums) -> Tensor:
-        """Returns the figure of sums over cells in rising order of confidence."""
+        """Returns the figure, from sums over cells in rising order of confidence."""
 
     def result(self) -> Tensor:
-        """Returns the figure, 0 where there is no weight."""
-        cells = BinSums.unstack(self._sums.double())
-        return ops.cast(self.of_cells(cells), self.state_dtype)
+        """Returns the figure, 0 without weight."""
+        return ops.cast(self.of_cells(self.cells()), self.state_dtype)
 
 
-class GroupedMetric(CalibrationMetric):
-    """Base of the means over groups, such as classes, of an error over bins.
+class GroupedMetric(EventMetric):
+    """Base of the metrics that average the error of groups, such as classes.
 
-    The number of groups is read off the first batch. A subclass gives `events`.
+    The first batch tells the number of groups. A subclass defines `events`.
 
     Args:
         num_bins: the number of equal-width bins of each group.
@@ -212,42 +247,26 @@ class GroupedMetric(CalibrationMetric):
     def __init__(self, num_bins: int = 15, **kwargs: Unpack[MetricArguments]) -> None:
         super().__init__(**kwargs)
         self.num_bins = whole_number("num_bins", num_bins)
-        self._sums: CompensatedSum | None = None
+        self.add_bins(self.num_bins, grouped=True)
 
     @abstractmethod
     def events(self, batch: Any) -> Events:
-        """Returns probabilities and what came out, with their groups."""
+        """Returns probabilities of events, the outcomes and their groups."""
 
-    def accumulate(self, batch: Any) -> None:
-        """Adds the sums over the bins of each group."""
-        events = self.events(batch)
-        rows = events.num_groups * self.num_bins
-        if self._sums is None:
-            self._sums = CompensatedSum(self, (rows, _COLUMNS))
-        if self._sums.high.shape[0] != rows:
-            raise ValueError(
-                f"{self.name} has seen {self._sums.high.shape[0] // self.num_bins} "
-                f"columns of predictions. Received: {events.num_groups}"
-            )
-        self._sums.add(events.sums(self.num_bins))
-
-    def statistics(self) -> list[BinStatistics]:
-        """Returns what has been seen of each group, as `BinStatistics`."""
-        if self._sums is None:
+    def statistics(self) -> list[BinStatistics]:  # type: ignore[override]
+        """Returns the state as one `BinStatistics` for each group."""
+        if not self._sums.built:
             return []
-        sums = self._sums.numpy().reshape(-1, self.num_bins, _COLUMNS)
-        return [BinStatistics(*group.T) for group in sums]
+        return [BinStatistics(*group.T) for group in self._sums.numpy()]
 
     def per_group(self) -> Tensor:
         """Returns the l1 error of each group, of shape (groups,)."""
-        if self._sums is None:
+        if not self._sums.built:
             return ops.zeros((0,), dtype=self.state_dtype)
-        shape = (-1, self.num_bins, _COLUMNS)
-        sums = BinSums.unstack(ops.reshape(self._sums.tensor(), shape))
-        return calibration_error(sums, "l1")
+        return calibration_error(self.sums())
 
     def result(self) -> Tensor:
-        """Returns the mean over groups, in [0, 1]."""
-        if self._sums is None:
+        """Returns the mean over the groups, in [0, 1]."""
+        if not self._sums.built:
             return ops.zeros((), dtype=self.state_dtype)
         return last_mean(self.per_group())

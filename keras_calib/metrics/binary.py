@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal, TypeAlias, Unpack
 
 import keras
 
 from keras_calib.arguments import one_of
-from keras_calib.metrics.base import BinnedMetric
-from keras_calib.ops.bin_statistics import calibration_error
+from keras_calib.metrics.base import BinnedMetric, MetricArguments
 from keras_calib.ops.binary_batch import OneLabelBatch
+from keras_calib.ops.calibration import Norm, calibration_error
 from keras_calib.ops.events import Events
+from keras_calib.types import Tensor
+
+Definition: TypeAlias = Literal["positive_class", "predicted_class"]
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class BinaryECE(BinnedMetric):
     """Expected calibration error of one binary label, in either definition.
 
-    Both are in use, and on one input they gave .386 and .182:
+    Both definitions are in use, and they differ: .386 and .182 in the example.
 
-    - `"positive_class"`: the probability p of the label 1 against its observed
-      rate, over bins of p in [0, 1];
-    - `"predicted_class"`: the confidence max(p, 1 - p) against the accuracy of the
-      prediction p > 1/2, which is `ExpectedCalibrationError` of two classes.
+    - `"positive_class"` compares the probability p of label 1 with the observed rate
+      of label 1, over bins of p in [0, 1].
+    - `"predicted_class"` compares the confidence max(p, 1 - p) with the accuracy of
+      the prediction p > 1/2. It is `ExpectedCalibrationError` of two classes.
 
     Formula, for bins of weight n_m with mean probability c_m and rate a_m:
 
@@ -32,23 +35,13 @@ class BinaryECE(BinnedMetric):
 
     Args:
         definition: `"positive_class"` or `"predicted_class"`.
-        num_bins: the number of equal-width bins.
         norm: `"l1"`, `"l2"` or `"max"`.
-        from_logits: whether predictions are logits.
-        ignore_class: label that counts for nothing.
-        name: name in the logs.
-        dtype: `"float64"` for state and arithmetic in float64, else float32.
 
     Call arguments:
-        y_true: labels in [0, 1] of shape `(...)` or `(..., 1)`, or one-hot of shape
-            `(..., 2)`.
-        y_pred: probabilities or logits of the label 1, of shape `(...)` or
-            `(..., 1)`, or of both labels, `(..., 2)`.
-        sample_weight: weights of shape `(...)` or of its leading axes.
-
-    Raises:
-        ValueError: for an unknown definition or norm, `num_bins` < 1 and shapes that
-            do not fit.
+        y_true: labels in [0, 1] of shape `(...)` or `(..., 1)`, or one-hot labels of
+            shape `(..., 2)`.
+        y_pred: probabilities or logits of label 1, of shape `(...)` or `(..., 1)`, or
+            of both labels, of shape `(..., 2)`.
 
     Example:
 
@@ -64,37 +57,25 @@ class BinaryECE(BinnedMetric):
 
     def __init__(
         self,
-        definition: str = "positive_class",
+        definition: Definition = "positive_class",
         num_bins: int = 15,
-        norm: str = "l1",
-        *,
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        name: str | None = "binary_ece",
-        dtype: Any = None,
+        norm: Norm = "l1",
+        **kwargs: Unpack[MetricArguments],
     ) -> None:
-        super().__init__(
-            num_bins,
-            from_logits=from_logits,
-            ignore_class=ignore_class,
-            name=name,
-            dtype=dtype,
-        )
-        self.definition = one_of(
-            "definition", definition, ("positive_class", "predicted_class")
-        )
-        self.norm = one_of("norm", norm, ("l1", "l2", "max"))
+        super().__init__(num_bins, **kwargs)
+        self.definition = one_of("definition", definition, Definition)
+        self.norm = one_of("norm", norm, Norm)
 
-    def reader(self, y_pred: Any) -> type:
+    def reader(self, y_pred: Tensor) -> type[OneLabelBatch]:
         """Returns the class that reads a batch."""
         return OneLabelBatch
 
     def events(self, batch: OneLabelBatch) -> Events:
-        """Returns probabilities and what came out, by the definition."""
+        """Returns probabilities and outcomes, by the definition."""
         if self.definition == "positive_class":
-            return batch.every_label
+            return batch.positive_class
         return batch.predicted_class
 
-    def result(self) -> Any:
+    def result(self) -> Tensor:
         """Returns the error, in [0, 1]."""
         return calibration_error(self.sums(), self.norm)

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal, TypeAlias, Unpack
 
 import keras
 from keras import ops
 
 from keras_calib.arguments import one_of, whole_number
-from keras_calib.metrics.base import CalibrationMetric, MeanMetric
+from keras_calib.metrics.base import CalibrationMetric, MeanMetric, MetricArguments
 from keras_calib.metrics.compensated import CompensatedSum
-from keras_calib.ops.binary_batch import OneLabelBatch
+from keras_calib.ops.binary_batch import OneLabelBatch, is_one_probability
 from keras_calib.ops.binning import bin_index, bin_sums
+from keras_calib.ops.calibration import BinSums, brier_parts, weighted_mean
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.events import weighted
 from keras_calib.ops.floats import divide_no_nan
+from keras_calib.types import Tensor
 
-_PARTS = (
-    "reliability",
-    "resolution",
-    "uncertainty",
-    "within_variance",
-    "within_covariance",
-)
+ClassReduction: TypeAlias = Literal["sum", "mean"]
+Grouping: TypeAlias = Literal["predicted_class", "confidence"]
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class BrierScore(MeanMetric):
     """Mean squared distance between predicted probabilities and labels.
 
-    Formula, summed over classes as Brier had it (0 to 2), or their mean:
+    Formula: the sum over classes, as in Brier's article (0 to 2), or their mean:
 
     ```
     sum:    score = mean(sum_k (p_k - y_k) ** 2)
@@ -37,25 +34,15 @@ class BrierScore(MeanMetric):
     binary: score = mean((p - y) ** 2)
     ```
 
-    The binary score (0 to 1) is that of one probability a sample, and the mean of
-    two classes.
+    The binary score (0 to 1) is that of one probability per sample. It equals the
+    mean over two classes.
 
     Args:
         class_reduction: `"sum"` or `"mean"`.
-        from_logits: whether predictions are logits.
-        ignore_class: integer label whose samples count for nothing.
-        name: name in the logs.
-        dtype: `"float64"` for state and arithmetic in float64, else float32.
 
     Call arguments:
-        y_true: integer labels of shape `(...)` or `(..., 1)`, or one-hot or soft
-            targets of shape `(..., K)`.
-        y_pred: logits or probabilities of shape `(..., K)`; or of the label 1, of
-            shape `(N,)` or `(..., 1)`.
-        sample_weight: weights of shape `(...)` or of its leading axes.
-
-    Raises:
-        ValueError: for an unknown reduction and shapes that do not fit.
+        y_pred: logits or probabilities of shape `(..., K)`; or of label 1, of shape
+            `(N,)` or `(..., 1)`.
 
     Example:
 
@@ -73,29 +60,19 @@ class BrierScore(MeanMetric):
 
     def __init__(
         self,
-        class_reduction: str = "sum",
-        *,
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        name: str | None = "brier_score",
-        dtype: Any = None,
+        class_reduction: ClassReduction = "sum",
+        **kwargs: Unpack[MetricArguments],
     ) -> None:
-        super().__init__(
-            from_logits=from_logits,
-            ignore_class=ignore_class,
-            name=name,
-            dtype=dtype,
-        )
+        super().__init__(**kwargs)
         self.class_reduction = one_of(
-            "class_reduction", class_reduction, ("sum", "mean")
+            "class_reduction", class_reduction, ClassReduction
         )
 
-    def reader(self, y_pred: Any) -> type:
-        """Returns the class that reads a batch of such predictions."""
-        binary = len(y_pred.shape) < 2 or y_pred.shape[-1] == 1
-        return OneLabelBatch if binary else ClassBatch
+    def reader(self, y_pred: Tensor) -> type[ClassBatch] | type[OneLabelBatch]:
+        """Returns the class that reads a batch of these predictions."""
+        return OneLabelBatch if is_one_probability(y_pred, self.axis) else ClassBatch
 
-    def values(self, batch: ClassBatch | OneLabelBatch) -> Any:
+    def values(self, batch: ClassBatch | OneLabelBatch) -> Tensor:
         """Returns the squared distance of each sample."""
         if self.class_reduction == "sum":
             return batch.squared_error
@@ -104,7 +81,7 @@ class BrierScore(MeanMetric):
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class BrierDecomposition(CalibrationMetric):
-    """The Brier score in parts: calibration, discrimination and what is left.
+    """The Brier score in parts: calibration, discrimination and the rest.
 
     Formula, for groups g of samples of weight n_g with mean probabilities p_g and
     mean labels y_g (vectors over the classes), and the mean label y of all samples:
@@ -112,35 +89,25 @@ class BrierDecomposition(CalibrationMetric):
     ```
     score = reliability - resolution + uncertainty
             + within_variance - within_covariance
-    reliability       = sum_g n_g / N ||p_g - y_g||^2    how far off: 0 is best
-    resolution        = sum_g n_g / N ||y_g - y||^2      how well told apart
+    reliability       = sum_g n_g / N ||p_g - y_g||^2    miscalibration: 0 is best
+    resolution        = sum_g n_g / N ||y_g - y||^2      how well groups are told apart
     uncertainty       = mean ||label||^2 - ||y||^2       of the labels alone
-    within_variance   = mean ||p - p_g||^2               what the groups hide
-    within_covariance = 2 mean (p - p_g) (label - y_g)   of the probabilities' use
+    within_variance   = mean ||p - p_g||^2               of probabilities in a group
+    within_covariance = 2 mean (p - p_g) (label - y_g)   their use in a group
     ```
 
     The result holds these five by name, `"brier_reliability"` and so on; their sum
-    is `BrierScore`. The parts of the top label's confidence alone are
-    `BinStatistics.brier_decomposition()`.
+    is `BrierScore`. `BinStatistics.brier_decomposition()` gives the parts of the top
+    label's confidence alone.
 
-    `tfp.stats.brier_decomposition` groups by predicted class, too. Its uncertainty
-    is less by 1, its reliability is reliability + within_variance, and its
-    resolution takes the share of the predicted class where the formula has that of
-    each class (TFP 0.25), so that its parts do not sum to its score.
+    `tfp.stats.brier_decomposition` also groups by predicted class. Its uncertainty is
+    less by 1, its reliability is reliability + within_variance, and its resolution
+    takes the frequency of the predicted class where the formula has that of each
+    class (TFP 0.25), so that its parts do not sum to its score.
 
     Args:
         by: `"predicted_class"`, or `"confidence"` for equal-width bins.
         num_bins: the number of bins by confidence.
-        from_logits: whether predictions are logits.
-        ignore_class: integer label whose samples count for nothing.
-        name: name of the metric.
-        dtype: `"float64"` for state and arithmetic in float64, else float32.
-
-    Call arguments: as of `ExpectedCalibrationError`.
-
-    Raises:
-        ValueError: for an unknown grouping, `num_bins` < 1 and shapes that do not
-            fit.
 
     Example:
 
@@ -164,76 +131,63 @@ class BrierDecomposition(CalibrationMetric):
 
     def __init__(
         self,
-        by: str = "predicted_class",
+        by: Grouping = "predicted_class",
         num_bins: int = 15,
-        *,
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        name: str | None = "brier_decomposition",
-        dtype: Any = None,
+        **kwargs: Unpack[MetricArguments],
     ) -> None:
-        super().__init__(
-            from_logits=from_logits,
-            ignore_class=ignore_class,
-            name=name,
-            dtype=dtype,
-        )
-        self.by = one_of("by", by, ("predicted_class", "confidence"))
+        super().__init__(**kwargs)
+        self.by = one_of("by", by, Grouping)
         self.num_bins = whole_number("num_bins", num_bins)
-        self._groups: CompensatedSum | None = None
-        self._totals = CompensatedSum(self, (3,))
+        self._groups = CompensatedSum(self)
+        self._squares = CompensatedSum(self, (3,))
 
     def accumulate(self, batch: ClassBatch) -> None:
-        """Adds weight, probabilities and labels to the groups."""
-        k = batch.num_classes
-        groups = k if self.by == "predicted_class" else self.num_bins
-        if self._groups is None:
-            self._groups = CompensatedSum(self, (groups, 1 + 2 * k))
+        """Adds weights, probabilities, labels and their squares."""
         if self.by == "predicted_class":
-            index = batch.predicted
+            groups, index = batch.num_classes, batch.predicted
         else:
+            groups = self.num_bins
             index = bin_index(batch.confidence, groups, batch.precision)
-        weight, p, y = bin_sums(
-            weighted(batch.sample_weight, batch.probabilities, batch.targets),
-            index,
-            groups,
+        p, y = batch.probabilities, batch.targets
+        weight, p_sums, y_sums = bin_sums(
+            weighted(batch.sample_weight, p, y), index, groups
         )
-        weight = ops.expand_dims(ops.cast(weight, p.dtype), -1)
-        self._groups.add(ops.concatenate([weight, p, y], axis=-1))
-        squares = [
-            batch.squared_error,
-            ops.sum(ops.square(batch.probabilities), axis=-1),
-            ops.sum(ops.square(batch.targets), axis=-1),
-        ]
-        self._totals.add(
-            ops.concatenate(bin_sums(weighted(batch.sample_weight, *squares)[1:]))
+        weight = ops.expand_dims(ops.cast(weight, p_sums.dtype), -1)
+        self._groups.add(ops.concatenate([weight, p_sums, y_sums], axis=-1))
+        squares = [ops.sum(ops.square(x), axis=-1) for x in (p, y)]
+        _, *sums = bin_sums(
+            weighted(batch.sample_weight, batch.squared_error, *squares)
         )
+        self._squares.add(ops.concatenate(sums))
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> dict[str, Tensor]:
         """Returns the five parts by name."""
-        if self._groups is None:
-            parts = dict.fromkeys(_PARTS, ops.zeros(()))
-        else:
-            parts = dict(zip(_PARTS, self._parts(self._groups.double()), strict=True))
+        parts = self._parts() if self._groups.built else dict.fromkeys(_PARTS, 0.0)
         return {
-            f"brier_{name}": ops.cast(part, self.state_dtype)
-            for name, part in parts.items()
+            f"brier_{name}": ops.cast(parts[name], self.state_dtype) for name in _PARTS
         }
 
-    def _parts(self, sums: Any) -> tuple[Any, ...]:
-        weight, total = sums[:, :1], ops.sum(sums[:, 0])
-        k = (sums.shape[1] - 1) // 2
-        means = divide_no_nan(sums[:, 1:], weight)
-        p, y = means[:, :k], means[:, k:]
-        base = divide_no_nan(ops.sum(sums[:, 1 + k :], axis=0), total)
+    def _parts(self) -> dict[str, Tensor]:
+        sums = ops.transpose(self._groups.double())
+        k = (sums.shape[0] - 1) // 2
+        weight, p, y = ops.split(sums, [1, 1 + k])
+        groups = BinSums(weight[0], p, y)
+        squares = divide_no_nan(self._squares.double(), ops.sum(weight))
+        score, p_square, label_square = ops.unstack(squares, 3)
+        parts = brier_parts(groups, score, label_square)
+        p_means = divide_no_nan(p, weight)
+        variance = p_square - ops.sum(weighted_mean(groups, p * p_means))
+        return {
+            **parts,
+            "within_variance": variance,
+            "within_covariance": variance - parts["within_bin"],
+        }
 
-        def mean_square(x):
-            return divide_no_nan(ops.sum(weight * ops.square(x)), total)
 
-        totals = divide_no_nan(self._totals.double(), total)
-        score, p_square, label_square = ops.unstack(totals, 3)
-        reliability, resolution = mean_square(p - y), mean_square(y - base)
-        uncertainty = label_square - ops.sum(ops.square(base))
-        variance = p_square - mean_square(p)
-        covariance = reliability - resolution + uncertainty + variance - score
-        return reliability, resolution, uncertainty, variance, covariance
+_PARTS = (
+    "reliability",
+    "resolution",
+    "uncertainty",
+    "within_variance",
+    "within_covariance",
+)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_calib.arguments import Configurable
+from keras_calib.arguments import Configurable, default_name
 from keras_calib.metrics.base import CalibrationMetric
 from keras_calib.metrics.brier import BrierScore
 from keras_calib.metrics.expected_calibration_error import (
@@ -17,8 +17,9 @@ from keras_calib.metrics.expected_calibration_error import (
     MaximumCalibrationError,
 )
 from keras_calib.metrics.likelihood import NegativeLogLikelihood
+from keras_calib.types import Tensor
 
-_DEFAULT = (
+_DEFAULT: tuple[type[CalibrationMetric], ...] = (
     ExpectedCalibrationError,
     MaximumCalibrationError,
     CalibrationGap,
@@ -32,24 +33,29 @@ class CalibrationMetrics(Configurable, keras.metrics.Metric):
     """Computes any set of calibration metrics in one pass over the batch.
 
     The batch is read once (largest probability, predicted class, softmax, sums over
-    bins), and every metric takes what it needs. In the logs and in History each
-    appears under its own name; a callback that monitors one wants `mode="min"`, for
-    Keras cannot see into the set.
+    bins) for all metrics. In the logs and in History each appears under its own
+    name. A callback that monitors one needs `mode="min"` or `"max"`, because Keras
+    does not see into the set.
+
+    The metrics must read a batch in the same way: their `from_logits`, `ignore_class`
+    and `axis` must agree. With the default metrics, those of the set apply.
 
     Args:
-        metrics: metrics of `keras_calib.metrics` with names of their own; by default
+        metrics: metrics of `keras_calib.metrics` with different names; by default
             the expected and the maximum calibration error, the gap, the Brier score
             and the negative log-likelihood.
-        from_logits: whether predictions are logits, for every metric of the set.
-        ignore_class: integer label whose samples count for nothing, likewise.
+        from_logits: whether `y_pred` are logits; by default as the metrics say.
+        ignore_class: integer label whose samples are ignored; by default as the
+            metrics say.
+        axis: the axis of the classes; by default as the metrics say.
         name: name of the set.
         dtype: dtype of the default metrics.
 
-    Call arguments: as of the metrics.
+    Call arguments: those of the metrics.
 
     Raises:
-        ValueError: for two metrics of one name, and for what is not one of
-            `keras_calib.metrics`.
+        ValueError: if two metrics have one name, if they do not agree, and if one is
+            not from `keras_calib.metrics`.
 
     Example:
 
@@ -65,60 +71,64 @@ class CalibrationMetrics(Configurable, keras.metrics.Metric):
         self,
         metrics: Sequence[CalibrationMetric] | None = None,
         *,
-        from_logits: bool = False,
+        from_logits: bool | None = None,
         ignore_class: int | None = None,
-        name: str | None = "calibration_metrics",
+        axis: int | None = None,
+        name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(name=name, dtype=dtype)
-        self.from_logits = bool(from_logits)
-        self.ignore_class = ignore_class
+        super().__init__(name=name or default_name(type(self)), dtype=dtype)
+        reading: dict[str, Any] = {
+            "from_logits": from_logits,
+            "ignore_class": ignore_class,
+            "axis": axis,
+        }
+        given = {k: v for k, v in reading.items() if v is not None}
         if metrics is None:
-            metrics = [metric(dtype=dtype) for metric in _DEFAULT]
-        names = [getattr(metric, "name", None) for metric in metrics]
-        if not all(isinstance(m, CalibrationMetric) for m in metrics):
+            metrics = [metric(dtype=dtype, **given) for metric in _DEFAULT]
+        self.metrics = list(metrics)
+        if not all(isinstance(m, CalibrationMetric) for m in self.metrics):
             raise ValueError(
                 "`metrics` must be metrics of keras_calib.metrics. "
-                f"Received: {list(metrics)}"
+                f"Received: {self.metrics}"
             )
+        names = [metric.name for metric in self.metrics]
         if not names or len(set(names)) < len(names):
             raise ValueError(
                 f"`metrics` must each have a name of their own. Received: {names}"
             )
-        self.metrics = list(metrics)
-        for metric in self.metrics:
-            metric.from_logits, metric.ignore_class = self.from_logits, ignore_class
+        first = self.metrics[0]
+        for argument in reading:
+            expected, source = getattr(first, argument), f"{first.name!r}"
+            if argument in given:
+                expected, source = given[argument], "the set"
+            for metric in self.metrics:
+                if (found := getattr(metric, argument)) != expected:
+                    raise ValueError(
+                        f"The metrics of a set must agree in `{argument}`. Received: "
+                        f"{argument}={expected!r} of {source}, and "
+                        f"{argument}={found!r} of {metric.name!r}"
+                    )
+            setattr(self, argument, expected)
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Takes in a batch, see `CalibrationMetric.update_state`."""
-        if isinstance(y_pred, list):
-            y_pred = ops.convert_to_tensor(y_pred)
-        batches = {}
+    def update_state(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> None:
+        """Adds a batch; see `CalibrationMetric`."""
+        y_pred = ops.convert_to_tensor(y_pred)
+        batches: dict[Any, Any] = {}
         for metric in self.metrics:
             key = metric.reader(y_pred), metric.state_dtype
             if key not in batches:
-                batches[key] = key[0](
-                    y_true,
-                    y_pred,
-                    sample_weight,
-                    from_logits=self.from_logits,
-                    ignore_class=self.ignore_class,
-                    dtype=key[1],
-                )
+                batches[key] = metric.read(y_true, y_pred, sample_weight)
             metric.accumulate(batches[key])
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> dict[str, Tensor]:
         """Returns the results of the metrics by name."""
-        results = {}
-        for metric in self.metrics:
-            result = metric.result()
-            results.update(
-                result if isinstance(result, dict) else {metric.name: result}
-            )
-        return results
+        return results_by_name(self.metrics)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments, the metrics with their own."""
+        """Returns the arguments, and the metrics with theirs."""
         metrics = [keras.saving.serialize_keras_object(m) for m in self.metrics]
         return {**super().get_config(), "metrics": metrics}
 
@@ -127,3 +137,23 @@ class CalibrationMetrics(Configurable, keras.metrics.Metric):
         """Returns the set that `get_config` described."""
         metrics = map(keras.saving.deserialize_keras_object, config["metrics"])
         return cls(**{**config, "metrics": list(metrics)})
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        # The metrics copy themselves, with their state.
+        arguments = {**super().get_config(), "metrics": self.metrics}
+        return _made, (type(self), arguments)
+
+
+def results_by_name(metrics: Iterable[CalibrationMetric]) -> dict[str, Tensor]:
+    """Returns the results of metrics, some of which have several, by name."""
+    results: dict[str, Tensor] = {}
+    for metric in metrics:
+        result = metric.result()
+        results |= result if isinstance(result, dict) else {metric.name: result}
+    return results
+
+
+def _made(
+    cls: type[CalibrationMetrics], arguments: dict[str, Any]
+) -> CalibrationMetrics:
+    return cls(**arguments)

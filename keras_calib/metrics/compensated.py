@@ -1,33 +1,60 @@
-"""Sums that stay right however many terms they take."""
+"""Sums that stay exact however many terms they have."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 from keras import ops
 
+from keras_calib.types import Tensor
+
+if TYPE_CHECKING:
+    from keras_calib.metrics.base import CalibrationMetric
+
 
 class CompensatedSum:
-    """A running sum in a metric's variables, kept to twice the digits.
+    """A running sum in a metric's variables, with twice the digits of their dtype.
 
-    A float32 counter stands still at 2^24 unit increments. Here what each addition
-    rounds away goes into a second variable (TwoSum; Knuth, The Art of Computer
-    Programming 2, section 4.2.2, theorem B). Both add up over replicas.
+    A float32 counter stops at 2^24 unit increments. Here a second variable holds what
+    each addition rounds away (TwoSum; Knuth, The Art of Computer Programming 2,
+    section 4.2.2, theorem B). Both variables add up over replicas.
 
     Args:
         metric: the metric that owns the variables.
-        shape: shape of the sum.
+        shape: shape of the sum; `None` takes that of the first term.
     """
 
-    def __init__(self, metric: keras.metrics.Metric, shape: tuple[int, ...]) -> None:
-        dtype = metric.state_dtype
-        self.high = metric.add_variable(shape, "zeros", dtype=dtype, name="sum")
-        self.low = metric.add_variable(shape, "zeros", dtype=dtype, name="rounding")
+    def __init__(
+        self, metric: CalibrationMetric, shape: tuple[int, ...] | None = None
+    ) -> None:
+        self._metric = metric
+        self.high: Any = None
+        self.low: Any = None
+        if shape is not None:
+            self.build(shape)
 
-    def add(self, x: Any) -> None:
+    def build(self, shape: tuple[int, ...]) -> None:
+        """Makes the variables."""
+        add, dtype = self._metric.add_variable, self._metric.state_dtype
+        self.high = add(shape, "zeros", dtype=dtype, name="sum")
+        self.low = add(shape, "zeros", dtype=dtype, name="rounding")
+
+    @property
+    def built(self) -> bool:
+        """Whether the variables exist."""
+        return self.high is not None
+
+    def add(self, x: Tensor) -> None:
         """Adds a tensor of the sum's shape."""
+        if self.high is None:
+            self.build(tuple(x.shape))
+        if tuple(x.shape) != tuple(self.high.shape):
+            raise ValueError(
+                f"{self._metric.name} must get the same number of classes in every "
+                f"batch. Received: sums of shape {tuple(x.shape)} after sums of shape "
+                f"{tuple(self.high.shape)}"
+            )
         x = ops.cast(x, self.high.dtype)
         old = ops.convert_to_tensor(self.high)
         new = old + x
@@ -36,15 +63,15 @@ class CompensatedSum:
         self.high.assign(new)
         self.low.assign(ops.convert_to_tensor(self.low) + rounded)
 
-    def tensor(self) -> Any:
+    def tensor(self) -> Tensor:
         """Returns the sum as a tensor."""
         return ops.add(self.high, self.low)
 
-    def double(self) -> Any:
+    def double(self) -> Tensor:
         """Returns the sum as a float64 tensor (float32 on JAX without x64)."""
         return ops.cast(self.high, "float64") + ops.cast(self.low, "float64")
 
     def numpy(self) -> np.ndarray:
         """Returns the sum in float64."""
         high, low = map(ops.convert_to_numpy, (self.high, self.low))
-        return np.add(high, low, dtype="float64")
+        return np.asarray(np.add(high, low, dtype="float64"))

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal, TypeAlias, Unpack
 
 import keras
 from keras import ops
 
 from keras_calib.arguments import one_of, whole_number
-from keras_calib.metrics.base import BinnedMetric, EventMetric
+from keras_calib.metrics.base import BinnedMetric, EventMetric, MetricArguments
 from keras_calib.metrics.bin_statistics import BinStatistics
-from keras_calib.ops.bin_statistics import BinSums, calibration_error, calibration_gap
+from keras_calib.ops.calibration import Norm, calibration_error, calibration_gap
 from keras_calib.ops.ranked import equal_mass_error_bound, equal_mass_sums
+from keras_calib.types import Tensor
+
+Binning: TypeAlias = Literal["equal_width", "equal_mass"]
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class ExpectedCalibrationError(EventMetric):
     """Expected calibration error of the top label, over bins.
 
-    Formula, for bins of weight n_m with mean confidence c_m and accuracy a_m, N
+    Formula, for bins of weight n_m with mean confidence c_m and accuracy a_m; N is
     the sum of n_m:
 
     ```
@@ -27,35 +30,20 @@ class ExpectedCalibrationError(EventMetric):
     max: max_m |c_m - a_m|
     ```
 
-    Equal-width bin m is [m/M, (m+1)/M) and the last one is closed. The state is
-    four sums a bin, compensated so that they stay right past 2^24 samples. Without
+    Equal-width bin m is [m/M, (m+1)/M), and the last bin is closed. The state is
+    four sums per bin, compensated so that they stay exact past 2^24 samples. Without
     data the result is 0.
 
-    Equal-mass bins hold the same number of samples each, as `numpy.array_split` has
-    it. They are cut out of sums over 4608 fine bins (147 KB of state, whatever the
-    number of samples); a fine bin that is cut gives its share to both sides.
-    `error_bound()` says how far this can be from sorting all samples (norm `"l1"`),
-    and `keras_calib.evaluate` sorts them.
+    Equal-mass bins (adaptive ECE) each hold the same number of samples, as
+    `numpy.array_split` divides them. They are cut out of sums over 4608 fine bins,
+    which take 147 KB for any number of samples. A fine bin that is cut is divided in
+    proportion. `error_bound()` bounds the difference from sorting all samples (norm
+    `"l1"`); `keras_calib.evaluate` sorts them.
 
     Args:
         num_bins: the number of bins, M.
         norm: `"l1"`, `"l2"` or `"max"` (the maximum calibration error).
         binning: `"equal_width"` or `"equal_mass"`.
-        from_logits: whether predictions are logits.
-        ignore_class: integer label whose samples count for nothing.
-        name: name in the logs.
-        dtype: `"float64"` for state and arithmetic in float64, else float32.
-
-    Call arguments:
-        y_true: integer labels of shape `(...)` or `(..., 1)`, or one-hot or soft
-            targets of shape `(..., K)`; a soft target counts as a hit to the
-            degree that it names the predicted class.
-        y_pred: logits or probabilities of shape `(..., K)`, K >= 2.
-        sample_weight: weights of shape `(...)` or of its leading axes.
-
-    Raises:
-        ValueError: for `num_bins` < 1, an unknown norm or binning, and shapes that
-            do not fit.
 
     Example:
 
@@ -65,49 +53,41 @@ class ExpectedCalibrationError(EventMetric):
     >>> round(float(ece.result()), 6)
     0.25
 
-    Reference:
+    References:
 
     - Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 2.
     - Nixon et al., "Measuring Calibration in Deep Learning", 2019, section 4
       (equal mass).
     """
 
+    default_name = "ece"
+
     def __init__(
         self,
         num_bins: int = 15,
-        norm: str = "l1",
+        norm: Norm = "l1",
         *,
-        binning: str = "equal_width",
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        name: str | None = "ece",
-        dtype: Any = None,
+        binning: Binning = "equal_width",
+        **kwargs: Unpack[MetricArguments],
     ) -> None:
-        one_of("binning", binning, ("equal_width", "equal_mass"))
-        super().__init__(
-            from_logits=from_logits,
-            ignore_class=ignore_class,
-            name=name,
-            dtype=dtype,
-        )
+        super().__init__(**kwargs)
         self.num_bins = whole_number("num_bins", num_bins)
+        self.norm = one_of("norm", norm, Norm)
+        self.binning = one_of("binning", binning, Binning)
         self.add_bins(self.num_bins if binning == "equal_width" else None)
-        self.norm = one_of("norm", norm, ("l1", "l2", "max"))
-        self.binning = binning
 
-    def result(self) -> Any:
+    def result(self) -> Tensor:
         """Returns the error, in [0, 1]."""
         if self.binning == "equal_width":
             return calibration_error(self.sums(), self.norm)
-        cells = BinSums.unstack(self._sums.double())
-        error = calibration_error(equal_mass_sums(cells, self.num_bins), self.norm)
-        return ops.cast(error, self.state_dtype)
+        sums = equal_mass_sums(self.cells(), self.num_bins)
+        return ops.cast(calibration_error(sums, self.norm), self.state_dtype)
 
     def statistics(self) -> BinStatistics:
-        """Returns what has been seen, as float64 numpy arrays.
+        """Returns the statistics of the bins, as float64 numpy arrays.
 
-        Statistics of equal-width bins add up; those of equal-mass bins differ in
-        their edges: add up `fine_statistics()` and cut the sum.
+        Statistics of equal-width bins add up. Those of equal-mass bins have different
+        edges: add up `fine_statistics()`, and cut the sum.
         """
         if self.binning == "equal_width":
             return super().statistics()
@@ -121,8 +101,7 @@ class ExpectedCalibrationError(EventMetric):
         """Bounds how far an equal-mass l1 error is from that of sorted samples."""
         if self.binning == "equal_width":
             return 0.0
-        cells = BinSums.unstack(self._sums.double())
-        return float(equal_mass_error_bound(cells, self.num_bins))
+        return float(equal_mass_error_bound(self.cells(), self.num_bins))
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
@@ -135,20 +114,8 @@ class MaximumCalibrationError(BinnedMetric):
     mce = max_m |c_m - a_m|
     ```
 
-    A bin counts in full however few samples it holds: among small bins this
-    measures luck. `statistics().table()` shows the weights.
-
-    Args:
-        num_bins: the number of equal-width bins.
-        from_logits: whether predictions are logits.
-        ignore_class: integer label whose samples count for nothing.
-        name: name in the logs.
-        dtype: `"float64"` for state and arithmetic in float64, else float32.
-
-    Call arguments: as of `ExpectedCalibrationError`.
-
-    Raises:
-        ValueError: for `num_bins` < 1 and shapes that do not fit.
+    A bin counts in full however few samples it holds, so that the largest gap is
+    often noise in a small bin. `statistics().table()` shows the weights.
 
     Example:
 
@@ -164,31 +131,14 @@ class MaximumCalibrationError(BinnedMetric):
       Bayesian Binning", AAAI 2015, section 3.
     """
 
-    def __init__(
-        self,
-        num_bins: int = 15,
-        *,
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        name: str | None = "maximum_calibration_error",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            num_bins,
-            from_logits=from_logits,
-            ignore_class=ignore_class,
-            name=name,
-            dtype=dtype,
-        )
-
-    def result(self) -> Any:
+    def result(self) -> Tensor:
         """Returns the error, in [0, 1]."""
         return calibration_error(self.sums(), "max")
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class CalibrationGap(EventMetric):
-    """Mean confidence minus accuracy: above 0 overconfident, below 0 under.
+    """Mean confidence minus accuracy: positive is overconfident.
 
     Formula:
 
@@ -196,18 +146,8 @@ class CalibrationGap(EventMetric):
     gap = mean(max_k p_k) - mean(argmax_k p_k == y)
     ```
 
-    It has the sign that the calibration error lacks, and is at most as large.
-
-    Args:
-        from_logits: whether predictions are logits.
-        ignore_class: integer label whose samples count for nothing.
-        name: name in the logs.
-        dtype: `"float64"` for state and arithmetic in float64, else float32.
-
-    Call arguments: as of `ExpectedCalibrationError`.
-
-    Raises:
-        ValueError: for shapes that do not fit.
+    Its sign is what the calibration error lacks. Its absolute value is at most the
+    calibration error.
 
     Example:
 
@@ -218,22 +158,10 @@ class CalibrationGap(EventMetric):
     0.25
     """
 
-    def __init__(
-        self,
-        *,
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        name: str | None = "calibration_gap",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            from_logits=from_logits,
-            ignore_class=ignore_class,
-            name=name,
-            dtype=dtype,
-        )
+    def __init__(self, **kwargs: Unpack[MetricArguments]) -> None:
+        super().__init__(**kwargs)
         self.add_bins(1)
 
-    def result(self) -> Any:
+    def result(self) -> Tensor:
         """Returns the gap, in [-1, 1]."""
         return calibration_gap(self.sums())

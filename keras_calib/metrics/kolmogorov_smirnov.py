@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 
 from keras_calib.metrics.base import RankedMetric
+from keras_calib.ops.calibration import BinSums
 from keras_calib.ops.ranked import ks_error
+from keras_calib.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
@@ -20,21 +20,10 @@ class KSCalibrationError(RankedMetric):
     ks = max_t |sum_{c_i <= t} w_i (c_i - h_i)| / sum_i w_i
     ```
 
-    The largest gap between the cumulated confidence and the cumulated accuracy: no
-    bins, and at least the absolute calibration gap. It streams through 4608 fine
-    bins and is at most the share of samples in the fullest of them too low;
-    `keras_calib.evaluate` sorts all samples.
-
-    Args:
-        from_logits: whether predictions are logits.
-        ignore_class: integer label whose samples count for nothing.
-        name: name in the logs.
-        dtype: `"float64"` for state and arithmetic in float64, else float32.
-
-    Call arguments: as of `ExpectedCalibrationError`.
-
-    Raises:
-        ValueError: for shapes that do not fit.
+    It is the largest gap between cumulative confidence and cumulative accuracy. It
+    needs no bins, and is at least the absolute calibration gap. It streams through
+    4608 fine bins, and is too low by at most the fraction of samples in the fullest
+    of them; `keras_calib.evaluate` sorts all samples.
 
     Example:
 
@@ -50,21 +39,6 @@ class KSCalibrationError(RankedMetric):
       section 3.
     """
 
-    def __init__(
-        self,
-        *,
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        name: str | None = "ks_calibration_error",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            from_logits=from_logits,
-            ignore_class=ignore_class,
-            name=name,
-            dtype=dtype,
-        )
-
-    def of_cells(self, cells: Any) -> Any:
+    def of_cells(self, cells: BinSums) -> Tensor:
         """Returns the error, in [0, 1]."""
         return ks_error(cells)

@@ -1,13 +1,12 @@
-"""How surprising the labels are."""
+"""Negative log-likelihood of the labels, and entropy of the predictions."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import keras
 
 from keras_calib.metrics.base import MeanMetric
 from keras_calib.ops.class_batch import ClassBatch
+from keras_calib.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
@@ -21,19 +20,8 @@ class NegativeLogLikelihood(MeanMetric):
     ```
 
     From logits it is exact however improbable the label: 10000 at a margin of -1e4.
-    From probabilities a 0 counts as the smallest normal number, 87.3 nats in
+    From probabilities, a 0 is read as the smallest normal number: 87.3 nats in
     float32.
-
-    Args:
-        from_logits: whether predictions are logits.
-        ignore_class: integer label whose samples count for nothing.
-        name: name in the logs.
-        dtype: `"float64"` for state and arithmetic in float64, else float32.
-
-    Call arguments: as of `ExpectedCalibrationError`.
-
-    Raises:
-        ValueError: for shapes that do not fit.
 
     Example:
 
@@ -44,29 +32,14 @@ class NegativeLogLikelihood(MeanMetric):
     10000.0
     """
 
-    def __init__(
-        self,
-        *,
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        name: str | None = "negative_log_likelihood",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            from_logits=from_logits,
-            ignore_class=ignore_class,
-            name=name,
-            dtype=dtype,
-        )
-
-    def values(self, batch: ClassBatch) -> Any:
+    def values(self, batch: ClassBatch) -> Tensor:
         """Returns the cross-entropy of each sample."""
         return batch.cross_entropy
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class PredictiveEntropy(MeanMetric):
-    """Mean entropy of the predictions, in nats; labels matter to weights only.
+    """Mean entropy of the predictions, in nats. Labels matter to weights only.
 
     Formula:
 
@@ -74,19 +47,8 @@ class PredictiveEntropy(MeanMetric):
     entropy = mean(-sum_k p_k log p_k)
     ```
 
-    Of a calibrated model it equals the negative log-likelihood on average: below it
-    the model is overconfident.
-
-    Args:
-        from_logits: whether predictions are logits.
-        ignore_class: integer label whose samples count for nothing.
-        name: name in the logs.
-        dtype: `"float64"` for state and arithmetic in float64, else float32.
-
-    Call arguments: as of `ExpectedCalibrationError`.
-
-    Raises:
-        ValueError: for shapes that do not fit.
+    In a calibrated model it equals the negative log-likelihood on average; a smaller
+    entropy means that the model is overconfident.
 
     Example:
 
@@ -99,21 +61,6 @@ class PredictiveEntropy(MeanMetric):
 
     direction = None
 
-    def __init__(
-        self,
-        *,
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        name: str | None = "predictive_entropy",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            from_logits=from_logits,
-            ignore_class=ignore_class,
-            name=name,
-            dtype=dtype,
-        )
-
-    def values(self, batch: ClassBatch) -> Any:
-        """Returns the entropy of each sample's prediction."""
+    def values(self, batch: ClassBatch) -> Tensor:
+        """Returns the entropy of each prediction."""
         return batch.entropy

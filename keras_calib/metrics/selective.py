@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 import keras
 
 from keras_calib.arguments import in_range
-from keras_calib.metrics.base import RankedMetric
+from keras_calib.metrics.base import MetricArguments, RankedMetric
+from keras_calib.ops.calibration import BinSums
 from keras_calib.ops.ranked import accuracy_at_coverage, area_under_risk_coverage
+from keras_calib.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class AURC(RankedMetric):
-    """Area under the risk-coverage curve: do the confident samples err less?
+    """Area under the risk-coverage curve: do confident samples have fewer errors?
 
-    Formula, for N samples in falling order of confidence with errors e_i:
+    Formula, for N samples in descending order of confidence with errors e_i:
 
     ```
     aurc = 1/N sum_n (1/n sum_{i <= n} e_i)
     ```
 
-    The mean error rate of the n most confident samples over all n; 0 where nothing
-    is wrong, the error rate where confidence is of no use. It depends on the order
-    of confidences alone and says nothing of calibration: a model can be well
-    ordered and overconfident. Ties count as the mean over their orders. It streams
-    through 4608 fine bins, whose samples count as ties; `keras_calib.evaluate` sorts
-    all samples.
-
-    Args:
-        from_logits: whether predictions are logits.
-        ignore_class: integer label whose samples count for nothing.
-        name: name in the logs.
-        dtype: `"float64"` for state and arithmetic in float64, else float32.
-
-    Call arguments: as of `ExpectedCalibrationError`.
-
-    Raises:
-        ValueError: for shapes that do not fit.
+    It is the error rate of the n most confident samples, averaged over n: 0 for no
+    errors, and the error rate where confidence says nothing about errors. It depends
+    on the order of confidences only, not on calibration: an overconfident model may
+    order its samples well. Ties count as the mean over their orders. The metric
+    streams through 4608 fine bins, whose samples count as ties; `keras_calib.evaluate`
+    sorts all samples.
 
     Example:
 
@@ -53,51 +44,28 @@ class AURC(RankedMetric):
       Classifiers", ICLR 2019, section 3.
     """
 
-    def __init__(
-        self,
-        *,
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        name: str | None = "aurc",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            from_logits=from_logits,
-            ignore_class=ignore_class,
-            name=name,
-            dtype=dtype,
-        )
-
-    def of_cells(self, cells: Any) -> Any:
+    def of_cells(self, cells: BinSums) -> Tensor:
         """Returns the area, in [0, 1]."""
         return area_under_risk_coverage(cells)
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class AccuracyAtCoverage(RankedMetric):
-    """Accuracy of the most confident share of the samples.
+    """Accuracy of the most confident fraction of the samples.
 
-    Formula, for N samples in falling order of confidence with hits h_i and n =
-    coverage * N, of which the last may count by its share:
+    Formula, for N samples in descending order of confidence with hits h_i, and n =
+    coverage * N, where the last sample may count in part:
 
     ```
     accuracy = 1/n sum_{i <= n} h_i
     ```
 
-    What is reached where a model may pass on the rest. It streams through 4608 fine
-    bins, of which one is cut: that one's share of n bounds the error.
+    It is the accuracy of a model that may abstain on the other samples. It streams
+    through 4608 fine bins, one of which is cut: the fraction of n in that bin bounds
+    the error.
 
     Args:
-        coverage: the share of samples that is kept, in (0, 1].
-        from_logits: whether predictions are logits.
-        ignore_class: integer label whose samples count for nothing.
-        name: name in the logs.
-        dtype: `"float64"` for state and arithmetic in float64, else float32.
-
-    Call arguments: as of `ExpectedCalibrationError`.
-
-    Raises:
-        ValueError: for a coverage outside (0, 1] and shapes that do not fit.
+        coverage: the fraction of samples that is kept, in (0, 1].
 
     Example:
 
@@ -111,24 +79,13 @@ class AccuracyAtCoverage(RankedMetric):
     direction = "up"
 
     def __init__(
-        self,
-        coverage: float = 0.9,
-        *,
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        name: str | None = "accuracy_at_coverage",
-        dtype: Any = None,
+        self, coverage: float = 0.9, **kwargs: Unpack[MetricArguments]
     ) -> None:
-        super().__init__(
-            from_logits=from_logits,
-            ignore_class=ignore_class,
-            name=name,
-            dtype=dtype,
-        )
+        super().__init__(**kwargs)
         if not in_range("coverage", coverage, 0.0, 1.0):
             raise ValueError("`coverage` must be in (0, 1]. Received: 0")
         self.coverage = float(coverage)
 
-    def of_cells(self, cells: Any) -> Any:
+    def of_cells(self, cells: BinSums) -> Tensor:
         """Returns the accuracy, in [0, 1]."""
         return accuracy_at_coverage(cells, self.coverage)

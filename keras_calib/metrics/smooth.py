@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 import keras
 from keras import ops
 
-from keras_calib.metrics.base import CalibrationMetric
+from keras_calib.metrics.base import CalibrationMetric, MetricArguments
 from keras_calib.metrics.compensated import CompensatedSum
 from keras_calib.ops.class_batch import ClassBatch
-from keras_calib.ops.events import weighted
-from keras_calib.ops.smooth import NUM_NODES, node_sums, smooth_ece
+from keras_calib.ops.smooth import NUM_NODES, NodeSums, node_sums, smooth_ece
+from keras_calib.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
@@ -25,25 +25,14 @@ class SmoothECE(CalibrationMetric):
     smece(sigma) = integral |E[(c - h) K_sigma(t, c)]| dt,   sigma = smece(sigma)
     ```
 
-    It moves with the confidences without the jumps that bins make, and is bounded
-    above and below by the distance to the nearest calibrated predictor. The state
-    is two sums at each of 1001 nodes, to which samples are shared as relplot does.
+    It changes continuously with the confidences, where bins make jumps, and the
+    distance to the nearest calibrated predictor bounds it above and below. The state
+    is two sums at each of 1001 nodes, between which samples are split as in relplot.
     The bandwidth is found in steps of 2^-10 and the integral on a few hundred
-    points, as in relplot 1.0.3, whose figures these are; below 0.01 the grid begins
-    to count, and `keras_calib.evaluate` takes a finer one. relplot counts a sample
-    at confidence 0 or 1 half; here it counts in full. The search takes about a
-    millisecond, which Keras asks for at every step of `fit`.
-
-    Args:
-        from_logits: whether predictions are logits.
-        ignore_class: integer label whose samples count for nothing.
-        name: name in the logs.
-        dtype: `"float64"` for state and arithmetic in float64, else float32.
-
-    Call arguments: as of `ExpectedCalibrationError`.
-
-    Raises:
-        ValueError: for shapes that do not fit.
+    points, as in relplot 1.0.3, whose figures these are. Below 0.01 the grid matters;
+    `keras_calib.evaluate` takes a finer one. relplot gives a sample at confidence 0
+    or 1 half its weight; here it has its full weight. The search takes about a
+    millisecond, and Keras asks for the result at every step of `fit`.
 
     Example:
 
@@ -59,29 +48,14 @@ class SmoothECE(CalibrationMetric):
       Smoothing", ICLR 2024.
     """
 
-    def __init__(
-        self,
-        *,
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        name: str | None = "smooth_ece",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            from_logits=from_logits,
-            ignore_class=ignore_class,
-            name=name,
-            dtype=dtype,
-        )
-        self._sums = CompensatedSum(self, (NUM_NODES, 2))
+    def __init__(self, **kwargs: Unpack[MetricArguments]) -> None:
+        super().__init__(**kwargs)
+        self._sums = CompensatedSum(self, (len(NodeSums._fields), NUM_NODES))
 
     def accumulate(self, batch: ClassBatch) -> None:
-        """Adds weight and confidence - hit to the nodes."""
-        confidence = batch.top_label.confidence
-        hit = ops.cast(batch.hit, confidence.dtype)
-        columns = weighted(batch.sample_weight, confidence - hit)
-        self._sums.add(node_sums(confidence, columns, NUM_NODES))
+        """Adds the sums at the nodes."""
+        self._sums.add(ops.stack(node_sums(batch.top_label)))
 
-    def result(self) -> Any:
+    def result(self) -> Tensor:
         """Returns the error, in [0, 1]."""
-        return smooth_ece(self._sums.tensor())
+        return smooth_ece(NodeSums(*ops.unstack(self._sums.tensor(), 2)))

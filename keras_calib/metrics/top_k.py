@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 import keras
 
 from keras_calib.arguments import whole_number
-from keras_calib.metrics.base import BinnedMetric
-from keras_calib.ops.bin_statistics import calibration_error
+from keras_calib.metrics.base import BinnedMetric, MetricArguments
+from keras_calib.ops.calibration import calibration_error
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.events import Events
+from keras_calib.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
@@ -18,27 +19,20 @@ class TopKCalibrationError(BinnedMetric):
     """Calibration error of "the label is among the k most probable classes".
 
     Formula, with the confidence s = p_(1) + ... + p_(k) of the k largest
-    probabilities, and bins of s of weight n_m, mean confidence c_m and share a_m of
-    samples whose label is among the k:
+    probabilities, and bins of s with weight n_m, mean confidence c_m and fraction a_m
+    of samples whose label is among the k:
 
     ```
     error = sum_m n_m / N |c_m - a_m|
     ```
 
-    k = 1 is the expected calibration error, k = K is 0.
+    For k = 1 it is the expected calibration error, for k = K it is 0.
 
     Args:
-        k: how many classes, at most K.
-        num_bins: the number of equal-width bins.
-        from_logits: whether predictions are logits.
-        ignore_class: integer label whose samples count for nothing.
-        name: name in the logs.
-        dtype: `"float64"` for state and arithmetic in float64, else float32.
-
-    Call arguments: as of `ExpectedCalibrationError`.
+        k: the number of classes, at most K.
 
     Raises:
-        ValueError: for `k` or `num_bins` < 1, k > K and shapes that do not fit.
+        ValueError: if `k` > K.
 
     Example:
 
@@ -55,28 +49,15 @@ class TopKCalibrationError(BinnedMetric):
     """
 
     def __init__(
-        self,
-        k: int = 5,
-        num_bins: int = 15,
-        *,
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        name: str | None = "top_k_calibration_error",
-        dtype: Any = None,
+        self, k: int = 5, num_bins: int = 15, **kwargs: Unpack[MetricArguments]
     ) -> None:
-        super().__init__(
-            num_bins,
-            from_logits=from_logits,
-            ignore_class=ignore_class,
-            name=name,
-            dtype=dtype,
-        )
+        super().__init__(num_bins, **kwargs)
         self.k = whole_number("k", k)
 
     def events(self, batch: ClassBatch) -> Events:
-        """Returns the mass of the top k and whether it holds the label."""
+        """Returns the probability of the top k and whether they hold the label."""
         return batch.top(self.k)
 
-    def result(self) -> Any:
+    def result(self) -> Tensor:
         """Returns the error, in [0, 1]."""
-        return calibration_error(self.sums(), "l1")
+        return calibration_error(self.sums())

@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 from functools import cached_property
 
+import numpy as np
 from keras import ops
 
 from keras_calib._keras import get_keras_mask, logits_behind
 from keras_calib.ops.binary import binary_kernel
-from keras_calib.ops.class_batch import alike, classes_last, read_scores
+from keras_calib.ops.class_batch import classes_last, read_scores
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 from keras_calib.ops.events import Events
-from keras_calib.ops.floats import cast, dtype_name, namespace
+from keras_calib.ops.floats import alike, cast, dtype_name, namespace
 from keras_calib.ops.labels import binary_labels, is_valid, sample_weights
 from keras_calib.ops.true_class import ScalarFunction
 from keras_calib.types import Tensor
@@ -193,8 +194,13 @@ class OneLabelBatch(BinaryBatch):
         return ops.square(p - y)
 
     @cached_property
+    def positive_class(self) -> Events:
+        """Is the label 1?"""
+        return Events(*self._flat, self.sample_weight, precision=self.precision)
+
+    @cached_property
     def predicted_class(self) -> Events:
-        """Is the more probable of the two outcomes the label?"""
+        """Is the more probable of the two labels the label?"""
         p, y = self._flat
         positive = p > 0.5
         return Events(
@@ -239,3 +245,36 @@ def binary_loss(
         value, weight, positive_weight=positive_weight, negative_weight=negative_weight
     )
     return ops.reshape(losses, ops.shape(y_pred))
+
+
+def is_one_probability(y_pred: Tensor, axis: int = -1) -> bool:
+    """Says whether predictions are of label 1 of a binary problem."""
+    shape = tuple(y_pred.shape)
+    return len(shape) < 2 or (-len(shape) <= axis < len(shape) and shape[axis] == 1)
+
+
+def two_classes(
+    y_true: np.ndarray, y_pred: np.ndarray, from_logits: bool, axis: int = -1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Turns predictions of label 1 of a binary problem into those of two classes.
+
+    Args:
+        y_true: labels of shape `(...)`, or with an axis of size 1, or of both
+            classes; a label between 0 and 1 is the probability of label 1.
+        y_pred: logits or probabilities of label 1, of shape `(...)`, or with an axis
+            of size 1.
+        from_logits: whether `y_pred` are logits.
+        axis: where the axis of size 1 is, and where the classes go.
+
+    Returns:
+        Labels of shape `(...)`, or targets of the shape of the predictions; and
+        predictions with two classes.
+    """
+    if y_pred.ndim > 1:
+        y_pred = np.squeeze(y_pred, axis)
+    if y_true.ndim > y_pred.ndim and y_true.shape[axis] == 1:
+        y_true = np.squeeze(y_true, axis)
+    negative = np.zeros_like(y_pred) if from_logits else 1.0 - y_pred
+    if np.any((y_true > 0) & (y_true < 1)):
+        y_true = np.stack([1.0 - y_true, y_true], axis)
+    return y_true, np.stack([negative, y_pred], axis)

@@ -1,4 +1,4 @@
-"""Looking at a batch before training on it."""
+"""Checks of a batch before training on it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import numpy as np
 from keras import ops
 
 from keras_calib.arguments import in_range
+from keras_calib.ops.class_batch import ClassBatch, classes_last
+from keras_calib.ops.floats import alike, dtype_name
 from keras_calib.ops.gamma import STANDSTILL
-from keras_calib.ops.labels import class_labels
+from keras_calib.ops.labels import read_labels
 
 # float16 has no normal number below 6e-5: gamma must stay well above that.
 _FLOAT16_GAMMA = 1e-3
@@ -24,30 +26,32 @@ def check(
     gamma: float = 0.0,
     floor: float = 0.0,
     ignore_class: int | None = None,
+    axis: int = -1,
 ) -> None:
-    """Checks a batch of labels and predictions, which a compiled step cannot do.
+    """Checks a batch of labels and predictions, as a compiled step cannot.
 
     Args:
         y_true: integer labels of shape `(...)` or `(..., 1)`, or targets of shape
             `(..., K)`.
-        y_pred: logits or probabilities of shape `(..., K)`, as the model gives
+        y_pred: logits or probabilities of shape `(..., K)`, as the model returns
             them.
-        from_logits: what the loss takes `y_pred` for.
+        from_logits: whether the loss takes `y_pred` as logits.
         gamma: the gamma of the loss.
         floor: the floor of the loss.
         ignore_class: the label that the loss ignores.
+        axis: the axis of the classes in `y_pred`, and in targets.
 
     Raises:
-        ValueError: for NaN or infinity, logits taken for probabilities and
-            probabilities for logits, labels that are not whole numbers in [0, K),
-            targets that are not in [0, 1] or do not sum to 1, and shapes that do
-            not fit.
+        ValueError: for NaN or infinity, for logits taken as probabilities and
+            probabilities taken as logits, for labels that are not whole numbers in
+            [0, K), for targets that are not in [0, 1] or do not sum to 1, and for
+            shapes that do not fit.
 
     Warns:
-        UserWarning: for half-precision probabilities beside a small gamma: their
-            rounding drowns what the loss reads from improbable classes; and for a
-            gamma so large beside these predictions that their samples weigh next
-            to nothing and training may stand still.
+        UserWarning: for half-precision probabilities with a small gamma, because
+            rounding destroys what the loss reads from improbable classes; and for a
+            gamma so large that the samples' weights are nearly 0 and training may
+            not start.
 
     Example:
 
@@ -56,11 +60,12 @@ def check(
     """
     gamma = in_range("gamma", gamma, 0.0, 1.0)
     floor = in_range("floor", floor, 0.0, 1.0)
-    y_pred = ops.convert_to_tensor(y_pred)
-    half = "float16" in str(y_pred.dtype)
-    labels, soft = class_labels(ops.convert_to_tensor(y_true), y_pred)
-    raw = _numpy(ops.convert_to_tensor(y_true))
-    scores = _numpy(y_pred)
+    given = y_pred if hasattr(y_pred, "dtype") else np.asarray(y_pred)
+    half = "float16" in dtype_name(given)
+    scores = _float64(given)
+    y_true, scores = classes_last(alike(y_true, scores), scores, axis)
+    # As they were given: a batch casts labels to integers.
+    labels, soft = read_labels(y_true, scores)
     k = scores.shape[-1]
     _require(np.isfinite(scores).all(), "y_pred holds NaN or infinity", scores)
     sums = scores.sum(-1)
@@ -79,33 +84,37 @@ def check(
             "y_pred is not in [0, 1]: these are logits; use from_logits=True",
             scores,
         )
-        _require(sum_to_one, "y_pred does not sum to 1 over the last axis", sums)
+        _require(sum_to_one, "y_pred does not sum to 1 over the classes", sums)
         if half and gamma < _FLOAT16_GAMMA:
             warnings.warn(
-                f"y_pred are {y_pred.dtype} probabilities, and gamma={gamma:g} asks "
-                "for smaller ones than that format holds: training stalls. Give the "
+                f"y_pred are {dtype_name(given)} probabilities, and gamma={gamma:g} "
+                "needs smaller ones than that format holds: training stalls. Give the "
                 "head dtype='float32', or let it return logits and use "
                 "from_logits=True",
                 stacklevel=2,
             )
-    _require(np.isfinite(raw).all(), "y_true holds NaN or infinity", raw)
-    p = _softmax(scores) if from_logits else np.maximum(scores, np.finfo("d").tiny)
-
-    def weigh(p: np.ndarray) -> np.ndarray:
-        return np.maximum(p / (gamma + (1.0 - gamma) * p), floor)
-
+    _require(np.isfinite(labels).all(), "y_true holds NaN or infinity", labels)
+    batch = ClassBatch(y_true, scores, from_logits=from_logits)
+    # Not 0, so that the weight is not 0 / 0.
+    p = np.maximum(ops.convert_to_numpy(batch.probabilities), np.finfo("d").tiny)
+    weights = np.maximum(p / (gamma + (1.0 - gamma) * p), floor)
     if soft:
-        _require(((raw >= 0) & (raw <= 1)).all(), "soft labels are not in [0, 1]", raw)
         _require(
-            np.abs(raw.sum(-1) - 1).max(initial=0) < 1e-3,
-            "soft labels do not sum to 1 over the last axis",
-            raw.sum(-1),
+            ((labels >= 0) & (labels <= 1)).all(),
+            "soft labels are not in [0, 1]",
+            labels,
         )
-        _warn_of_standstill((raw * weigh(p)).sum(-1))
+        _require(
+            np.abs(labels.sum(-1) - 1).max(initial=0) < 1e-3,
+            "soft labels do not sum to 1 over the classes",
+            labels.sum(-1),
+        )
+        _warn_of_standstill((batch.labels * weights).sum(-1))
         return
-    labels, p = raw.reshape(-1), p.reshape(-1, k)
+    labels = labels.reshape(-1)
     if ignore_class is not None:
-        labels, p = labels[labels != ignore_class], p[labels != ignore_class]
+        kept = labels != ignore_class
+        labels, weights = labels[kept], weights[kept]
     _require((labels == np.floor(labels)).all(), "labels are not whole numbers", labels)
     _require(
         ((labels >= 0) & (labels < k)).all(),
@@ -113,27 +122,21 @@ def check(
         + ("" if ignore_class is None else f", nor ignore_class={ignore_class}"),
         labels,
     )
-    _warn_of_standstill(weigh(p[np.arange(len(labels)), labels.astype(int)]))
+    _warn_of_standstill(weights[np.arange(len(labels)), labels.astype(int)])
 
 
 def _warn_of_standstill(weights: np.ndarray) -> None:
     if weights.size and weights.mean() < STANDSTILL:
         warnings.warn(
-            "gamma is large beside these predictions: a sample weighs "
-            f"{weights.mean():.1e} of what it does in cross-entropy, and training may "
+            "gamma is large for these predictions: on average a sample weighs "
+            f"{weights.mean():.1e} of its weight in cross-entropy, and training may "
             "stand still. Anneal gamma up with GammaScheduler, set a floor, or start "
             "from a trained model",
             stacklevel=3,
         )
 
 
-def _softmax(z: np.ndarray) -> np.ndarray:
-    # Down to exp(-700) > 0, so that 0 / 0 is met nowhere.
-    e = np.exp(np.maximum(z - z.max(-1, keepdims=True), -700.0))
-    return e / e.sum(-1, keepdims=True)
-
-
-def _numpy(x: Any) -> np.ndarray:
+def _float64(x: Any) -> np.ndarray:
     return np.asarray(ops.convert_to_numpy(ops.cast(x, "float64")))
 
 

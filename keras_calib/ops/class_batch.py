@@ -13,7 +13,7 @@ from keras_calib._keras import get_keras_mask, logits_behind
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 from keras_calib.ops.entropy import entropy
 from keras_calib.ops.events import Events
-from keras_calib.ops.floats import at_most, cast, dtype_name, namespace
+from keras_calib.ops.floats import alike, at_most, cast, dtype_name, namespace
 from keras_calib.ops.labels import class_labels, is_valid, sample_weights
 from keras_calib.ops.rows import pick
 from keras_calib.ops.true_class import ScalarFunction, true_class_kernel
@@ -355,13 +355,6 @@ def read_scores(
     dtype = dtype or ("float64" if given == "float64" else "float32")
     precision = given if given == "float32" and not from_logits else dtype
     return (y_pred if given == dtype else cast(y_pred, dtype)), precision
-
-
-def alike(x: Tensor, reference: Tensor) -> Tensor:
-    """Returns `x` as a numpy array or as a tensor, whichever `reference` is."""
-    if namespace(reference) is ops:
-        return ops.convert_to_tensor(x)
-    return np.asarray(ops.convert_to_numpy(x) if ops.is_tensor(x) else x)
 
 
 def classes_last(y_true: Tensor, y_pred: Tensor, axis: int) -> tuple[Tensor, Tensor]:

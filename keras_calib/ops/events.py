@@ -1,25 +1,27 @@
-"""Probabilities that something happens, and whether it did: what bins sum up."""
+"""Predicted probabilities of events and their outcomes, which bins sum up."""
 
 from __future__ import annotations
 
 from functools import cached_property
 
-from keras import ops
-
 from keras_calib.ops.binning import NUM_FINE_BINS, bin_index, bin_sums, fine_index
+from keras_calib.ops.calibration import BinSums
+from keras_calib.ops.floats import alike, cast, dtype_name, namespace
 from keras_calib.types import Tensor
 
 
 class Events:
-    """N probabilities that something happens, and whether it did.
+    """N probabilities of an event, such as "the label is k", and the outcomes.
+
+    The arguments are tensors, or numpy arrays, whose sums are float64 arrays.
 
     Args:
         confidence: probabilities of shape (N,).
-        hit: whether it happened, boolean, or a fraction, of shape (N,).
+        hit: whether the event happened, boolean, or a fraction, of shape (N,).
         sample_weight: weights of shape (N,), or `None` where all are 1.
-        precision: the dtype that the probabilities were computed in.
-        group: int32 groups of shape (N,), such as classes, that have bins of their
-            own; by default there is one group.
+        precision: the dtype in which the probabilities were computed.
+        group: int32 groups of shape (N,), such as classes, each of which has its own
+            bins; by default there is one group.
         num_groups: the number of groups.
     """
 
@@ -34,102 +36,109 @@ class Events:
         num_groups: int = 1,
     ) -> None:
         if sample_weight is not None:
+            sample_weight = alike(sample_weight, confidence)
             # A sample of weight 0 may be NaN.
-            confidence = ops.where(sample_weight != 0.0, confidence, 0.0)
+            where = namespace(confidence).where
+            confidence = where(sample_weight != 0.0, confidence, 0.0)
         self.confidence, self.hit = confidence, hit
         self.sample_weight = sample_weight
         self.precision, self.group, self.num_groups = precision, group, num_groups
-        self._sums: dict[int | None, Tensor] = {}
+        self._sums: dict[int | None, BinSums] = {}
 
     @classmethod
     def by_column(
         cls, p: Tensor, y: Tensor, sample_weight: Tensor | None, precision: str
     ) -> Events:
-        """Returns N * K events, in a group for each column of probabilities (N, K)."""
-        k = p.shape[-1]
+        """Returns N * K events, one group for each column of probabilities (N, K)."""
+        xp, k = namespace(p), p.shape[-1]
         if sample_weight is not None:
             if len(sample_weight.shape) == 1:
-                sample_weight = ops.expand_dims(sample_weight, -1)
-            sample_weight = ops.broadcast_to(sample_weight, ops.shape(p))
-            sample_weight = ops.reshape(sample_weight, (-1,))
-        group = ops.broadcast_to(ops.arange(k, dtype="int32"), ops.shape(p))
+                sample_weight = xp.expand_dims(sample_weight, -1)
+            sample_weight = xp.broadcast_to(sample_weight, xp.shape(p))
+            sample_weight = xp.reshape(sample_weight, (-1,))
+        group = xp.broadcast_to(xp.arange(k, dtype="int32"), xp.shape(p))
         return cls(
-            ops.reshape(p, (-1,)),
-            ops.reshape(y, (-1,)),
+            xp.reshape(p, (-1,)),
+            xp.reshape(y, (-1,)),
             sample_weight,
             precision=precision,
-            group=ops.reshape(group, (-1,)),
+            group=xp.reshape(group, (-1,)),
             num_groups=k,
         )
 
     def at_least(self, threshold: float) -> Events:
         """Returns the events of probability >= `threshold`."""
-        counts = ops.cast(self.confidence >= threshold, self.confidence.dtype)
+        weight = cast(self.confidence >= threshold, dtype_name(self.confidence))
         if self.sample_weight is not None:
-            counts = self.sample_weight * counts
+            weight = self.sample_weight * weight
         return Events(
             self.confidence,
             self.hit,
-            counts,
+            weight,
             precision=self.precision,
             group=self.group,
             num_groups=self.num_groups,
         )
 
     @cached_property
-    def columns(self) -> list[Tensor]:
-        """The columns of `BinSums`: weight, confidence, hits and squared error."""
-        hit = ops.cast(self.hit, self.confidence.dtype)
-        error = ops.square(self.confidence - hit)
-        return weighted(self.sample_weight, self.confidence, self.hit, error)
+    def terms(self) -> BinSums:
+        """What each event adds to the sums of its bin, each of shape (N,)."""
+        error = self.confidence - cast(self.hit, dtype_name(self.confidence))
+        return BinSums(
+            *weighted(self.sample_weight, self.confidence, self.hit, error * error)
+        )
 
-    def sums(self, num_bins: int | None) -> Tensor:
-        """Returns the sums over each bin, of shape (groups * M, 4).
+    def sums(self, num_bins: int | None) -> BinSums:
+        """Returns the sums over M bins, of shape (M,), or (groups, M) with groups.
 
         Args:
             num_bins: the number of equal-width bins, `None` for fine bins.
-
-        Returns:
-            A tensor whose last axis holds the fields of `BinSums`.
         """
         if num_bins == 1 and self._sums and self.group is None:
             # The sum over all samples is that over the bins of another metric.
-            return ops.sum(next(iter(self._sums.values())), axis=0, keepdims=True)
+            sums = next(iter(self._sums.values()))
+            return sums.map(lambda x: namespace(x).sum(x, axis=0, keepdims=True))
         if num_bins not in self._sums:
-            if num_bins is None:
-                count, index = NUM_FINE_BINS, fine_index(self.confidence)
-            else:
-                count = num_bins
-                index = bin_index(self.confidence, num_bins, self.precision)
-            if self.group is not None:
-                index = self.group * count + index
-            # Probabilities are at most 1, so no product exceeds the largest weight.
-            bound = (
-                1.0
-                if self.sample_weight is None
-                else ops.max(ops.abs(self.sample_weight), initial=0.0)
-            )
-            sums = bin_sums(self.columns, index, self.num_groups * count, bound)
-            dtype = self.confidence.dtype
-            self._sums[num_bins] = ops.stack([ops.cast(s, dtype) for s in sums], -1)
+            self._sums[num_bins] = self._summed(num_bins)
         return self._sums[num_bins]
+
+    def _summed(self, num_bins: int | None) -> BinSums:
+        xp, dtype = namespace(self.confidence), dtype_name(self.confidence)
+        if num_bins is None:
+            count, index = NUM_FINE_BINS, fine_index(self.confidence)
+        else:
+            count = num_bins
+            index = bin_index(self.confidence, num_bins, self.precision)
+        shape: tuple[int, ...] = (count,)
+        if self.group is not None:
+            index, shape = self.group * count + index, (self.num_groups, count)
+        # Probabilities are at most 1, so no product exceeds the largest weight.
+        bound = (
+            1.0
+            if self.sample_weight is None
+            else xp.max(xp.abs(self.sample_weight), initial=0.0)
+        )
+        sums = bin_sums(list(self.terms), index, self.num_groups * count, bound)
+        return BinSums(*(xp.reshape(cast(s, dtype), shape) for s in sums))
 
 
 def weighted(sample_weight: Tensor | None, *values: Tensor) -> list[Tensor]:
-    """Returns the columns weight and weight * value of each of the values.
+    """Returns the weights, and weight * value for each of the values.
 
-    A sample of weight 0 counts for nothing, even where its value is NaN.
+    A sample of weight 0 is ignored, even where its value is NaN.
 
     Args:
         sample_weight: weights of shape (N,), or `None` where all are 1.
         *values: tensors of shape (N, ...). Boolean ones stay boolean without weights.
     """
+    xp = namespace(values[0])
     if sample_weight is None:
-        return [ops.ones(ops.shape(values[0])[:1], dtype="bool"), *values]
+        return [xp.ones(xp.shape(values[0])[:1], dtype="bool"), *values]
+    sample_weight = alike(sample_weight, values[0])
+    dtype = dtype_name(sample_weight)
 
     def times(value: Tensor) -> Tensor:
-        shape = (-1, *(1 for _ in value.shape[1:]))
-        w = ops.reshape(sample_weight, shape)
-        return ops.where(w != 0, w * ops.cast(value, sample_weight.dtype), 0.0)
+        w = xp.reshape(sample_weight, (-1, *(1 for _ in value.shape[1:])))
+        return xp.where(w != 0.0, w * cast(value, dtype), 0.0)
 
     return [sample_weight, *(times(value) for value in values)]

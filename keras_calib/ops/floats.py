@@ -55,6 +55,13 @@ def namespace(x: Tensor) -> Any:
     return np if isinstance(x, np.ndarray | np.generic) else ops
 
 
+def alike(x: Tensor, reference: Tensor) -> Tensor:
+    """Returns `x` as a numpy array or as a tensor, whichever `reference` is."""
+    if namespace(reference) is ops:
+        return ops.convert_to_tensor(x)
+    return np.asarray(ops.convert_to_numpy(x) if ops.is_tensor(x) else x)
+
+
 def cast(x: Tensor, dtype: str) -> Tensor:
     """Returns a tensor or a numpy array of another dtype."""
     return x.astype(dtype) if namespace(x) is np else ops.cast(x, dtype)

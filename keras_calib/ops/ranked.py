@@ -7,7 +7,7 @@ average over their orders. Each formula serves tensors and numpy arrays.
 
 from __future__ import annotations
 
-from keras_calib.ops.bin_statistics import BinSums
+from keras_calib.ops.calibration import BinSums
 from keras_calib.ops.floats import (
     at_most,
     cast,

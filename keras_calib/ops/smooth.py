@@ -1,59 +1,70 @@
-"""The smooth calibration error, from sums at the nodes of a grid."""
+"""The smooth calibration error, from sums at the nodes of a grid.
+
+The sums are of shape (G,) for G nodes i / (G - 1).
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from keras import ops
 
 from keras_calib.ops.binning import bin_sums
-from keras_calib.ops.floats import at_most, divide_no_nan, dtype_name, round_down
+from keras_calib.ops.events import Events, weighted
+from keras_calib.ops.floats import at_most, cast, divide_no_nan, dtype_name, round_down
+from keras_calib.types import Tensor
 
 NUM_NODES = 1001
 
-# As in relplot 1.0.3, so that figures agree: bandwidths are multiples of 2^-10, no
-# error is told from one below .001, the kernel ends at a distance of 1/2, and the
-# integral is a mean over few points.
+# As in relplot 1.0.3, so that the figures agree: bandwidths are multiples of 2^-10 and
+# at least .001, the kernel ends at a distance of 1/2, and the integral is a mean over
+# few points.
 _HALVINGS = 10
 _EPSILON = 0.001
 _POINTS = 200
 _DENSITY_FLOOR = 1e-4
 
 
-def node_sums(x: Any, columns: Any, num_nodes: int) -> Any:
-    """Shares every sample among the two nodes nearest to it.
+class NodeSums(NamedTuple):
+    """Sums at the nodes.
 
-    Args:
-        x: positions in [0, 1], of shape (N,).
-        columns: values of shape (N,).
-        num_nodes: the number of nodes i / (G - 1), G.
-
-    Returns:
-        Sums of shape (G, C).
+    Attributes:
+        weight: sum of the sample weights.
+        residual: weighted sum of confidence - hit.
     """
+
+    weight: Tensor
+    residual: Tensor
+
+
+def node_sums(events: Events, num_nodes: int = NUM_NODES) -> NodeSums:
+    """Splits each event between the two nodes nearest to its confidence."""
+    x = events.confidence
+    dtype = dtype_name(x)
     position = x * (num_nodes - 1)
     node = at_most(round_down(position), num_nodes - 2)
-    share = position - node
-    node = ops.cast(node, "int32")
-    columns = [ops.cast(c, x.dtype) for c in columns]
-    left = bin_sums([(1.0 - share) * c for c in columns], node, num_nodes)
-    right = bin_sums([share * c for c in columns], node + 1, num_nodes)
-    return ops.stack([a + b for a, b in zip(left, right, strict=True)], axis=-1)
+    fraction = position - node
+    node = cast(node, "int32")
+    columns = [
+        cast(c, dtype)
+        for c in weighted(events.sample_weight, x - cast(events.hit, dtype))
+    ]
+    left = bin_sums([(1.0 - fraction) * c for c in columns], node, num_nodes)
+    right = bin_sums([fraction * c for c in columns], node + 1, num_nodes)
+    return NodeSums(*(a + b for a, b in zip(left, right, strict=True)))
 
 
-def smooth_ece(nodes: Any) -> Any:
+def smooth_ece(sums: NodeSums) -> Tensor:
     """Returns the smooth calibration error of sums at nodes.
 
     It is smECE(sigma) = integral |E[(confidence - hit) K_sigma(t, confidence)]| dt
-    at the sigma where both are equal, K being a Gaussian that is reflected at 0 and
-    1. A Fourier transform makes the convolution a product. Its length is a power of
-    two: another, such as 2000, keeps the compiler of a TPU at work for a minute.
-
-    Args:
-        nodes: sums of weight and of confidence - hit, of shape (G, 2).
+    at the sigma that equals it, where K is a Gaussian that is reflected at 0 and 1. A
+    Fourier transform makes the convolution a product. Its length is a power of two:
+    a TPU's compiler works for a minute on another, such as 2000.
     """
+    nodes = ops.stack(list(sums), axis=-1)
     dtype, num_nodes = dtype_name(nodes), nodes.shape[0]
     reach = (num_nodes - 1) // 2
     length = 2 ** math.ceil(math.log2(num_nodes + 2 * reach))
@@ -71,7 +82,7 @@ def smooth_ece(nodes: Any) -> Any:
     distance = ops.convert_to_tensor((steps / (num_nodes - 1)).astype(dtype))
     index = ops.arange(num_nodes, dtype=dtype)
 
-    def smoothed_error(sigma):
+    def smoothed_error(sigma: Tensor) -> Tensor:
         kernel = within * ops.exp(-0.5 * ops.square(distance / sigma))
         kernel = kernel / (math.sqrt(2 * math.pi) * sigma)
         damping = ops.rfft(kernel)[0]  # real, as the kernel is even
@@ -82,16 +93,16 @@ def smooth_ece(nodes: Any) -> Any:
         used = ops.cast(index < points, dtype)
         x = at_most(index / (points - 1.0), 1.0) * (num_nodes - 1)
         left = at_most(round_down(x), num_nodes - 2)
-        share = x - left
+        fraction = x - left
         left = ops.cast(left, "int32")
 
-        def total(y):
-            y = (1.0 - share) * ops.take(y, left) + share * ops.take(y, left + 1)
+        def total(y: Tensor) -> Tensor:
+            y = (1.0 - fraction) * ops.take(y, left) + fraction * ops.take(y, left + 1)
             return ops.sum(used * ops.abs(y))
 
         return divide_no_nan(total(residual), total(density + _DENSITY_FLOOR))
 
-    # The smallest sigma, in steps of 2^-10, that is not below its own error.
+    # The smallest sigma, in steps of 2^-10, that is not below its error.
     low, step = ops.zeros((), dtype=dtype), 1.0
     for _ in range(_HALVINGS):
         step /= 2

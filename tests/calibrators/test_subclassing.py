@@ -10,8 +10,9 @@ import pytest
 from keras import ops
 from keras.ops import convert_to_numpy
 
-from keras_calib.calibrators import Calibrator, OneVsRest
+from keras_calib.calibrators import Calibrator
 from keras_calib.calibrators.base import CalibratorArguments
+from keras_calib.calibrators.one_vs_rest import OneVsRest
 from tests.calibrators import data
 
 registered = keras.saving.register_keras_serializable(package="tests")

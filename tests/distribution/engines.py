@@ -101,7 +101,7 @@ def everything():
         return [one for name, one in made.items() if TABLE[name].kind == kind]
 
     metrics = {
-        "gamma": [CalibrationMetrics(of("classes"), from_logits=True)],
+        "gamma": [CalibrationMetrics(of("classes"))],
         "labels_gamma": of("labels"),
         "column": of("binary"),
     }

@@ -62,11 +62,10 @@ def test_names_in_logs_and_history(jit_compile, tmp_path):
     model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(5)])
     together = metrics.CalibrationMetrics(
         [
-            metrics.ExpectedCalibrationError(10),
-            metrics.BrierScore(),
-            metrics.BrierDecomposition(),
-        ],
-        from_logits=True,
+            metrics.ExpectedCalibrationError(10, from_logits=True),
+            metrics.BrierScore(from_logits=True),
+            metrics.BrierDecomposition(from_logits=True),
+        ]
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("sgd", loss, metrics=[together, "accuracy"], jit_compile=jit_compile)
@@ -86,8 +85,10 @@ def test_names_in_logs_and_history(jit_compile, tmp_path):
 
 def test_config_keeps_the_metrics_and_their_arguments():
     together = metrics.CalibrationMetrics(
-        [metrics.ClasswiseECE(7, threshold=0.2), metrics.BrierScore("mean")],
-        from_logits=True,
+        [
+            metrics.ClasswiseECE(7, threshold=0.2, from_logits=True),
+            metrics.BrierScore("mean", from_logits=True),
+        ]
     )
     again = metrics.CalibrationMetrics.from_config(together.get_config())
     assert again.get_config() == together.get_config()

@@ -26,7 +26,7 @@ def test_what_is_right_passes(y):
     [
         (Y, Z, False, "these are logits; use from_logits=True"),
         (Y, P, True, "holds probabilities.*but from_logits=True"),
-        (Y, 0.9 * P, False, "does not sum to 1 over the last axis"),
+        (Y, 0.9 * P, False, "does not sum to 1 over the classes"),
         (Y, P * [np.nan, 1, 1], False, "y_pred holds NaN or infinity"),
         (Y, Z * [np.inf, 1, 1], True, "y_pred holds NaN or infinity"),
         ([0, 3], P, False, r"labels are not in \[0, 3\).*values 0 to 3"),

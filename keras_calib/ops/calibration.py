@@ -1,0 +1,157 @@
+"""Sums over bins, and the figures of calibration computed from them.
+
+Each formula serves tensors in a compiled step, and numpy arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+
+from keras import ops
+
+from keras_calib.ops.floats import at_least, divide_no_nan, namespace
+from keras_calib.types import Tensor
+
+Norm: TypeAlias = Literal["l1", "l2", "max"]
+
+
+class Sums(Protocol):
+    """Anything that holds sums over bins: `BinSums`, or `BinStatistics`."""
+
+    @property
+    def weight(self) -> Tensor: ...
+
+    @property
+    def confidence(self) -> Tensor: ...
+
+    @property
+    def hits(self) -> Tensor: ...
+
+    @property
+    def squared_error(self) -> Tensor | None: ...
+
+
+class BinSums(NamedTuple):
+    """Sums over bins, which lie along the last axis.
+
+    Attributes:
+        weight: sum of the sample weights.
+        confidence: weighted sum of the confidences.
+        hits: weighted sum of the hits.
+        squared_error: weighted sum of (confidence - hit)^2; `None` if unknown.
+    """
+
+    weight: Tensor
+    confidence: Tensor
+    hits: Tensor
+    squared_error: Tensor | None = None
+
+    @classmethod
+    def unstack(cls, columns: Tensor) -> BinSums:
+        """Names the columns of a tensor of shape (..., M, 4)."""
+        return cls(*ops.unstack(columns, len(cls._fields), axis=-1))
+
+    def stack(self) -> Tensor:
+        """Returns a tensor of shape (..., M, 4), which `unstack` takes apart."""
+        return ops.stack(list(self), axis=-1)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> BinSums:
+        """Applies a function to the sums that are known."""
+        return BinSums(*(None if x is None else function(x) for x in self))
+
+
+def weighted_mean(sums: Sums, totals: Tensor) -> Tensor:
+    """Computes sum_m totals_m / sum_m n_m over the last axis, 0 without weight."""
+    xp = namespace(sums.weight)
+    return divide_no_nan(xp.sum(totals, axis=-1), xp.sum(sums.weight, axis=-1))
+
+
+def calibration_error(sums: Sums, norm: Norm = "l1") -> Tensor:
+    """Computes the calibration error over bins of mean confidence c and accuracy a.
+
+    ```
+    l1:  sum_m n_m / N |c_m - a_m|
+    l2:  sqrt(sum_m n_m / N (c_m - a_m)^2)
+    max: max_m |c_m - a_m|
+    ```
+
+    Empty bins are ignored.
+    """
+    xp = namespace(sums.weight)
+    gap = xp.abs(sums.confidence - sums.hits)
+    if norm == "l1":
+        return weighted_mean(sums, gap)
+    mean_gap = divide_no_nan(gap, sums.weight)
+    if norm == "l2":
+        return xp.sqrt(weighted_mean(sums, gap * mean_gap))
+    return xp.max(mean_gap, axis=-1)
+
+
+def debiased_error(sums: Sums) -> Tensor:
+    """Computes the l2 error without the part that sampling noise adds.
+
+    ```
+    sqrt(sum_m n_m / N ((c_m - a_m)^2 - a_m (1 - a_m) / (n_m - 1)))
+    ```
+
+    Bins of weight <= 1 are left out. Where the sum is negative, the error is 0.
+    """
+    xp, n = namespace(sums.weight), sums.weight
+    c, a = divide_no_nan(sums.confidence, n), divide_no_nan(sums.hits, n)
+    noise = divide_no_nan(a * (1.0 - a), n - 1.0)
+    squares = xp.where(n > 1.0, (c - a) ** 2 - noise, 0.0)
+    return xp.sqrt(at_least(weighted_mean(sums, n * squares), 0.0))
+
+
+def calibration_gap(sums: Sums) -> Tensor:
+    """Computes mean confidence minus accuracy, in [-1, 1]."""
+    return weighted_mean(sums, sums.confidence - sums.hits)
+
+
+def overconfidence(sums: Sums) -> Tensor:
+    """Computes the part of the l1 error where confidence exceeds accuracy."""
+    return weighted_mean(sums, at_least(sums.confidence - sums.hits, 0.0))
+
+
+def underconfidence(sums: Sums) -> Tensor:
+    """Computes the part of the l1 error where accuracy exceeds confidence."""
+    return weighted_mean(sums, at_least(sums.hits - sums.confidence, 0.0))
+
+
+def brier_parts(
+    sums: Sums, brier_score: Tensor, label_square: Tensor | None = None
+) -> dict[str, Any]:
+    """Splits a Brier score into its parts.
+
+    For bins of mean probability c and mean label y, and the mean label y of all:
+
+    ```
+    brier_score = reliability - resolution + uncertainty + within_bin
+    reliability = sum_m n_m / N ||c_m - y_m||^2
+    resolution  = sum_m n_m / N ||y_m - y||^2
+    uncertainty = mean ||label||^2 - ||y||^2
+    ```
+
+    Args:
+        sums: confidences and hits of shape (..., M), whose leading axes are
+            classes; weights of shape (M,).
+        brier_score: the mean of ||probability - label||^2.
+        label_square: the mean of ||label||^2; by default that of labels 0 and 1.
+    """
+    xp, n = namespace(sums.weight), sums.weight
+    c, y = divide_no_nan(sums.confidence, n), divide_no_nan(sums.hits, n)
+    base = weighted_mean(sums, sums.hits)
+    if label_square is None:
+        label_square = xp.sum(base)
+
+    def mean_square(x: Tensor) -> Tensor:
+        return xp.sum(weighted_mean(sums, n * x**2))
+
+    parts = {
+        "reliability": mean_square(c - y),
+        "resolution": mean_square(y - base[..., None]),
+        "uncertainty": label_square - xp.sum(base**2),
+    }
+    rest = parts["reliability"] - parts["resolution"] + parts["uncertainty"]
+    return {**parts, "within_bin": brier_score - rest}
