@@ -11,6 +11,7 @@ import numpy as np
 from keras_calib.arguments import one_of, whole_number
 from keras_calib.metrics import intervals
 from keras_calib.metrics.tables import html_table, text_table
+from keras_calib.ops.batch import read_scores
 from keras_calib.ops.binning import equal_width_edges
 from keras_calib.ops.calibration import (
     BinSums,
@@ -23,7 +24,6 @@ from keras_calib.ops.calibration import (
     underconfidence,
     weighted_mean,
 )
-from keras_calib.ops.class_batch import read_scores
 from keras_calib.ops.events import Events
 from keras_calib.ops.floats import divide_no_nan
 from keras_calib.ops.ranked import equal_mass_cuts, equal_mass_sums

@@ -8,69 +8,37 @@ from functools import cached_property
 import numpy as np
 from keras import ops
 
-from keras_calib._keras import get_keras_mask, logits_behind
+from keras_calib.ops.batch import Batch
 from keras_calib.ops.binary import binary_kernel
-from keras_calib.ops.class_batch import classes_last, read_scores
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 from keras_calib.ops.events import Events
-from keras_calib.ops.floats import alike, cast, dtype_name, namespace
-from keras_calib.ops.labels import binary_labels, is_valid, sample_weights
+from keras_calib.ops.floats import cast, dtype_name, namespace
+from keras_calib.ops.labels import binary_labels, is_valid
 from keras_calib.ops.true_class import ScalarFunction
 from keras_calib.types import Tensor
 
 
-class BinaryBatch:
+class BinaryBatch(Batch):
     """N samples of L independent binary labels, as flat tensors.
 
-    Args:
+    Args: those of `Batch`, where
         y_true: labels in [0, 1], of the shape of `y_pred`; a last axis of size 1
             may be missing.
         y_pred: logits or probabilities of the positive class, of shape `(..., L)`.
-        sample_weight: weights of shape `(...)`, or of its leading axes.
-        from_logits: whether `y_pred` are logits.
-        ignore_class: a label that has weight 0.
-        axis: the axis of the labels.
-        dtype: dtype of the scores: by default float64 for float64 predictions, else
-            float32.
-        through_softmax: whether probabilities that come straight from a Keras
-            sigmoid are replaced by its logits; see `ClassBatch`.
 
     Attributes:
-        from_logits: whether the scores are logits.
         num_labels: L.
         scores: logits or probabilities of shape (N, L).
         targets: labels of shape (N, L), 0 where they are ignored.
         valid: which labels are not `ignore_class`, of shape (N, L); `None` where all
             are.
-        precision: dtype that the probabilities were computed in.
-
-    Raises:
-        ValueError: for shapes that do not fit.
     """
 
-    def __init__(
-        self,
-        y_true: Tensor,
-        y_pred: Tensor,
-        sample_weight: Tensor | None = None,
-        *,
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        axis: int = -1,
-        dtype: str | None = None,
-        through_softmax: bool = False,
-    ) -> None:
-        mask = get_keras_mask(y_pred)
-        if through_softmax and not from_logits and logits_behind(y_pred) is not None:
-            y_pred, from_logits = logits_behind(y_pred), True
-        y_pred, self.precision = read_scores(y_pred, from_logits, dtype)
-        y_true = cast(alike(y_true, y_pred), dtype_name(y_pred))
-        if axis != -1:
-            y_true, y_pred = classes_last(y_true, y_pred, axis)
-        given = y_true.shape, y_pred.shape
-        y_true, y_pred = self.columns(y_true, y_pred, from_logits)
-        y_true = binary_labels(y_true, y_pred, given)
-        self.from_logits = from_logits
+    def _read(self, y_true: Tensor, ignore_class: int | None) -> None:
+        given = y_true.shape, self._y_pred.shape
+        y_true = cast(y_true, dtype_name(self._y_pred))
+        y_true, y_pred = self.columns(y_true, self._y_pred, self.from_logits)
+        y_true, self._y_pred = binary_labels(y_true, y_pred, given), y_pred
         xp = namespace(y_pred)
         self.num_labels = self.num_classes = xp.shape(y_pred)[-1]
         self.scores = xp.reshape(y_pred, (-1, self.num_labels))
@@ -79,10 +47,6 @@ class BinaryBatch:
         if ignore_class is not None:
             self.valid = is_valid(self.targets, ignore_class)
             self.targets = xp.where(self.valid, self.targets, 0.0)
-        self._y_pred, self._axis = y_pred, axis
-        self._factors = [
-            None if f is None else alike(f, y_pred) for f in (sample_weight, mask)
-        ]
 
     def columns(
         self, y_true: Tensor, y_pred: Tensor, from_logits: bool
@@ -93,16 +57,11 @@ class BinaryBatch:
     @cached_property
     def sample_weight(self) -> Tensor | None:
         """Weights of shape (N,); of shape (N, L) where labels may be ignored."""
-        dtype = dtype_name(self._y_pred)
-        weight = sample_weights(self._factors, self._y_pred, dtype, self._axis)
+        weight = super().sample_weight
         if self.valid is None:
             return weight
-        valid = cast(self.valid, dtype)
+        valid = cast(self.valid, dtype_name(self.scores))
         return valid if weight is None else ops.expand_dims(weight, -1) * valid
-
-    def unflatten(self, x: Tensor) -> Tensor:
-        """Returns a value of each sample, of shape (N,), in the samples' shape."""
-        return ops.reshape(x, ops.shape(self._y_pred)[:-1])
 
     def loss(
         self,

@@ -9,7 +9,8 @@ import numpy as np
 from keras import ops
 
 from keras_calib.arguments import in_range
-from keras_calib.ops.class_batch import ClassBatch, classes_last
+from keras_calib.ops.batch import classes_last
+from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.floats import alike, dtype_name
 from keras_calib.ops.gamma import STANDSTILL
 from keras_calib.ops.labels import read_labels

@@ -9,75 +9,40 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_calib._keras import get_keras_mask, logits_behind
+from keras_calib.ops.batch import Batch
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 from keras_calib.ops.entropy import entropy
 from keras_calib.ops.events import Events
-from keras_calib.ops.floats import alike, at_most, cast, dtype_name, namespace
-from keras_calib.ops.labels import class_labels, is_valid, sample_weights
+from keras_calib.ops.floats import at_most, cast, dtype_name, namespace
+from keras_calib.ops.labels import class_labels, is_valid
 from keras_calib.ops.rows import pick
 from keras_calib.ops.true_class import ScalarFunction, true_class_kernel
 from keras_calib.types import Tensor
 
 
-class ClassBatch:
+class ClassBatch(Batch):
     """N samples of one label of K classes, as flat tensors.
 
-    Losses, metrics and calibrators read labels, predictions, masks and weights
-    here, and nowhere else. Each property is computed when it is first asked for.
-    Numpy arrays are read as they are, without a copy into the backend's memory.
-
-    Args:
+    Args: those of `Batch`, where
         y_true: integer labels of shape `(...)` or `(..., 1)`, or targets of shape
             `(..., K)`.
-        y_pred: logits or probabilities of shape `(..., K)`.
-        sample_weight: weights of shape `(...)` or of its leading axes. A Keras mask
-            on `y_pred` multiplies them.
-        from_logits: whether `y_pred` are logits.
-        ignore_class: integer label whose samples have weight 0.
-        axis: the axis of the classes in `y_pred`, and in targets.
-        dtype: dtype of the scores: by default float64 for float64 predictions, else
-            float32.
-        through_softmax: whether probabilities that come straight from a Keras
-            softmax are replaced by its logits: losses differentiate better there,
-            metrics measure what the model returns.
 
     Attributes:
-        given: `y_pred` as it was given, with what Keras left on it.
         soft: whether the labels are targets.
-        from_logits: whether the scores are logits.
         num_classes: K.
         scores: logits or probabilities of shape (N, K).
         labels: int32 labels of shape (N,), 0 where they are ignored; for soft labels
             the targets.
         valid: which labels are not `ignore_class`, of the shape of the samples;
             `None` where all are.
-        precision: dtype that the probabilities were computed in.
 
     Raises:
         ValueError: for shapes that do not fit, and for `ignore_class` with soft
             targets.
     """
 
-    def __init__(
-        self,
-        y_true: Tensor,
-        y_pred: Tensor,
-        sample_weight: Tensor | None = None,
-        *,
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        axis: int = -1,
-        dtype: str | None = None,
-        through_softmax: bool = False,
-    ) -> None:
-        self.given, mask = y_pred, get_keras_mask(y_pred)
-        if through_softmax and not from_logits and logits_behind(y_pred) is not None:
-            y_pred, from_logits = logits_behind(y_pred), True
-        y_pred, self.precision = read_scores(y_pred, from_logits, dtype)
-        y_true = alike(y_true, y_pred)
-        if axis != -1:
-            y_true, y_pred = classes_last(y_true, y_pred, axis)
+    def _read(self, y_true: Tensor, ignore_class: int | None) -> None:
+        y_pred = self._y_pred
         labels, self.soft = class_labels(y_true, y_pred)
         if self.soft and ignore_class is not None:
             raise ValueError(
@@ -89,7 +54,7 @@ class ClassBatch:
         if ignore_class is not None:
             self.valid = is_valid(labels, ignore_class)
             labels = xp.where(self.valid, labels, 0)
-        self.from_logits = from_logits
+            self._factors.append(self.valid)
         self.num_classes = y_pred.shape[-1]
         self.scores = xp.reshape(y_pred, (-1, self.num_classes))
         if self.soft:
@@ -97,21 +62,6 @@ class ClassBatch:
             self.labels = xp.reshape(targets, (-1, self.num_classes))
         else:
             self.labels = xp.reshape(labels, (-1,))
-        self._y_pred, self._axis = y_pred, axis
-        self._factors = [
-            None if f is None else alike(f, y_pred)
-            for f in (sample_weight, mask, self.valid)
-        ]
-
-    @cached_property
-    def sample_weight(self) -> Tensor | None:
-        """Weights of shape (N,), 0 where a mask or `ignore_class` says so."""
-        dtype = dtype_name(self._y_pred)
-        return sample_weights(self._factors, self._y_pred, dtype, self._axis)
-
-    def unflatten(self, x: Tensor) -> Tensor:
-        """Returns a value of each sample, of shape (N,), in the samples' shape."""
-        return ops.reshape(x, ops.shape(self._y_pred)[:-1])
 
     def in_shape(self, losses: Tensor) -> Tensor:
         """Returns losses of shape (N,) in the samples' shape, 0 where ignored."""
@@ -341,34 +291,6 @@ def true_class_loss(
         value, weight, label_smoothing=label_smoothing, class_weights=class_weights
     )
     return batch.in_shape(losses)
-
-
-def read_scores(
-    y_pred: Tensor, from_logits: bool, dtype: str | None
-) -> tuple[Tensor, str]:
-    """Returns predictions as floats, and the dtype of their probabilities."""
-    if isinstance(y_pred, list | tuple):
-        y_pred = np.asarray(y_pred)
-    if namespace(y_pred) is ops:
-        y_pred = ops.convert_to_tensor(y_pred)
-    given = dtype_name(y_pred)
-    dtype = dtype or ("float64" if given == "float64" else "float32")
-    precision = given if given == "float32" and not from_logits else dtype
-    return (y_pred if given == dtype else cast(y_pred, dtype)), precision
-
-
-def classes_last(y_true: Tensor, y_pred: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """Moves the classes of predictions, and of targets, to the last axis."""
-    rank = len(y_pred.shape)
-    if not -rank <= axis < rank:
-        raise ValueError(
-            f"`axis` must be an axis of `y_pred`. Received: axis={axis}, "
-            f"y_pred.shape={tuple(y_pred.shape)}"
-        )
-    move = namespace(y_pred).moveaxis
-    if len(y_true.shape) == rank:
-        y_true = move(y_true, axis, -1)
-    return y_true, move(y_pred, axis, -1)
 
 
 def _class_weights(

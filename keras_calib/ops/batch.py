@@ -1,0 +1,112 @@
+"""What every batch of labels and predictions shares: it is read once."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import cached_property
+
+import numpy as np
+from keras import ops
+
+from keras_calib._keras import get_keras_mask, logits_behind
+from keras_calib.ops.floats import alike, cast, dtype_name, namespace
+from keras_calib.ops.labels import sample_weights
+from keras_calib.types import Tensor
+
+
+class Batch(ABC):
+    """Base of the batches: N samples, as flat tensors.
+
+    Losses, metrics and calibrators read labels, predictions, masks and weights
+    here, and nowhere else. Each property is computed when it is first asked for.
+    Numpy arrays are read as they are, without a copy into the backend's memory.
+
+    Args:
+        y_true: labels, in the formats that the subclass reads.
+        y_pred: logits or probabilities of shape `(..., K)`.
+        sample_weight: weights of shape `(...)` or of its leading axes. A Keras mask
+            on `y_pred` multiplies them.
+        from_logits: whether `y_pred` are logits.
+        ignore_class: a label that has weight 0.
+        axis: the axis of the classes in `y_pred`, and in labels that have one.
+        dtype: dtype of the scores: by default float64 for float64 predictions, else
+            float32.
+        through_softmax: whether probabilities that come straight from a Keras
+            softmax or sigmoid are replaced by its logits: losses differentiate
+            better there, metrics measure what the model returns.
+
+    Attributes:
+        given: `y_pred` as it was given, with what Keras left on it.
+        from_logits: whether the scores are logits.
+        precision: dtype that the probabilities were computed in.
+
+    Raises:
+        ValueError: for shapes that do not fit.
+    """
+
+    def __init__(
+        self,
+        y_true: Tensor,
+        y_pred: Tensor,
+        sample_weight: Tensor | None = None,
+        *,
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        axis: int = -1,
+        dtype: str | None = None,
+        through_softmax: bool = False,
+    ) -> None:
+        self.given, mask = y_pred, get_keras_mask(y_pred)
+        if through_softmax and not from_logits and logits_behind(y_pred) is not None:
+            y_pred, from_logits = logits_behind(y_pred), True
+        self.from_logits, self._axis = from_logits, axis
+        y_pred, self.precision = read_scores(y_pred, from_logits, dtype)
+        y_true, self._y_pred = classes_last(alike(y_true, y_pred), y_pred, axis)
+        self._factors = [
+            None if f is None else alike(f, y_pred) for f in (sample_weight, mask)
+        ]
+        self._read(y_true, ignore_class)
+
+    @abstractmethod
+    def _read(self, y_true: Tensor, ignore_class: int | None) -> None:
+        """Reads the labels, and flattens them and the predictions."""
+
+    @cached_property
+    def sample_weight(self) -> Tensor | None:
+        """Weights of shape (N,), 0 where a mask says so; `None` where all are 1."""
+        dtype = dtype_name(self._y_pred)
+        return sample_weights(self._factors, self._y_pred, dtype, self._axis)
+
+    def unflatten(self, x: Tensor) -> Tensor:
+        """Returns a value of each sample, of shape (N,), in the samples' shape."""
+        return ops.reshape(x, ops.shape(self._y_pred)[:-1])
+
+
+def classes_last(y_true: Tensor, y_pred: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """Moves the classes of predictions, and of targets, to the last axis."""
+    if axis == -1:
+        return y_true, y_pred
+    rank = len(y_pred.shape)
+    if not -rank <= axis < rank:
+        raise ValueError(
+            f"`axis` must be an axis of `y_pred`. Received: axis={axis}, "
+            f"y_pred.shape={tuple(y_pred.shape)}"
+        )
+    move = namespace(y_pred).moveaxis
+    if len(y_true.shape) == rank:
+        y_true = move(y_true, axis, -1)
+    return y_true, move(y_pred, axis, -1)
+
+
+def read_scores(
+    y_pred: Tensor, from_logits: bool, dtype: str | None
+) -> tuple[Tensor, str]:
+    """Returns predictions as floats, and the dtype of their probabilities."""
+    if isinstance(y_pred, list | tuple):
+        y_pred = np.asarray(y_pred)
+    if namespace(y_pred) is ops:
+        y_pred = ops.convert_to_tensor(y_pred)
+    given = dtype_name(y_pred)
+    dtype = dtype or ("float64" if given == "float64" else "float32")
+    precision = given if given == "float32" and not from_logits else dtype
+    return (y_pred if given == dtype else cast(y_pred, dtype)), precision
