@@ -1,10 +1,10 @@
-"""One small fit on any engine: prints what came out of each case, as JSON.
+"""Fits a small model on an engine, and prints what it found in each case as JSON.
 
     python -m tests.distribution.engines ENGINE CASE...
 
-Run by test_engines.py, each engine in a process of its own or in several: a backend,
-its devices and its cluster are made once, and a failed collective leaves a process
-unusable.
+test_engines.py runs each engine in one or several new processes, because a process
+can create a backend, its devices and its cluster only once, and a failed collective
+operation leaves it unusable.
 """
 
 import contextlib
@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
-from keras.src.utils.python_utils import pythonify_logs
 
 from keras_calib import (
     BrierScore,
@@ -35,45 +34,76 @@ from keras_calib.metrics import CalibrationMetrics
 from tests.distribution.launch import mirrored
 
 CLASSES, BATCH, EPOCHS = 8, 64, 3
-RNG = np.random.default_rng(0)
-X = RNG.normal(size=(263, 8)).astype("float32")
-Y = RNG.integers(0, CLASSES, 263)
-WEIGHTS = [
-    RNG.normal(0, 0.4, shape).astype("float32")
-    for shape in ((8, 16), (16,), (16, CLASSES), (CLASSES,))
-]
+TASK_CLASSES = 5  # of the case with every loss
+
+
+def arrays():
+    """Returns the samples, their labels and the first weights of the model."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(263, 8)).astype("float32")
+    y = rng.integers(0, CLASSES, 263)
+    shapes = [(8, 16), (16,), (16, CLASSES), (CLASSES,)]
+    return x, y, [rng.normal(0, 0.4, shape).astype("float32") for shape in shapes]
+
+
+X, Y, WEIGHTS = arrays()
 
 
 class Case(NamedTuple):
-    """What is fitted. The weights after SGD are the sum of the gradients."""
+    """What is fitted. With SGD, the weights show the sum of the gradients."""
 
     samples: int = 256
     held_out: int = 100
     rate: float = 0.1
-    made: str = "inside"  # loss and metrics: in the engine's scope, or before it
+    made_inside: bool = True  # loss and metrics: in the engine's scope or before it
     policy: str = "float32"
     every: bool = False  # all losses and metrics, not gamma-cross-entropy alone
-    adaptive: bool = False  # gamma follows the gap, and a checklist looks on
+    adaptive: bool = False  # AdaptiveGamma moves gamma, and TrainingChecklist watches
+    gamma: str = "gamma"  # the name of a gamma in the history
+
+    @property
+    def rounds_outputs(self) -> bool:
+        """Whether the outputs of the model are rounded to less than float32."""
+        return self.policy != "float32"
+
+    @property
+    def rounds_gradients(self) -> bool:
+        """Whether rounded gradients move the weights."""
+        return self.rounds_outputs and self.rate > 0
+
+    @property
+    def divides(self) -> bool:
+        """Whether every batch of training is full, so that devices can share it."""
+        return self.samples % BATCH == 0
 
 
 CASES = {
     "trained": Case(),
-    "made_outside": Case(made="outside"),
-    # A last batch of 7. A replica's mean is over its own samples, so that training
-    # differs; a model that stands still shows loss and metrics alone.
+    "made_outside": Case(made_inside=False),
+    # The last batch has 7 samples. A replica takes the mean over its own samples, so
+    # training differs; with fixed weights, loss and metrics can still be compared.
     "ragged": Case(samples=263, rate=0.0),
-    # The forward pass in bfloat16, loss and metrics of its logits in float32.
+    # The forward pass is in bfloat16, loss and metrics of its logits in float32.
     "mixed_bfloat16": Case(rate=0.0, policy="mixed_bfloat16"),
-    # Gradients too, which are rounded to bfloat16 once a replica.
+    # Each replica rounds its gradients to bfloat16 too.
     "trained_bfloat16": Case(policy="mixed_bfloat16"),
-    # On TensorFlow Keras weighs a head's batches alike, a ragged one too.
-    "every": Case(held_out=128, every=True),
+    # On TensorFlow, Keras gives all batches of a head the same weight, even a smaller
+    # last one; 128 held-out samples make full batches.
+    "every": Case(held_out=128, every=True, gamma="gamma_gamma"),
     "adaptive": Case(adaptive=True),
 }
 
 
-def gamma_alone(gamma):
-    """Returns a loss and the metrics that watch it."""
+class Task(NamedTuple):
+    """What an output of the model is trained and measured by."""
+
+    kind: str  # "classes", "labels" or "binary", as in the table of metrics
+    loss: keras.losses.Loss
+    metrics: list
+
+
+def gamma_task(gamma):
+    """Returns a task with gamma-cross-entropy and the metrics of calibration."""
     loss = GammaCE(gamma, from_logits=True)
     metrics = [
         ExpectedCalibrationError(from_logits=True),
@@ -82,41 +112,45 @@ def gamma_alone(gamma):
         BrierScore(from_logits=True),
         loss.gamma,
     ]
-    return loss, metrics
+    return Task("classes", loss, metrics)
 
 
-def everything():
-    """Returns a loss of each class, by its head, and a metric of each."""
-    # The metrics' table makes one of each, and with them the devices that are there.
+def every_task():
+    """Returns a task for each class of loss; three of them have all metrics."""
+    # Importing the table of metrics creates some, and with them the devices.
     from tests.losses.table import ALL, BINARY
     from tests.metrics.reference import TABLE
 
-    losses = {name: make(from_logits=True) for name, make in ALL.items()}
-    losses |= {f"labels_{n}": make(from_logits=True) for n, make in BINARY.items()}
-    losses = first_of_each_class(losses) | {"column": GammaBCE(from_logits=True)}
-    made = {name: row.make(from_logits=True) for name, row in TABLE.items()}
-    made = first_of_each_class(made)
-
-    def of(kind):
-        return [one for name, one in made.items() if TABLE[name].kind == kind]
-
-    metrics = {
-        "gamma": [CalibrationMetrics(of("classes"))],
-        "labels_gamma": of("labels"),
-        "column": of("binary"),
+    of_classes = {name: make(from_logits=True) for name, make in ALL.items()}
+    of_labels = {f"labels_{n}": make(from_logits=True) for n, make in BINARY.items()}
+    losses = {
+        "classes": first_of_each_class(of_classes),
+        "labels": first_of_each_class(of_labels),
+        "binary": {"column": GammaBCE(0.0, from_logits=True)},
     }
-    for head, of_head in metrics.items():  # JAX sees gamma change only there
-        of_head.append(losses[head].gamma)
-    return losses, metrics
+    tasks = {
+        name: Task(kind, loss, [])
+        for kind, of_kind in losses.items()
+        for name, loss in of_kind.items()
+    }
+    made = {name: row.make(from_logits=True) for name, row in TABLE.items()}
+    metrics = {kind: [] for kind in losses}
+    for name, metric in first_of_each_class(made).items():
+        metrics[TABLE[name].kind].append(metric)
+    metrics["classes"] = [CalibrationMetrics(metrics["classes"])]
+    for name in ("gamma", "labels_gamma", "column"):
+        task = tasks[name]
+        # JAX updates gamma only where it is also a metric.
+        task.metrics.extend([*metrics[task.kind], task.loss.gamma])
+    return tasks
 
 
 def first_of_each_class(made):
     """Returns the first object of each class."""
-    return {
-        name: one
-        for i, (name, one) in enumerate(made.items())
-        if type(one) not in map(type, list(made.values())[:i])
-    }
+    first = {}
+    for name, one in made.items():
+        first.setdefault(type(one), (name, one))
+    return dict(first.values())
 
 
 def network(policy="float32"):
@@ -132,39 +166,46 @@ def network(policy="float32"):
     return model
 
 
-def heads(names):
-    """Returns a linear model of a task for each loss, which trains by it alone."""
+def heads(tasks):
+    """Returns a model with a linear head for each task, which its loss alone trains."""
+    units = {"classes": TASK_CLASSES, "labels": TASK_CLASSES, "binary": 1}
+    dense = {
+        name: keras.layers.Dense(units[task.kind], name=f"task_{name}")
+        for name, task in tasks.items()
+    }
     inputs = keras.Input((8,))
-    dense = {name: keras.layers.Dense(5, name=f"task_{name}") for name in names}
-    dense["column"] = keras.layers.Dense(1, name="task_column")
     outputs = {name: layer(inputs) for name, layer in dense.items()}
     model = keras.Model(inputs, outputs)
     for layer in dense.values():
         layer.set_weights([w[..., : layer.units] for w in WEIGHTS[:2]])
-    return MultiTaskModel(model, dict.fromkeys(names, "classification"))
+    return MultiTaskModel(model, dict.fromkeys(tasks, "classification"))
 
 
 def data(case):
-    """Returns samples, labels (by head) and weights."""
+    """Returns the samples, the labels (a dictionary by head if many) and weights."""
     if not case.every:
         return X, Y, np.ones(len(X), "float32")
-    labels = (X[:, :5] > 0.5).astype("float32")
-    binary = {"labels": labels, "column": labels[:, :1]}
-    losses, _ = everything()
-    y = {name: binary.get(name.partition("_")[0], Y % 5) for name in losses}
-    return X, y, (Y // 3).astype("float32")
+    labels = (X[:, :TASK_CLASSES] > 0.5).astype("float32")
+    y = {"classes": Y % TASK_CLASSES, "labels": labels, "binary": labels[:, :1]}
+    by_head = {name: y[task.kind] for name, task in every_task().items()}
+    return X, by_head, (Y // 3).astype("float32")
 
 
 def compiled(case, scope=contextlib.nullcontext, **options):
-    """Returns the compiled model of a case, made in a scope."""
+    """Returns the compiled model of a case, created in a scope."""
 
     def make():
-        return everything() if case.every else gamma_alone(0.5 * case.adaptive)
+        return every_task() if case.every else gamma_task(0.5 * case.adaptive)
 
-    before = make() if case.made == "outside" else None
+    before = None if case.made_inside else make()
     with scope():
-        loss, metrics = before or make()
-        model = heads(list(loss)) if case.every else network(case.policy)
+        made = before or make()
+        if case.every:
+            model = heads(made)
+            loss = {name: task.loss for name, task in made.items()}
+            metrics = {n: task.metrics for n, task in made.items() if task.metrics}
+        else:
+            model, loss, metrics = network(case.policy), made.loss, made.metrics
         optimizer = keras.optimizers.SGD(case.rate)
         model.compile(optimizer, loss, weighted_metrics=metrics, **options)
     return model
@@ -179,7 +220,7 @@ def movers(case):
 
 
 class Watch(keras.callbacks.Callback):
-    """Writes down what History does not: the ECE in the log of each batch."""
+    """Records what History leaves out: the ECE in the log of each batch."""
 
     def __init__(self):
         super().__init__()
@@ -190,14 +231,14 @@ class Watch(keras.callbacks.Callback):
 
 
 def fit(case, scope=contextlib.nullcontext, share=(0, 1), **options):
-    """Fits on an engine that Keras's own `fit` knows.
+    """Fits with Keras's own `fit`, and returns what was found.
 
     Args:
         case: a `Case`.
-        scope: makes the context in which the model is built and fitted.
-        share: rank and number of processes, each of which brings its own part of
-            every batch.
-        **options: of `compile`.
+        scope: function that creates the context to build and fit the model in.
+        share: rank of this process and number of processes; each feeds its own part
+            of every batch.
+        **options: arguments of `compile`.
     """
     model = compiled(case, scope, **options)
     callbacks, watch = movers(case), Watch()
@@ -226,7 +267,7 @@ def fit(case, scope=contextlib.nullcontext, share=(0, 1), **options):
 
 
 def loop(case, strategy):
-    """Trains by Keras's steps in `strategy.run`, since its `fit` knows no worker."""
+    """Runs Keras's steps in `strategy.run`, because its `fit` supports no workers."""
     import tensorflow as tf
 
     model = compiled(case, strategy.scope)
@@ -240,7 +281,7 @@ def loop(case, strategy):
         )
         return strategy.experimental_distribute_dataset(dataset.with_options(options))
 
-    with strategy.scope():  # what is made at the first call
+    with strategy.scope():  # creates what Keras would create at the first step
         x, y, w = keras.tree.map_structure(lambda a: a[:BATCH], data(case))
         z = model(x)
         model.compute_loss(x, y, z, w)
@@ -265,19 +306,27 @@ def loop(case, strategy):
             callbacks.on_train_batch_begin(step)
             train(*batch)
             callbacks.on_train_batch_end(step)
-        logs = pythonify_logs(model.get_metrics_result())
+        logs = floats(model.get_metrics_result())
         model.reset_metrics()
         for batch in batches(case.held_out):
             test(*batch)
-        held_out = pythonify_logs(model.get_metrics_result())
+        held_out = floats(model.get_metrics_result())
         callbacks.on_epoch_end(
             epoch, logs | {f"val_{name}": value for name, value in held_out.items()}
         )
     return found(model, model.history.history, moving)
 
 
+def floats(logs):
+    """Returns results of metrics by name as Python numbers, without nesting."""
+    flat = {}
+    for name, value in logs.items():
+        flat |= floats(value) if isinstance(value, dict) else {name: float(value)}
+    return flat
+
+
 def found(model, history, callbacks, **more):
-    """Returns what is compared, the bins of the last validation's ECE, and more."""
+    """Returns what the test compares; the bins are those of the last validation."""
     reports = [c.report() for c in callbacks if isinstance(c, TrainingChecklist)]
     compiled = [metric for m in model.metrics for metric in getattr(m, "metrics", [m])]
     bins = [m.statistics() for m in compiled if isinstance(m, ExpectedCalibrationError)]
@@ -290,16 +339,16 @@ def found(model, history, callbacks, **more):
     }
 
 
-# The engines: each returns the function that runs a case.
+# Each engine is a function that returns the function that runs a case.
 
 
 def one():
-    """One device: what the others are held against."""
+    """One device, the reference for the others."""
     return fit
 
 
 def jit():
-    """One device, through XLA."""
+    """One device, compiled by XLA."""
     return lambda case: fit(case, jit_compile=True)
 
 
@@ -310,7 +359,7 @@ def replicas(number):
 
 
 def workers():
-    """MultiWorkerMirroredStrategy, of the cluster in TF_CONFIG."""
+    """MultiWorkerMirroredStrategy on the cluster that TF_CONFIG describes."""
     import tensorflow as tf
 
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
@@ -318,22 +367,25 @@ def workers():
 
 
 def data_parallel():
-    """Every device of JAX has its part of a batch."""
+    """DataParallel: each JAX device has a part of the batch."""
     return of_distribution(keras.distribution.DataParallel())
 
 
 def model_parallel():
-    """Two devices along the batch, two along the classes (of "every": features)."""
+    """ModelParallel: two devices along the batch, two along the last kernel.
+
+    The last kernel is divided by class, and those of the tasks by feature.
+    """
     mesh = keras.distribution.DeviceMesh((2, 2), ["batch", "model"])
     layout = keras.distribution.LayoutMap(mesh)
     layout[".*head/kernel"] = (None, "model")
     layout[".*head/bias"] = ("model",)
-    layout["task_.*/kernel"] = ("model", None)  # two do not divide five classes
+    layout["task_.*/kernel"] = ("model", None)  # two devices cannot share five classes
     return of_distribution(keras.distribution.ModelParallel(layout_map=layout))
 
 
 def processes():
-    """DataParallel over the JAX processes named in JAX_JOB: address, number, rank."""
+    """DataParallel on the processes of JAX_JOB: address, number and rank."""
     address, number, rank = json.loads(os.environ["JAX_JOB"])
     keras.distribution.initialize(address, number, rank)
     distribution = keras.distribution.DataParallel(auto_shard_dataset=False)
@@ -342,7 +394,6 @@ def processes():
 
 def of_distribution(distribution, share=(0, 1)):
     """Returns the function that fits under a `keras.distribution`."""
-
     return lambda case: fit(case, distribution.scope, share)
 
 
@@ -359,7 +410,7 @@ ENGINES = {
 
 
 def main(engine, *cases):
-    """Prints what was found in each case."""
+    """Runs the cases, and prints what was found in each."""
     run = ENGINES[engine]()
     print(json.dumps({name: run(CASES[name]) for name in cases}, default=float))
 

@@ -1,8 +1,9 @@
-"""Keras's own `fit` of a stock loss, where it is known to fail.
+"""Calls Keras's own `fit`, with a loss of Keras, where it is known to fail.
 
     python -m tests.distribution.keras_fit NAME...
 
-Prints a line a name: what was raised, or that it ran. Run by test_keras_fit.py.
+It prints one line for each name: the error, or that `fit` ran. test_keras_fit.py runs
+it.
 """
 
 import os
@@ -16,7 +17,7 @@ from tests.distribution.launch import free_ports, mirrored
 
 
 def parameter_server():
-    """A worker and a parameter server, in this process."""
+    """Returns a strategy with a worker and a parameter server in this process."""
     jobs = ("worker", "ps")
     cluster = tf.train.ClusterSpec(
         {
@@ -31,13 +32,17 @@ def parameter_server():
     )
 
 
-# How a strategy is made, the options of `compile`, the size of a batch.
+# A function that creates a strategy, the options of `compile`, and the batch size.
 CASES = {
     "workers": (tf.distribute.MultiWorkerMirroredStrategy, {}, 8),
     "mirrored_xla": (lambda: mirrored(2), {"jit_compile": True}, 8),
     "mirrored_steps": (lambda: mirrored(2), {"steps_per_execution": 2}, 8),
     "mirrored_undivided": (lambda: mirrored(2), {}, 7),
-    "parameter_server": (parameter_server, {}, 8),  # last: it makes the devices
+    "parameter_server": (
+        parameter_server,
+        {},
+        8,
+    ),  # last, because it creates the devices
 }
 
 
@@ -56,7 +61,7 @@ def main(*names):
         else:
             said = "RAN"
         print(name, said, flush=True)
-    os._exit(0)  # servers have no way to stop
+    os._exit(0)  # the servers cannot be stopped
 
 
 if __name__ == "__main__":

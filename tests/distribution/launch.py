@@ -1,4 +1,4 @@
-"""Starts a module in one process or in several that know of each other."""
+"""Runs a module in one process, or in several that form a cluster."""
 
 import functools
 import json
@@ -13,15 +13,15 @@ ROOT = Path(__file__).parents[2]
 
 
 def outputs(module, *arguments, processes=1, timeout=1200, **environment):
-    """Returns return code, output and errors of each process.
+    """Returns the exit status, the output and the errors of each process.
 
     Args:
         module: the module to run.
-        *arguments: its arguments.
-        processes: how many run it; each is told of the others in TF_CONFIG and in
-            JAX_JOB (address of the first, number, rank).
+        *arguments: the arguments of the module.
+        processes: how many processes run it. TF_CONFIG and JAX_JOB (address of the
+            first process, number of processes, rank) tell each about the others.
         timeout: seconds until they are killed.
-        **environment: variables of the environment.
+        **environment: more environment variables.
     """
     addresses = [f"127.0.0.1:{port}" for port in free_ports(processes)]
     running = []
@@ -49,7 +49,7 @@ def outputs(module, *arguments, processes=1, timeout=1200, **environment):
             )
         )
     try:
-        with ThreadPoolExecutor(processes) as pool:  # a full pipe would stop them all
+        with ThreadPoolExecutor(processes) as pool:  # a full pipe would block them all
             read = pool.map(lambda p: p.communicate(timeout=timeout), running)
             texts = list(read)
     finally:
@@ -59,7 +59,7 @@ def outputs(module, *arguments, processes=1, timeout=1200, **environment):
 
 
 def free_ports(number):
-    """Returns ports of the loopback that nobody listens on."""
+    """Returns ports of 127.0.0.1 that no process listens on."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
     ports = [s.getsockname()[1] for s in sockets]
     for s in sockets:
@@ -69,7 +69,7 @@ def free_ports(number):
 
 @functools.cache
 def mirrored(replicas):
-    """Returns a MirroredStrategy on logical CPUs, which a process makes once."""
+    """Returns a MirroredStrategy on logical CPUs, which a process can create once."""
     import tensorflow as tf
 
     tf.config.set_logical_device_configuration(

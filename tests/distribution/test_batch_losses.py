@@ -1,4 +1,4 @@
-"""A loss of a batch is that of each replica's batch."""
+"""A loss of a whole batch sees, on each replica, that replica's batch alone."""
 
 import functools
 import json
@@ -19,7 +19,7 @@ def fit(made):
 @pytest.mark.parametrize("made", ["inside", "outside"])
 @pytest.mark.parametrize("name", ["auc", "ghm", "hard_negatives"])
 def test_the_loss_is_the_mean_of_the_replicas(name, made):
-    """The first half has no pair to rank and no positive, and gives 0."""
+    """The first half has no pair to rank and no positive, so its loss is 0."""
     found = fit(made)[name]
     assert found["loss"][0] == pytest.approx(sum(found["halves"]) / 2, rel=1e-5)
     assert found["loss"][2] < found["loss"][0]
@@ -30,7 +30,7 @@ def test_the_loss_is_the_mean_of_the_replicas(name, made):
 def test_each_replica_has_its_average_and_the_model_their_mean():
     found = fit("inside")["ghm_momentum"]
     assert found["loss"][0] == pytest.approx(sum(found["halves"]) / 2, rel=1e-5)
-    # 32 labels a replica, three batches: 32 (1 - .75^3) where no bin was empty.
+    # Three batches of 32 labels a replica: 32 (1 - 0.75^3) if no bin was empty.
     assert sum(found["counts"]) == pytest.approx(32 * (1 - 0.75**3), rel=0.05)
     assert found["loaded"] == found["counts"]
     assert found["finite"]

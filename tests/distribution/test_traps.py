@@ -1,8 +1,8 @@
-"""What a platform does wrong in silence, and we must not fall into.
+"""What a backend gets wrong without an error, and keras_calib must avoid.
 
-The engines' own numbers are in test_engines.py, where Keras's `fit` fails in
-test_keras_fit.py, a loss's per-sample values in tests/losses/test_common.py, resuming
-and loading in tests/callbacks.
+The numbers of each engine are tested in test_engines.py, the failures of Keras's own
+`fit` in test_keras_fit.py, a loss's per-sample values in tests/losses/test_common.py,
+and resuming and loading in tests/callbacks.
 """
 
 import re
@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from keras.src.backend import set_keras_mask
 
 from keras_calib import BrierScore, ExpectedCalibrationError, GammaCE, check
+from keras_calib._keras import set_keras_mask
 from keras_calib.callbacks import GammaScheduler, linear
 from tests.backends import BACKEND, tensorflow_only
 from tests.callbacks.tools import X, Y, compiled
@@ -21,7 +21,7 @@ from tests.metrics.reference import TABLE, data
 
 
 def standing_still(**kwargs):
-    """Returns a model of which only gamma moves, and its logits."""
+    """Returns a model in which only gamma can change, and its logits."""
     model = compiled(
         GammaCE(0.0, from_logits=True), optimizer=keras.optimizers.SGD(0.0), **kwargs
     )
@@ -30,10 +30,10 @@ def standing_still(**kwargs):
 
 @pytest.mark.parametrize("name", TABLE)
 def test_counters_add_up_over_replicas(name):
-    """Only sums read on demand total rightly, and integers corrupt on assignment."""
+    """Only float sums that are read on demand stay right over replicas."""
     metric = TABLE[name].make()
     y, p, w = data(TABLE[name].kind, n=8)
-    metric.update_state(y, p, w)  # some make their counters here
+    metric.update_state(y, p, w)  # some create their counters here
     assert metric.variables
     for variable in metric.variables:
         assert variable.aggregation == "sum"
@@ -42,7 +42,7 @@ def test_counters_add_up_over_replicas(name):
 
 
 def test_gamma_is_no_weight(tmp_path):
-    """It is in neither `.weights.h5` nor the model's variables."""
+    """Neither `.weights.h5` nor the model's variables hold it."""
     model = compiled(GammaCE(0.3, from_logits=True))
     model.fit(X, Y, verbose=0)
     model.save_weights(tmp_path / "m.weights.h5")
@@ -59,7 +59,7 @@ if BACKEND != "torch":
 
 @pytest.mark.parametrize("options", WAYS)
 def test_training_validation_and_evaluate_see_gamma(options):
-    """An attribute of Python, or of no part of JAX's state, would be baked in."""
+    """A Python attribute, or a variable outside JAX's state, would become constant."""
     model, z = standing_still(**options)
 
     def loss(gamma):
@@ -77,7 +77,7 @@ def test_training_validation_and_evaluate_see_gamma(options):
 
 
 def test_a_functional_model_loads_after_annealing(tmp_path):
-    """`model.x = variable` on one would leave a file that does not load."""
+    """Assigning a variable to an attribute of the model would make it unloadable."""
     inputs = keras.Input((4,))
     model = keras.Model(inputs, keras.layers.Dense(3)(inputs))
     loss = GammaCE(0.0, from_logits=True)
@@ -93,9 +93,9 @@ def test_a_functional_model_loads_after_annealing(tmp_path):
 
 
 def test_a_ragged_last_batch_has_the_gamma_of_its_step():
-    """On JAX it is traced anew, and a gamma baked in would be another one there.
+    """JAX traces it again, and a gamma baked into the trace would differ there.
 
-    No other callback brings the state of a JAX step back before gamma is assigned.
+    No other callback here copies the state of a JAX step back before gamma is set.
     """
     model, z = standing_still()
     batches = [slice(i, i + 32) for i in (0, 32, 64)]
@@ -118,7 +118,7 @@ def test_a_ragged_last_batch_has_the_gamma_of_its_step():
 
 
 def test_a_result_is_no_view_of_the_state():
-    """JAX gives the state's buffer away at the next step, the log would be gone."""
+    """At the next step JAX reuses the state's buffer, which would destroy the log."""
     gamma = GammaCE(0.1).gamma
     before = gamma.result()
     gamma.assign(0.9)
@@ -131,7 +131,7 @@ def test_a_result_is_no_view_of_the_state():
 
 
 def test_val_loss_falls_with_gamma_whatever_the_model_does():
-    """So one must watch something free of gamma: here nothing is learnt."""
+    """This model learns nothing, so monitor a metric that does not depend on gamma."""
     model, _ = standing_still(metrics=[BrierScore(from_logits=True)])
     callbacks = [GammaScheduler(linear(0.0, 0.9))]
     fitting = {"epochs": 3, "verbose": 0, "validation_data": (X, Y)}
@@ -141,7 +141,7 @@ def test_val_loss_falls_with_gamma_whatever_the_model_does():
 
 
 def test_weights_are_not_changed_in_place():
-    """On torch Keras multiplies the mask of a loss into them."""
+    """On torch, Keras multiplies a loss's mask into its sample weights."""
     z = np.random.default_rng(0).normal(size=(6, 3)).astype("float32")
     y, kept = np.array([0, 1, 2, 0, 1, 2]), np.arange(6) < 4
     given = np.arange(1, 7, dtype="float32")
@@ -155,7 +155,7 @@ def test_weights_are_not_changed_in_place():
 
 
 def test_the_metrics_see_the_weights_as_they_were_given():
-    """The loss of a batch comes first, and its mask is no business of theirs."""
+    """The loss comes first, and its mask must not change the weights they get."""
     model, _ = standing_still()
     loss = GammaCE(0.1, from_logits=True, ignore_class=0)
     brier = BrierScore(from_logits=True, ignore_class=0)
@@ -172,7 +172,7 @@ def test_the_metrics_see_the_weights_as_they_were_given():
 
 
 def test_a_float16_softmax_stalls_where_logits_learn():
-    """The gradient 1 / p of an improbable class overflows, and `check` says so."""
+    """The gradient 1 / p of an improbable class overflows, and `check` warns."""
     x, y = np.eye(4, dtype="float32")[np.arange(64) % 4], np.arange(1, 65) % 4
 
     def fit(from_logits):
@@ -180,7 +180,7 @@ def test_a_float16_softmax_stalls_where_logits_learn():
             4, None if from_logits else "softmax", dtype="mixed_float16"
         )
         model = keras.Sequential([keras.Input((4,)), head])
-        model.set_weights([12 * np.eye(4), np.zeros(4)])  # wrong, and sure of it
+        model.set_weights([12 * np.eye(4), np.zeros(4)])  # confident and wrong
         optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(1.0))
         model.compile(optimizer, GammaCE(1e-7, from_logits=from_logits))
         p = model(x)
@@ -198,7 +198,7 @@ def test_a_float16_softmax_stalls_where_logits_learn():
     assert scale < 2**15
 
 
-@pytest.mark.skipif(BACKEND != "torch", reason="is about torch's trainer")
+@pytest.mark.skipif(BACKEND != "torch", reason="tests torch's trainer")
 def test_torch_refuses_several_steps_an_execution():
     model = compiled(steps_per_execution=4)
     with pytest.raises(ValueError, match="`steps_per_execution` must be 1"):
@@ -207,7 +207,7 @@ def test_torch_refuses_several_steps_an_execution():
 
 @tensorflow_only
 def test_a_step_holds_no_python_and_no_text():
-    """A TPU runs neither."""
+    """A TPU can run neither."""
     import tensorflow as tf
 
     loss, brier = GammaCE(0.1, from_logits=True), BrierScore(from_logits=True)
@@ -228,4 +228,4 @@ def test_a_step_holds_no_python_and_no_text():
     found = set(re.findall(r'\bop: "(\w+)"', str(graph)))
     refused = {"PyFunc", "EagerPyFunc", "PyFuncStateless", "PrintV2", "Assert"}
     assert not found & (refused | {"HistogramFixedWidth"})
-    assert any("AssignVariableOp" in op for op in found)  # the step is all there
+    assert any("AssignVariableOp" in op for op in found)  # the whole step was traced
