@@ -1,4 +1,4 @@
-"""What a backend cannot be asked."""
+"""Marks for tests that some backends cannot run, and compilers for those that can."""
 
 import functools
 
@@ -8,20 +8,20 @@ import pytest
 BACKEND = keras.backend.backend()
 
 tensorflow_only = pytest.mark.skipif(
-    BACKEND != "tensorflow", reason="is about tf.function, XLA through it, or tf.data"
+    BACKEND != "tensorflow", reason="tests tf.function, its XLA, or tf.data"
 )
 jax_only = pytest.mark.skipif(
-    BACKEND != "jax", reason="is about JAX and what is written for it"
+    BACKEND != "jax", reason="tests JAX, or code written for it"
 )
 not_on_torch = pytest.mark.skipif(
     BACKEND == "torch",
-    reason="Keras runs torch eagerly: one step an execution, and no trace",
+    reason="Keras runs torch eagerly, one step at a time, without a trace",
 )
 not_on_jax = pytest.mark.skipif(
     BACKEND == "jax",
-    reason="in a JAX trace a softmax cannot leave its logits on its output",
+    reason="in a JAX trace, a softmax cannot attach its logits to its output",
 )
-# JAX compiles each operation for each shape: where there are many, it takes long.
+# JAX compiles each operation for each shape, so a test with many shapes takes long.
 slow_on_jax = pytest.mark.slow if BACKEND == "jax" else lambda test: test
 
 
@@ -38,5 +38,5 @@ def _compilers():
     return [pytest.param(None, id="none", marks=not_on_torch)]
 
 
-# A function in, the same function compiled out.
+# Parametrizes a test by functions that compile a function.
 every_compiler = pytest.mark.parametrize("compiler", _compilers())

@@ -1,6 +1,6 @@
-"""Looks at what `make dist` built, and installs the wheel as a user does.
+"""Checks the files that `make dist` built, and installs the wheel as a user would.
 
-Run as `python tests/check_dist.py dist`.
+python tests/check_dist.py dist
 """
 
 import os
@@ -14,12 +14,12 @@ from pathlib import Path
 
 
 def main(built: str) -> None:
-    """Stops with a message where something is missing or too much."""
+    """Exits with a message if a file is missing, or should not be there."""
     [wheel], [sdist] = (list(Path(built).glob(p)) for p in ("*.whl", "*.tar.gz"))
     packed = zipfile.ZipFile(wheel).namelist()
     top = {name.split("/")[0].split("-")[0] for name in packed}
     if top != {"keras_calib"}:
-        sys.exit(f"the wheel holds more than the package: {top}")
+        sys.exit(f"the wheel contains more than the package: {top}")
     for end in ("keras_calib/py.typed", "/licenses/LICENSE"):
         if not any(name.endswith(end) for name in packed):
             sys.exit(f"the wheel lacks {end}")
@@ -51,7 +51,7 @@ def main(built: str) -> None:
         found = done.stdout
     if not found.startswith(folder) or not found.endswith(" 0.1\n"):
         sys.exit(f"another package was imported: {found}")
-    print(f"{wheel.name} and {sdist.name} are whole")
+    print(f"{wheel.name} and {sdist.name} are complete")
 
 
 if __name__ == "__main__":

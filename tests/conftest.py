@@ -1,9 +1,9 @@
-"""Settings every test shares."""
+"""Settings that all tests share."""
 
 import os
 import types
 
-# Before anything imports a backend.
+# These must be set before a backend is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 os.environ.setdefault("JAX_ENABLE_X64", "1")
@@ -16,9 +16,10 @@ from keras_calib.ops.floats import divide_no_nan
 
 @pytest.fixture(autouse=True, scope="session")
 def _exact_mean_on_torch():
-    """Lets tests see the digits of a loss in float64.
+    """Keeps the mean of a float64 loss in float64.
 
-    On torch Keras takes the mean over a batch in float32, whatever the loss gives.
+    On torch, Keras takes the mean over a batch in float32, whatever the dtype of the
+    loss. Only a patch of its own module changes that.
     """
     if keras.backend.backend() != "torch":
         yield

@@ -1,6 +1,7 @@
-"""Real data: no part of the project, and a test that misses it is skipped.
+"""Finds real data, which are not part of the repository.
 
-The folder is that of KERAS_CALIB_DATA, or shared/data beside the repository.
+They are in the folder that KERAS_CALIB_DATA names, or in `shared/data` beside the
+repository. A test whose data are missing is skipped.
 """
 
 import os
@@ -15,8 +16,10 @@ FOLDER = Path(
 
 
 def real(name):
-    """Returns the path of a file or folder, or skips."""
+    """Returns the path of a file or folder; skips the test if it is missing."""
     path = FOLDER / name
     if not path.exists():
-        pytest.skip(f"no {name} in {FOLDER}: set KERAS_CALIB_DATA to its folder")
+        pytest.skip(
+            f"no {name} in {FOLDER}: set KERAS_CALIB_DATA to the folder that has it"
+        )
     return path

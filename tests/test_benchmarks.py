@@ -1,4 +1,4 @@
-"""What nobody runs until a GPU is there runs on a CPU, small."""
+"""A benchmark meant for a GPU also runs on a CPU, with small arrays."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What `import keras_calib` brings with it, and which room imports which."""
+"""Which rooms may import each other, and what `import keras_calib` loads."""
 
 import ast
 import importlib.util
@@ -12,7 +12,7 @@ import pytest
 import keras_calib
 
 PACKAGE = Path(keras_calib.__file__).parent
-# What every room may import, and what each may import besides.
+# Modules that every room may import, and the rooms that each may also import.
 GROUND = {"_keras", "arguments", "types"}
 ROOMS = {
     "ops": set(),
@@ -24,7 +24,7 @@ ROOMS = {
     "serving": {"ops"},
     "callbacks": {"ops", "losses", "metrics", "viz"},
 }
-# Attributes that Keras keeps to itself, and reads or writes on ours.
+# Private attributes that Keras reads or writes on our objects.
 PRIVATE = {"_direction", "_keras_history", "_keras_logits", "_keras_mask"}
 
 
@@ -71,7 +71,7 @@ def test_keras_is_touched_in_private_in_one_file():
 
 
 def test_the_import_is_light():
-    """Nothing heavy beyond what `import keras` loads by itself."""
+    """It loads no large package that `import keras` has not loaded."""
     code = (
         "import sys, keras; before = set(sys.modules); import keras_calib; "
         "print(*{m.split('.')[0] for m in set(sys.modules) - before})"
@@ -90,7 +90,7 @@ def test_the_import_is_light():
 
 @pytest.mark.slow
 def test_the_import_costs_little():
-    """CPU time beyond `import keras`, which a busy machine does not lengthen much."""
+    """CPU time beyond `import keras`; a busy machine hardly changes it."""
     code = (
         "import time, keras; start = time.process_time(); import keras_calib; "
         "print(time.process_time() - start)"
@@ -146,7 +146,7 @@ assert {"exact", "metrics", "serving"} < found, found
 for name in sorted(found):
     try:
         importlib.import_module(f"benchmarks.{name}")
-    except ImportError as error:  # a peer, which need not be installed
+    except ImportError as error:  # of an optional package
         assert error.name in ("optax", "sklearn", "sklearn.calibration"), (name, error)
 assert "tensorflow" not in sys.modules
 """

@@ -1,4 +1,4 @@
-"""Each private part of Keras that the package touches, and what it is good for."""
+"""Each private part of Keras that the package uses works as the package assumes."""
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ from tests.backends import (
 
 
 class Marked(keras.losses.Loss):
-    """Takes labels for losses, and masks the negative ones."""
+    """Returns the labels as losses, and masks the negative ones."""
 
     def call(self, y_true, y_pred):
         losses = ops.abs(y_true)
@@ -25,13 +25,13 @@ class Marked(keras.losses.Loss):
 
 
 def test_keras_leaves_masked_samples_out_of_the_mean():
-    """Without it a loss would count the samples of `ignore_class`."""
+    """Without it, a loss would count the samples of `ignore_class`."""
     y = ops.convert_to_tensor([1.0, -7.0, 3.0])
     assert float(Marked()(y, y)) == 2.0
 
 
 def test_a_layer_leaves_its_mask_on_its_output():
-    """Without it padding would count in metrics and calibrators."""
+    """Without it, padding would count in metrics and calibrators."""
     embed = keras.layers.Embedding(3, 2, mask_zero=True)
     mask = _keras.get_keras_mask(embed(np.array([[1, 2, 0]])))
     assert ops.convert_to_numpy(mask).tolist() == [[True, True, False]]
@@ -47,7 +47,7 @@ def carried(x):
 
 
 def test_a_tensor_carries_what_a_layer_tells_a_loss():
-    """Without it a learned scale has no gradient in the margin."""
+    """Without it, a learned scale would get no gradient from the margin."""
     assert float(carried(ops.convert_to_tensor(3.0))) == 3.0
     assert _keras.get_tensor_attr(ops.ones(3), "_keras_calib_scale") is None
 
@@ -60,7 +60,7 @@ def test_in_a_compiled_step_too(compiler):
 @not_on_jax
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 def test_an_activation_leaves_its_logits_on_its_output(activation):
-    """Without them a probability that rounds to 0 or 1 has lost its gradient."""
+    """Without them, a probability that rounds to 0 or 1 would have no gradient."""
     z = ops.convert_to_tensor([[-200.0, 200.0]])
     p = keras.layers.Activation(activation)(z)
     assert ops.convert_to_numpy(p).tolist() == [[0.0, 1.0]]
@@ -70,7 +70,7 @@ def test_an_activation_leaves_its_logits_on_its_output(activation):
 
 @jax_only
 def test_in_a_jax_trace_none_are_left():
-    """Should this fail, Keras has learned it: say so in docs/support.md."""
+    """If this fails, Keras supports it now: say so in docs/support.md."""
     import jax
 
     found = []
@@ -85,7 +85,7 @@ def test_in_a_jax_trace_none_are_left():
 
 
 class Rising(keras.metrics.Metric):
-    """Counts its results."""
+    """A metric whose result rises with every batch."""
 
     def __init__(self, direction):
         super().__init__(name="rising")
@@ -96,7 +96,7 @@ class Rising(keras.metrics.Metric):
         self.count.assign_add(1.0)
 
     def reset_state(self):
-        """Goes on counting."""
+        """Keeps counting."""
 
     def result(self):
         return self.count + 0.0
@@ -104,7 +104,7 @@ class Rising(keras.metrics.Metric):
 
 @pytest.mark.parametrize(("direction", "epochs"), [("up", 4), ("down", 2)])
 def test_early_stopping_knows_what_is_better(direction, epochs):
-    """Without it `mode="auto"`, the default, raises for a metric of ours."""
+    """Without it, `mode="auto"`, the default, would raise for our metrics."""
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse", metrics=[Rising(direction)])
     stop = keras.callbacks.EarlyStopping("rising")
@@ -115,7 +115,7 @@ def test_early_stopping_knows_what_is_better(direction, epochs):
 
 @jax_only
 def test_a_jax_trace_bakes_in_what_it_is_not_given():
-    """Without it a hyperparameter would go stale in silence."""
+    """Without it, a compiled step could use an old hyperparameter without a warning."""
     import jax
 
     variable, found = keras.Variable(1.0), []
@@ -134,7 +134,7 @@ def test_a_jax_trace_bakes_in_what_it_is_not_given():
     alone(1.0)
     given(1.0)
     assert found == [True, False]
-    assert not _keras.is_baked_in(variable), "nothing is compiled here"
+    assert not _keras.is_baked_in(variable), "no trace is running"
 
 
 def test_a_variable_has_its_value():
@@ -145,7 +145,7 @@ def test_a_variable_has_its_value():
 
 @tensorflow_only
 def test_in_a_tensorflow_graph_too():
-    """Without it a loss could not be shown or saved from inside a step."""
+    """Without it, a loss could not be shown or saved inside a step."""
     import tensorflow as tf
 
     variable, found = keras.Variable(0.3, dtype="float32"), []
@@ -155,7 +155,7 @@ def test_in_a_tensorflow_graph_too():
 
 @jax_only
 def test_in_a_jax_trace_it_may_have_none():
-    """Without it `repr(loss)` would raise in a debugger."""
+    """Without it, `repr(loss)` would raise in a debugger."""
     import jax
 
     variable, found = keras.Variable(0.3, dtype="float32"), []
@@ -171,7 +171,7 @@ def test_in_a_jax_trace_it_may_have_none():
 
 
 class Asks(keras.layers.Layer):
-    """Remembers whether it ran on stand-ins for tensors."""
+    """Records whether it was called with symbolic tensors."""
 
     def call(self, x):
         self.symbolic = _keras.in_symbolic_scope()
@@ -179,8 +179,8 @@ class Asks(keras.layers.Layer):
 
 
 @not_on_torch
-def test_keras_asks_for_shapes_with_stand_ins():
-    """Without it the shapes that `fit` asks for would pass for a compiled step."""
+def test_keras_infers_shapes_with_symbolic_tensors():
+    """Without it, inferring the shapes in `fit` would look like a compiled step."""
     layer = Asks()
     layer(keras.Input((2,)))
     assert layer.symbolic

@@ -1,4 +1,4 @@
-"""One version, and metadata that says what the tests ran on."""
+"""The version is the same everywhere, and so are the oldest supported releases."""
 
 import configparser
 import re

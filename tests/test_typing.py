@@ -1,4 +1,4 @@
-"""What a type checker makes of users' code: `make lint` runs one over this file."""
+"""Type hints as a user's type checker sees them: `make lint` checks this file."""
 
 from typing import assert_type
 
@@ -34,7 +34,7 @@ def test_hints_say_what_comes_back() -> None:
 
 
 def wrong_calls() -> None:
-    """Each is an error that is silenced; to silence none is an error as well."""
+    """Each call is a silenced error; mypy reports a comment that silences nothing."""
     keras_calib.GammaCE("0.1")  # type: ignore[arg-type]
     keras_calib.GammaCE(0.1, from_logit=True)  # type: ignore[call-arg]
     keras_calib.ExpectedCalibrationError(num_bins=None)  # type: ignore[arg-type]
