@@ -1,4 +1,4 @@
-"""The ablation's figures, pairs and intervals are what its tables say."""
+"""The ablation runs, and its tables follow from its recorded runs."""
 
 import csv
 from collections import defaultdict
@@ -38,11 +38,11 @@ def test_a_quick_run_writes_its_tables_and_pictures(tmp_path, capsys):
     for run in runs:
         assert float(run["accuracy"]) > 0.3
         assert float(run["ece"]) >= abs(float(run["calibration_gap"])) - 1e-3
-        # The network begins unsure, which a temperature below 1 mends.
+        # After so few epochs it is underconfident, which a temperature below 1 fixes.
         assert float(run["temperature"]) < 1
         assert float(run["ece after"]) < float(run["ece"])
         assert bool(run["wrong labels"]) == (float(run["noise"]) > 0)
-    # Wrong labels pull less, the larger gamma, next to right ones.
+    # The larger gamma is, the less wrong labels pull compared with right ones.
     ratio = {
         run["gamma"]: float(run["wrong labels"]) / float(run["right labels"])
         for run in runs
@@ -52,7 +52,7 @@ def test_a_quick_run_writes_its_tables_and_pictures(tmp_path, capsys):
 
 
 def test_differences_are_taken_pair_by_pair():
-    # Seeds differ much, the pairs always by 0.1: the interval has no width.
+    # Seeds differ a lot but every pair by 0.1, so the interval has no width.
     runs = {
         (SCRATCH, PLAIN, gamma, noise): [
             Run({**dict.fromkeys(ablation.COLUMNS, 0.0), "ece": base + more}, None, {})
@@ -64,12 +64,12 @@ def test_differences_are_taken_pair_by_pair():
     _, _, row, *others = ablation.differences(runs).splitlines()
     assert row.split("|")[1].strip() == next(iter(ablation.CLAIMS))
     assert row.replace("\u00a0", " ").count("+0.100 ± 0.000") == len(NOISES)
-    # Claims on what was not run are left out.
+    # Claims about runs that are missing are left out.
     assert not any("label smoothing" in other for other in others)
 
 
 @tensorflow_only
-def test_mixup_keeps_the_shares_and_the_pairs():
+def test_mixup_mixes_samples_and_labels_in_the_same_fractions():
     x = np.eye(4, dtype="float32")
     mixed, y = (np.asarray(part) for part in ablation.mixup(x, np.arange(4)))
     np.testing.assert_allclose(mixed, y[:, :4], rtol=1e-6)
@@ -100,6 +100,6 @@ def test_the_tables_are_those_of_the_runs(folder):
 def test_the_page_shows_tables_of_the_runs_and_no_others():
     found = [tables((folder / "results.md").read_text("utf-8")) for folder in RUNS]
     shown = set(tables(PAGE.read_text("utf-8")))
-    # From scratch, and the differences.
+    # The first is from scratch, the last has the differences.
     assert {table for of_run in found for table in (of_run[0], of_run[-1])} <= shown
     assert shown <= {table for of_run in found for table in of_run}

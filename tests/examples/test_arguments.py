@@ -1,4 +1,4 @@
-"""A command line that asks for no run at all is refused."""
+"""The examples reject a command line that asks for zero runs."""
 
 import importlib
 
@@ -14,7 +14,7 @@ ASKED = {
 
 
 @pytest.mark.parametrize(("example", "argument"), ASKED.items())
-def test_nothing_is_refused(example, argument, capsys):
+def test_zero_is_rejected(example, argument, capsys):
     main = importlib.import_module(f"examples.{example}").main
     with pytest.raises(SystemExit):
         main([argument, "0"])

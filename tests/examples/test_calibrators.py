@@ -1,4 +1,4 @@
-"""Calibrators are fitted to one part and measured on another, many and few."""
+"""Calibrators are fitted to part of the samples and measured on the rest."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def outputs():
     return z, softmax(z, -1), y
 
 
-def test_a_temperature_mends_what_was_made_too_steep(outputs, monkeypatch):
+def test_a_temperature_fixes_logits_that_are_too_steep(outputs, monkeypatch):
     z, p, y = outputs
     temperature = calibrators.METHODS["temperature"]
     monkeypatch.setattr(calibrators, "METHODS", {"temperature": temperature})
@@ -27,7 +27,7 @@ def test_a_temperature_mends_what_was_made_too_steep(outputs, monkeypatch):
     nll = -log_softmax(z[test], -1)[np.arange(800), y[test]].mean()
     before, after = found["uncalibrated"][1], found["temperature"][1]
     assert before[0] == before[2] == pytest.approx(nll, rel=1e-9)
-    # 800 samples, then 300.
+    # The calibrator was fitted to 800 samples, then to 300.
     assert after[0] < before[0] and after[2] < before[2]
     assert after[1] < before[1] and after[3] < before[3]
 
@@ -58,7 +58,7 @@ def test_a_quick_run_prints_a_table_for_each_net(tmp_path, outputs, capsys):
         assert titles == ["NLL ↓, 5000", "ECE ↓, 5000", "NLL ↓, 300", "ECE ↓, 300"]
         found = {name: np.array(figures, float) for name, *figures in rows}
         assert list(found) == ["uncalibrated", *calibrators.METHODS]
-        # Too steep for every class alike, which one number mends from few samples.
+        # The logits are too steep for all classes, so one number fixes them.
         assert (found["temperature"] < found["uncalibrated"]).all()
         assert found["temperature"][2] < found["matrix"][2]
 

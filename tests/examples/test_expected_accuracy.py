@@ -1,4 +1,4 @@
-"""EXACT on small tables: it runs, and learns."""
+"""EXACT learns on small tables."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.backends import tensorflow_only
 
 @pytest.mark.slow
 @tensorflow_only
-def test_prints_the_table(capsys):
+def test_it_prints_the_table(capsys):
     expected_accuracy.main(["--seeds", "1", "--epochs", "10"])
     header, *rows = capsys.readouterr().out.splitlines()
     assert header.split()[-2:] == ["wine", "breast_cancer"]

@@ -1,4 +1,4 @@
-"""KerasTuner looks for gamma by what can be compared across gammas."""
+"""KerasTuner chooses gamma by a metric that does not depend on gamma."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tests.backends import tensorflow_only
 
 
 def tables(text):
-    """Returns the cells of each table, without titles."""
+    """Returns the cells of each table, without its header."""
     return [
         [
             [cell.strip() for cell in line.strip("|").split("|")]
@@ -34,7 +34,7 @@ def test_a_quick_run_prints_the_trials_and_the_choice(tmp_path, capsys):
     assert len(trials) == 4 and (np.diff(gamma) > 0).all()
     assert keras_tuner_gamma.LEAST <= gamma[0] and gamma[-1] <= 1
     assert (accuracy > 0.5).all()
-    # Gamma-cross-entropy is never above cross-entropy, and further below by gamma.
+    # Gamma-cross-entropy is at most cross-entropy, and less the larger gamma is.
     assert (loss <= nll + 1e-3).all()
     assert (nll - loss)[-1] > (nll - loss)[0]
     assert [row[0] for row in chosen] == ["val_nll", "val_loss"]
@@ -43,7 +43,7 @@ def test_a_quick_run_prints_the_trials_and_the_choice(tmp_path, capsys):
 
 
 def test_the_loss_of_the_same_predictions_falls_as_gamma_rises():
-    """The trap: nothing is learnt, and the largest gamma wins by `val_loss`."""
+    """So `val_loss` would choose the largest gamma, even if nothing is learned."""
     y, z = [0, 1, 1], np.array([[2.0, 0.0], [0.5, 0.0], [-1.0, 3.0]], "float32")
     gammas = [0.0, 0.01, 0.1, 0.5, 1.0]
     losses = [float(GammaCE(gamma, from_logits=True)(y, z)) for gamma in gammas]

@@ -1,4 +1,4 @@
-"""The matched gamma finds the clean probabilities; real errors are read rightly."""
+"""The matched gamma recovers the clean probabilities; real labels are read right."""
 
 import json
 from pathlib import Path
@@ -32,18 +32,18 @@ def test_gamma_ce_is_forward_corrected_cross_entropy():
     assert label_noise.identity_error(np.random.default_rng(0)) < 1e-13
 
 
-def test_the_noise_redraws_its_share_of_labels():
-    x, truth, y = label_noise.sample(np.random.default_rng(0), 50000, 1.0)
+def test_noise_redraws_a_fraction_of_the_labels():
+    x, _, y = label_noise.sample(np.random.default_rng(0), 50000, 1.0)
     assert x.shape == (50000, 2)
     np.testing.assert_allclose(np.bincount(y) / 50000, 1 / 3, atol=0.01)
     _, truth, y = label_noise.sample(np.random.default_rng(0), 50000, 0.0)
-    # Without noise the labels are as frequent as their probabilities say.
+    # Without noise, the mean probabilities predict how frequent the labels are.
     np.testing.assert_allclose(np.bincount(y) / 50000, truth.mean(0), atol=0.01)
 
 
-def test_most_of_five_people_put_a_label_right(tmp_path):
+def test_a_majority_of_five_people_corrects_a_label(tmp_path):
     np.savez(tmp_path / "few_test_set.npz", probs=np.eye(3), label=np.array([0, 2, 1]))
-    votes = [(1, 1, 3), (2, 2, 2)]  # image, guessed label, who agree
+    votes = [(1, 1, 3), (2, 2, 2)]  # image, label guessed, votes for it
     people = [
         {"id": i, "our_guessed_label": label, "mturk": {"given": 0, "guessed": n}}
         for i, label, n in votes

@@ -1,4 +1,4 @@
-"""The words are windows, the unknown are not asked for, and gamma beside 1/V tells."""
+"""The language model reads text, and a gamma far above 1/V makes it overconfident."""
 
 import math
 from dataclasses import replace
@@ -17,7 +17,7 @@ SUBSET = ["cross-entropy", "GammaCE(0.1)", "GammaCE, 1e-7 to 0.1"]
 
 @pytest.fixture
 def corpus(tmp_path):
-    """A text whose next word is one of two, of forty words and some rare ones."""
+    """Returns a file of 40 words, each followed by one of two, and some rare words."""
     random = np.random.default_rng(0)
     word, words = 0, []
     for _ in range(12000):
@@ -57,17 +57,17 @@ def test_a_quick_run_prints_the_table(corpus, tmp_path, monkeypatch, capsys):
         assert 1 / 41 < accuracy < 0.6
         assert perplexity == pytest.approx(math.exp(nll), rel=0.02)
         assert ece >= abs(gap) - 1e-3
-        # The held-out text is much like the test, so its temperature does no harm.
+        # The held-out text is like the test text, so its temperature does no harm.
         assert perplexity_after < 1.02 * perplexity
-    # What a token weighs where nothing has been learnt: 1, and 1 / (1 + 40 gamma).
+    # The weight of a token before training: 1, and 1 / (1 + 40 gamma).
     assert [rows[name][0] for name in SUBSET] == [1.0, 0.2, 1.0]
-    # A gamma far above 1/V is the more sure, which takes a larger temperature.
+    # A gamma far above 1/V is more confident, and needs a larger temperature.
     assert rows["GammaCE(0.1)"][5] > rows["cross-entropy"][5]
     assert rows["GammaCE(0.1)"][6] > rows["cross-entropy"][6]
     assert image.imread(output / "loss_curves.png").std() > 0.01  # not blank
 
 
-def test_labels_are_the_words_one_on_and_rare_words_are_unknown(corpus):
+def test_labels_are_the_next_words_and_rare_words_are_unknown(corpus):
     text = language_model.load(corpus, 41)
     assert text.num_words == 41
     for words, labels in (text.train, text.held_out, text.test):
@@ -78,17 +78,17 @@ def test_labels_are_the_words_one_on_and_rare_words_are_unknown(corpus):
     assert len(text.train[0]) == pytest.approx(8 * len(text.test[0]), rel=0.05)
 
 
-def test_the_vocabulary_knows_nothing_of_the_test(tmp_path):
+def test_the_vocabulary_is_that_of_the_training_text(tmp_path):
     for name in ("a", "b"):
         path = tmp_path / f"{name}.txt"
         path.write_text(f"{name} <unk> " * 400 + "later " * 100, encoding="utf-8")
-    text = language_model.load(tmp_path, 10)  # a folder: both files, each split
-    assert text.num_words == 3  # a, b and what is unknown: <unk>, later
+    text = language_model.load(tmp_path, 10)  # a folder: splits each file
+    assert text.num_words == 3  # "a", "b", and one for "<unk>" and "later"
     assert set(np.unique(text.train[0])) == {0, 1, 2}
     assert not text.test[0].any()
 
 
-def test_a_path_without_text_is_named(tmp_path):
+def test_the_error_names_a_path_without_text(tmp_path):
     with pytest.raises(SystemExit, match=tmp_path.name):
         language_model.load(tmp_path, 10)
 
@@ -99,13 +99,13 @@ def test_on_the_real_text():
     text = language_model.load(real("language/tinyshakespeare.txt"), 1000)
     assert text.num_words == 1000
     assert 0.7 < np.mean(text.test[1] != language_model.UNKNOWN) < 0.95
-    # A temperature fitted to what it is tested on.
+    # The temperature is fitted to the test text, so it cannot make the NLL worse.
     text = replace(
         text, train=tuple(part[:1280] for part in text.train), held_out=text.test
     )
     loss, callbacks = language_model.methods(1000)["cross-entropy"]()
     scores = language_model.train(text, loss, callbacks, epochs=2, seed=0)
-    assert scores["perplexity"] < 500  # of 999 words
+    assert scores["perplexity"] < 500  # a uniform guess would have 1000
     assert scores["nll_after"] <= scores["nll"] + 1e-5
     assert scores["ece"] >= abs(scores["gap"]) - 1e-6
 

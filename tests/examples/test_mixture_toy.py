@@ -1,4 +1,4 @@
-"""KL covers the mixture, TVD takes a mode, and large gammas go past it."""
+"""KL covers the mixture, TVD fits one mode, and gamma narrows the fit."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def test_a_quick_run_prints_writes_and_draws(tmp_path, capsys):
     np.testing.assert_allclose(
         found["KL (gamma 0)"][:2], [mean, np.sqrt(variance)], atol=2e-3
     )
-    # Each is best by its own measure.
+    # Each objective is best by its own measure.
     table = np.array(list(found.values()))
     assert found["KL (gamma 0)"][2] == table[:, 2].min()
     assert found["TVD"][3] == table[:, 3].min()
@@ -37,7 +37,7 @@ def test_a_quick_run_prints_writes_and_draws(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_the_larger_gamma_the_narrower_the_fit():
+def test_a_larger_gamma_makes_the_fit_narrower():
     risks = map(mixture_toy.gamma_risk, mixture_toy.GAMMAS[1:])
     widths = [mixture_toy.fit(risk)[1] for risk in risks]
     assert (np.diff(widths) < 0).all() and widths[0] < 0.6
@@ -47,7 +47,7 @@ def test_the_measures_of_the_data_itself():
     assert mixture_toy.kl(mixture_toy.DATA) == pytest.approx(0, abs=1e-12)
     assert mixture_toy.tvd(mixture_toy.DATA) == 0
     assert mixture_toy.DATA.sum() == pytest.approx(1, abs=1e-12)
-    # At gamma 1 the risk is 1 - sum of data times model.
+    # At gamma 1, the risk is 1 minus the sum of data times model.
     p = mixture_toy.bins(0.0, 2.0)
     risk = mixture_toy.gamma_risk(1.0)(p)
     assert risk == pytest.approx(1 - mixture_toy.DATA @ p, rel=1e-12)

@@ -1,4 +1,4 @@
-"""Two workers train as one device does, and a death changes nothing."""
+"""Two workers train as one device does, even if one of them dies."""
 
 import json
 import os
@@ -21,7 +21,7 @@ EPOCHS = 2
 
 
 def run(*arguments):
-    """Runs Python, and returns what it printed."""
+    """Runs Python, and returns its output."""
     done = subprocess.run(
         [sys.executable, *map(str, arguments)],
         cwd=ROOT,
@@ -36,7 +36,7 @@ def run(*arguments):
 
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory):
-    """Returns output, results and model of a job and of one whose worker dies."""
+    """Returns output, results and weights of two jobs; in one, a worker dies."""
     found = {}
     for name, extra in (("whole", []), ("killed", ["--kill-at", "28"])):
         folder = tmp_path_factory.mktemp(name)
@@ -48,7 +48,7 @@ def jobs(tmp_path_factory):
 
 
 def test_two_workers_are_one_device(jobs):
-    """1031 samples in batches of 64: the last has 7."""
+    """The last batch has 7 samples: 1031 in batches of 64."""
     _, results, weights = jobs["whole"]
     x, y, x_test, y_test = multi_worker.data()
     model = multi_worker.network()
@@ -84,7 +84,7 @@ def test_two_workers_are_one_device(jobs):
         assert results["last"][name] == pytest.approx(history[name][0], abs=1e-6), name
 
 
-def test_a_killed_workers_job_goes_on_where_it_was(jobs):
+def test_a_job_whose_worker_was_killed_resumes(jobs):
     _, expected, weights = jobs["whole"]
     text, results, resumed = jobs["killed"]
     assert "a worker died; restarting the job" in text
@@ -97,8 +97,8 @@ def test_a_killed_workers_job_goes_on_where_it_was(jobs):
     assert results["test"] == pytest.approx(expected["test"], abs=1e-6)
 
 
-def test_a_death_after_the_last_step_costs_no_more_than_the_test(tmp_path):
-    """What was saved at the end of the last epoch goes on to the test."""
+def test_after_the_last_step_only_the_test_runs_again(tmp_path):
+    """The second run resumes from what the first saved at the end of the epoch."""
     code = (
         "import pathlib, sys; from examples import multi_worker as job; "
         "job.SAVE_EVERY = job.STEPS; job.train(pathlib.Path(sys.argv[1]), 1)"

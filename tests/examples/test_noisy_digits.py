@@ -1,4 +1,4 @@
-"""The main job runs to its end, and its noise and its table are what they say."""
+"""The demo runs, and its noise and its table are right."""
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ def test_a_quick_run_prints_the_table_and_draws_the_pictures(tmp_path, capsys):
     assert header == ["loss", "accuracy ↑", "NLL ↓", "Brier ↓", "ECE ↓", "gap → 0"]
     assert [row[0] for row in rows] == list(noisy_digits.methods(0.2))
     accuracy, nll, brier, ece, gap = np.array([row[1:] for row in rows], float).T
-    # Two epochs learn something, and every loss begins underconfident.
+    # Two epochs teach it something, and every loss is underconfident at first.
     assert (accuracy > 0.5).all() and (nll < np.log(10)).all() and (brier < 0.9).all()
     assert (ece >= np.abs(gap) - 1e-3).all() and (gap < 0).all()
 
@@ -36,19 +36,19 @@ def test_a_quick_run_prints_the_table_and_draws_the_pictures(tmp_path, capsys):
         assert image.imread(path).std() > 0.01  # not blank
 
 
-def test_noise_redraws_its_share_of_the_training_labels_only():
+def test_noise_redraws_a_fraction_of_the_training_labels_only():
     split = noisy_digits.digits(seed=0)
     data = noisy_digits.noisy(split, noise=0.2, seed=0)
     assert data.x_train.shape == (1297, 64) and data.x_test.shape == (500, 64)
     assert 0 <= data.x_train.min() and data.x_train.max() == 1
-    # One redrawn label in ten is right by chance.
+    # By chance, one redrawn label in ten is right.
     assert data.is_wrong.mean() == pytest.approx(0.18, abs=0.03)
     np.testing.assert_array_equal(data.is_wrong, data.y_train != split[2])
     np.testing.assert_array_equal(data.y_test, split[3])
     assert not noisy_digits.noisy(split, noise=0.0, seed=0).is_wrong.any()
 
 
-def test_the_matched_gamma_is_the_one_of_the_noise():
+def test_the_matched_gamma_is_that_of_the_noise():
     makers = noisy_digits.methods(0.2)
     loss, callbacks = makers["GammaCE(0.0244), matched"]()
     assert float(loss.gamma) == pytest.approx(0.2 / 8.2, rel=1e-6)
@@ -79,7 +79,7 @@ def test_fashion_mnist_says_where_to_get_it(monkeypatch, tmp_path):
         noisy_digits.fashion_mnist(seed=0)
 
 
-def test_a_share_of_noise_is_below_1(capsys):
+def test_the_fraction_of_noise_must_be_below_1(capsys):
     with pytest.raises(SystemExit):
         noisy_digits.main(["--noise", "1"])
     assert "--noise must be" in capsys.readouterr().err

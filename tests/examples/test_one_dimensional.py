@@ -7,7 +7,7 @@ from tests.backends import tensorflow_only
 
 
 @tensorflow_only
-def test_prints_and_draws(tmp_path, capsys):
+def test_it_prints_and_draws(tmp_path, capsys):
     one_dimensional.main(["--output", str(tmp_path)])
     lines = capsys.readouterr().out.splitlines()
     found = {line[:24].strip(): line[24:].split("  ")[0].strip() for line in lines}

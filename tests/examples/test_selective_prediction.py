@@ -1,4 +1,4 @@
-"""What calibration does to the order of confidences, and what it cannot do."""
+"""A temperature changes confidences, but not their order if there are two classes."""
 
 from pathlib import Path
 
@@ -26,10 +26,10 @@ def test_a_temperature_keeps_the_order_of_two_classes(tmp_path, capsys):
         before, after = found[f"{task}, as trained"], found[f"{task}, temperature"]
         assert before[0] == after[0]  # the accuracy
         assert after[3] < before[3]  # the ECE
-        # The surest are right more often than all.
+        # The most confident predictions are right more often than all are.
         assert (before[2], after[2]) > (before[0], after[0])
     before, after = found["odd or even, as trained"], found["odd or even, temperature"]
-    # float32 confidences that are nearly 1 tie before or after, so may change places.
+    # float32 confidences near 1 can tie before or after, so their order may change.
     np.testing.assert_allclose(before[:3], after[:3], atol=5e-4)
     assert image.imread(tmp_path / "risk_coverage.png").std() > 0.01  # not blank
 
@@ -37,7 +37,7 @@ def test_a_temperature_keeps_the_order_of_two_classes(tmp_path, capsys):
 def test_the_curve_of_four_predictions():
     p = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.55, 0.45]])
     curve = selective_prediction.risk_coverage(np.array([0, 0, 1, 1]), p)
-    # Surest first: right, right, wrong, wrong.
+    # The most confident first: right, right, wrong, wrong.
     np.testing.assert_allclose(curve, [0, 0, 1 / 3, 1 / 2])
     one = selective_prediction.risk_coverage(np.array([0, 0, 1, 1]), p[:, 1:])
     np.testing.assert_allclose(one, curve)

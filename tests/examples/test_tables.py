@@ -1,4 +1,4 @@
-"""What the examples share: intervals, tables, and the folder that they are put into."""
+"""The examples share intervals, tables, and the folder that they write to."""
 
 from matplotlib import image
 from matplotlib import pyplot as plt
@@ -9,7 +9,7 @@ from examples.tables import interval, markdown, write
 def test_the_interval_is_students():
     # Mean 2, deviation 1, t = 4.303 for two degrees of freedom: 4.303 / sqrt(3).
     assert interval([1.0, 2.0, 3.0], "{:.3f}") == "2.000\u00a0±\u00a02.484"
-    # A sign is for the mean alone, and one run has no interval.
+    # Only the mean gets a sign, and one run has no interval.
     assert interval([1.0, 2.0, 3.0], "{:+.1f}") == "+2.0\u00a0±\u00a02.5"
     assert interval([0.25], "{:.3f}") == "0.250"
 
@@ -24,7 +24,7 @@ def test_a_table_is_as_wide_as_its_cells():
     ]
 
 
-def test_results_and_pictures_are_put_into_a_new_folder(tmp_path):
+def test_results_and_pictures_are_written_to_a_new_folder(tmp_path):
     figure, ax = plt.subplots(figsize=(2, 1))
     ax.plot([0, 1])
     folder = tmp_path / "new" / "folder"

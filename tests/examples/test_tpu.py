@@ -1,4 +1,4 @@
-"""One device and two train a bfloat16 net that ends at gamma, with finite figures."""
+"""One device and two train a bfloat16 model to the last gamma, with finite numbers."""
 
 import os
 import subprocess
@@ -32,9 +32,9 @@ def test_a_quick_run_prints_the_table(strategy):
     }
     assert list(found) == ["1", "2", "3", "test"]
     gammas = [row["gamma"] for row in found.values()]
-    # Thirty steps: the tenth, the twentieth and the last of 0 ... 29.
+    # Each epoch has ten of the steps 0 ... 29: these are its last.
     assert gammas == pytest.approx([0.1 * 9 / 29, 0.1 * 19 / 29, 0.1, 0.1], abs=1e-4)
-    # Printing NaN and infinity fails these too.
+    # NaN or infinity would fail these too.
     assert found["3"]["loss"] < found["1"]["loss"] / 2
     test = found["test"]
     assert test["accuracy"] > 0.85
