@@ -1,4 +1,4 @@
-"""Every public object stands in the API pages, and nothing else does."""
+"""The API pages list every public object once."""
 
 import importlib
 import re

@@ -1,4 +1,4 @@
-"""The pages of the source texts name objects and tests that exist."""
+"""The pages about the source texts name objects and tests that exist."""
 
 import re
 from functools import reduce

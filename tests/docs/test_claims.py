@@ -1,4 +1,4 @@
-"""What the guides say in passing, and no block on their pages shows."""
+"""Claims of the guides that no code block on their pages shows."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ K, NOISE = 10, 0.3
 
 @pytest.fixture(scope="module")
 def calibrated():
-    """Logits whose softmax is right, clean labels, and noisy ones."""
+    """Returns logits with a calibrated softmax, clean labels and noisy labels."""
     rng = np.random.default_rng(0)
     z = 2.0 * rng.normal(size=(20000, K))
     clean = (z + rng.gumbel(size=z.shape)).argmax(-1)
@@ -29,15 +29,18 @@ def figures(y, p):
 
 
 def test_how_far_a_sample_of_300_labels_tells_their_noise():
-    """label_noise.md: 30 of 300 differ, an interval of about 0.07 to 0.14."""
+    """label_noise.md: if 30 of 300 differ, the interval is about 0.07 to 0.14."""
     interval = binomtest(30, 300).proportion_ci()
     assert [round(x, 2) for x in interval] == [0.07, 0.14]
 
 
 def test_noisy_labels_reward_doubt_and_rank_by_accuracy(calibrated):
-    """label_noise.md, annealing_gamma.md: of a right model and one that doubts as the
-    labels do, clean labels prefer the first by NLL, ECE and gap, and noisy ones the
-    second; accuracy is only squeezed, to (1 - noise) of it plus noise / K."""
+    """label_noise.md and annealing_gamma.md.
+
+    One model has the right probabilities, another mixes the noise into them. NLL, ECE
+    and gap prefer the first on clean labels and the second on noisy labels. Noise only
+    compresses accuracy, to (1 - noise) times its value, plus noise / K.
+    """
     z, clean, noisy = calibrated
     p = softmax(z, -1)
     doubting = (1 - NOISE) * p + NOISE / K
@@ -48,7 +51,7 @@ def test_noisy_labels_reward_doubt_and_rank_by_accuracy(calibrated):
             assert abs(good) < abs(bad)
     of_clean, of_noisy = (figures(y, p)[3] for y in (clean, noisy))
     assert of_noisy == pytest.approx((1 - NOISE) * of_clean + NOISE / K, abs=0.01)
-    # A good model looks too sure to them, by which AdaptiveGamma lowers gamma.
+    # Noisy labels make the right model look overconfident: AdaptiveGamma lowers gamma.
     assert figures(noisy, p)[2] > 0.1 > 0.02 > abs(figures(clean, p)[2])
 
 
@@ -62,17 +65,17 @@ def test_a_temperature_fitted_to_noisy_labels_doubts(calibrated):
 
 
 def test_exact_zeros_count_as_they_are_read():
-    """post_hoc_calibration.md, on the 20 newsgroups of cleanlab/label-errors."""
+    """post_hoc_calibration.md, on 20 Newsgroups from cleanlab/label-errors."""
     p, y = newsgroups()
     assert np.mean(p == 0) == pytest.approx(0.74, abs=0.005)
     assert np.mean(p[np.arange(len(y)), y] == 0) == pytest.approx(0.008, abs=5e-4)
-    for given, expected in (({"floor": 1e-7}, 0.627), ({}, 1.42)):
+    for given, expected in (({"min_probability": 1e-7}, 0.627), ({}, 1.42)):
         layer = kc.TemperatureScaling(from_logits=False, dtype="float64", **given)
         assert layer.fit(p, y).temperature == pytest.approx(expected, abs=5e-3)
 
 
 def test_the_inverse_correction_takes_noise_out_of_right_noisy_probabilities():
-    """label_noise.md: of a model that says what the noisy labels are."""
+    """label_noise.md: from the probabilities of noisy labels to those of clean ones."""
     p = np.random.default_rng(0).dirichlet(np.ones(K), 50)
     noisy = (1 - NOISE) * p + NOISE / K
     gamma = kc.noise_matched_gamma(NOISE, K)
@@ -81,7 +84,7 @@ def test_the_inverse_correction_takes_noise_out_of_right_noisy_probabilities():
 
 
 def test_logits_keep_what_a_softmax_in_half_precision_rounds_away():
-    """language_models.md: the class is lost in float16, its logit is not."""
+    """language_models.md: in float16 the probability becomes 0, its logit does not."""
     z = np.array([[-20.0, 0.0]], "float32")
     half = softmax(z.astype("float16"), -1).astype("float16")
     assert half[0, 0] == 0

@@ -1,4 +1,4 @@
-"""The loss that CONTRIBUTING.md makes in thirty lines is one."""
+"""The loss that CONTRIBUTING.md writes in thirty lines is PolyLoss."""
 
 import re
 from pathlib import Path

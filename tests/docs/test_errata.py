@@ -1,6 +1,6 @@
-"""Every figure of docs/errata.md, computed anew and compared to its last digit.
+"""Computes every figure of docs/errata.md and compares all its digits.
 
-`tests/docs/errata` has a file of checks for each source text.
+`tests/docs/errata` has one file of checks for each source text.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The figures of the pages are what their scripts draw, and the pages name these."""
+"""Scripts draw the figures of the pages, and the pages name the scripts."""
 
 import runpy
 from pathlib import Path
@@ -32,5 +32,5 @@ def test_the_page_names_the_command(script, page):
 
 
 def test_every_script_is_known():
-    found = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*/*.py")}
-    assert {name for name in found if name.endswith("figures.py")} == set(PAGES)
+    scripts = ROOT.glob("docs/*/*figures.py")
+    assert {path.relative_to(ROOT).as_posix() for path in scripts} == set(PAGES)

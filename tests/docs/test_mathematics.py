@@ -1,4 +1,4 @@
-"""The table of losses is what the library computes, and its formulas are right."""
+"""The formulas and numbers in the table of losses are those of the library."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ PAGE = (FOLDER / "losses.md").read_text(encoding="utf-8")
 FORMULAS = re.findall(r"^\| [^|]+ \| \$(.+?)\$ \| \$(.+?)\$ \|$", PAGE, re.MULTILINE)
 OBJECTS = re.findall(r"^\| `(.+?)` \| ([\d.]+) \| ([\d.]+) \|$", PAGE, re.MULTILINE)
 ROWS = [a + b for a, b in zip(FORMULAS, OBJECTS, strict=True)]
-# As Python: the numbers are those of the objects in the table.
+# These turn a formula into Python, with the numbers of the objects in the table.
 GREEK = {r"\gamma": "0.1", r"\beta": "2", r"\varepsilon": "1"}
 AS_PYTHON = [
     (r"\^\{(.+?)\}", r"**(\1)"),

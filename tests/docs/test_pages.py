@@ -1,6 +1,6 @@
-"""The Python of every page runs, in the order in which it is read.
+"""The Python code of every page runs from top to bottom.
 
-A ```text block right after a ```python block is what that block prints.
+A ```text block directly after a ```python block shows what that block prints.
 """
 
 import re
@@ -14,9 +14,9 @@ from tests.backends import tensorflow_only
 
 DOCS = Path(__file__).parents[2] / "docs"
 CODE = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```)?", re.DOTALL | re.M)
-# Needs a server: tests/serving/test_guide.py runs it with one.
+# This one needs a server: tests/serving/test_guide.py runs it.
 ELSEWHERE = {"guides/serving.md"}
-# More than a few seconds each.
+# These take more than a few seconds each.
 SLOW = {"guides/post_hoc_calibration.md", "quick_start.md"}
 
 

@@ -1,4 +1,4 @@
-"""The JAX of guides/scaling.md, which test_pages.py leaves out, on four devices."""
+"""The JAX code of guides/scaling.md, which test_pages.py skips, on four devices."""
 
 import importlib.util
 import os

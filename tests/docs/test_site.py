@@ -1,4 +1,4 @@
-"""The site builds without a warning, and asks the network for nothing."""
+"""The site builds without a warning, and loads nothing from the network."""
 
 import os
 import re
@@ -11,7 +11,7 @@ import pytest
 from tests.backends import tensorflow_only
 
 DOCS = Path(__file__).parents[2] / "docs"
-# What a browser fetches by itself; a link it does not.
+# Addresses that a browser loads without a click.
 FETCHED = re.compile(
     r"<(?:script|img|iframe|source)\b[^>]*\bsrc=\"(?:https?:)?//"
     r"|<link\b(?![^>]*\brel=\"(?:canonical|license)\")[^>]*\bhref=\"(?:https?:)?//"

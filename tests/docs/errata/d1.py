@@ -56,8 +56,9 @@ def _():
 
 @check("D1-6")
 def _():
-    told, learnt = (kc.gamma_presets()[n] for n in ("writingprompts", "iwslt14"))
-    return told.gamma, learnt.gamma, learnt.floor
+    presets = kc.gamma_presets()
+    stories, translation = presets["writingprompts"], presets["iwslt14"]
+    return stories.gamma, translation.gamma, translation.floor
 
 
 @check("D1-7")

@@ -11,7 +11,7 @@ import keras_calib as kc
 from tests.docs.errata.tools import (
     CE,
     D3,
-    SURE,
+    NEARLY_1,
     check,
     gamma_ce,
     least,
@@ -68,8 +68,8 @@ def _():
 
 @check("D2-6")
 def _():
-    sixteen = np.maximum(0, -SIGNS * (POINTS - 0.3)).sum()
-    return three_points(CE, 1000, 0.3) / 1000, sixteen
+    equation_16 = np.maximum(0, -SIGNS * (POINTS - 0.3)).sum()
+    return three_points(CE, 1000, 0.3) / 1000, equation_16
 
 
 @check("D2-7")
@@ -156,7 +156,7 @@ def _():
 
 @check("D2-18")
 def _():
-    return [weight(gamma_ce(0.0), p) * (1 - p) for p in (SURE, 1e-6)]
+    return [weight(gamma_ce(0.0), p) * (1 - p) for p in (NEARLY_1, 1e-6)]
 
 
 @check("D2-19")

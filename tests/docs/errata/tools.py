@@ -1,4 +1,4 @@
-"""What the checks of docs/errata.md share."""
+"""Helpers for the checks of docs/errata.md."""
 
 import numpy as np
 from keras import ops
@@ -11,7 +11,7 @@ CHECKS = {}
 
 
 def check(name):
-    """Keeps the function that computes the figures of an entry, in their order."""
+    """Registers a function that returns the figures of an entry in their order."""
 
     def keep(function):
         CHECKS[name] = function
@@ -64,7 +64,7 @@ def smoothing(convention):
     return of_logits(loss, 2, D3)
 
 
-SURE = 1 - 1e-6
+NEARLY_1 = 1 - 1e-6
 V4 = [1.0, 2.0, 0.5, -1.0]
 D3 = np.array([-1.5, 0.5, 5.0, -0.5])
 GRID = np.append(1e-12, np.linspace(1e-6, 1 - 1e-6, 2000001))
