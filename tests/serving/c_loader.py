@@ -1,7 +1,7 @@
-"""A SavedModel on TensorFlow's C API: the loader of TensorFlow Serving, no Python.
+"""Loads a SavedModel with TensorFlow's C API, as TensorFlow Serving does.
 
-`TF_LoadSessionFromSavedModel` is `tensorflow::LoadSavedModel`. The libraries are
-those inside the installed wheel.
+`TF_LoadSessionFromSavedModel` calls `tensorflow::LoadSavedModel`. The libraries are
+those in the installed wheel.
 """
 
 import ctypes
@@ -34,7 +34,7 @@ class Buffer(ctypes.Structure):
     _fields_ = (("data", c_void_p), ("length", c_size_t), ("free", c_void_p))
 
 
-# Result and arguments of each function.
+# The types of the result and of the arguments of each function.
 FUNCTIONS = {
     "TF_NewStatus": (c_void_p,),
     "TF_DeleteStatus": (None, c_void_p),
@@ -75,7 +75,7 @@ FUNCTIONS = {
 
 
 def tensorflow_folder():
-    """Where the wheel is, found without importing tensorflow."""
+    """Returns the folder of TensorFlow, without importing it."""
     numpy = importlib.util.find_spec("numpy").origin
     return os.path.join(os.path.dirname(numpy), "..", "tensorflow")
 
@@ -95,7 +95,7 @@ TF = type("TF", (), {name: staticmethod(f) for name, f in _library()})
 
 
 class TensorFlowError(Exception):
-    """What TensorFlow answered, with its canonical code."""
+    """An error from TensorFlow, with its canonical code."""
 
     def __init__(self, code, message):
         super().__init__(message)
@@ -103,7 +103,7 @@ class TensorFlowError(Exception):
 
 
 class Status:
-    """Raises, on leaving the block, what the call inside it reported."""
+    """Raises at the end of the block if the call inside it reported an error."""
 
     def __enter__(self):
         self.pointer = TF.NewStatus()
@@ -121,7 +121,7 @@ class SavedModel:
     """A loaded SavedModel.
 
     Attributes:
-        signatures: SignatureDef by name.
+        signatures: each `SignatureDef` by its name.
     """
 
     def __init__(self, path):
@@ -150,7 +150,7 @@ class SavedModel:
         TF.DeleteGraph(self.graph)
 
     def __call__(self, signature, inputs, keys=None):
-        """Returns arrays by name; `inputs` are arrays of the signature's dtypes."""
+        """Returns arrays by name; `inputs` have the dtypes of the signature."""
         signature = self.signatures[signature]
         keys = list(keys or signature.outputs)
         feeds = [(signature.inputs[k], value) for k, value in inputs.items()]

@@ -1,8 +1,8 @@
-"""Trains on two logical CPUs, calibrates, exports, and prints how it went, as JSON.
+"""Trains on two logical CPUs, calibrates, exports, and prints the result as JSON.
 
     python -m tests.serving.mirrored POLICY FOLDER
 
-Run by test_export.py in a process of its own, as logical devices are made once.
+test_export.py runs it in a new process, which can create logical devices only once.
 """
 
 import json

@@ -1,8 +1,8 @@
-"""A server with the API of TensorFlow Serving, gRPC and REST, for tests.
+"""A test server with the API of TensorFlow Serving, over gRPC and REST.
 
-There is no package of `tensorflow_model_server`; this stands in for it with the
-official messages and services over the same C++ loader, and with the checks and the
-words of its errors. Neither TensorFlow's Python nor Keras is imported.
+`tensorflow_model_server` is not on PyPI. This server replaces it: it uses the official
+messages and services and the same C++ loader, makes the same checks, and words its
+errors in the same way. It imports neither TensorFlow's Python code nor Keras.
 
     python -m tests.serving.server FOLDER NAME
 
@@ -25,7 +25,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import grpc
 import numpy as np
 
-# The message modules lie below a package whose own code shall not run.
+# The modules of messages are in a package whose own code must not run.
 package = types.ModuleType("tensorflow")
 package.__path__ = [
     os.path.join(
@@ -94,7 +94,7 @@ def to_proto(array, dtype):
 
 
 class Version:
-    """One version of the model: what the services answer from."""
+    """One version of the model, which answers the requests of the services."""
 
     def __init__(self, path, number):
         self.number = number
@@ -196,7 +196,7 @@ class Version:
 
 
 class Core:
-    """Watches the folder; loads a new version, then lets the old one go."""
+    """Watches the folder; loads a new version, then drops the old one."""
 
     def __init__(self, folder, name):
         self.folder, self.name = folder, name
@@ -306,7 +306,7 @@ def from_json(value, dtype):
 
 
 def rest_predict(version, request, body):
-    """The row format ("instances") and the column format ("inputs")."""
+    """Answers a request in row format ("instances") or column format ("inputs")."""
     request.model_spec.signature_name = body.get("signature_name", "")
     _, signature = version.signature(request.model_spec.signature_name)
     if ("instances" in body) == ("inputs" in body):
@@ -443,4 +443,4 @@ def main(folder, name):
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
-    os._exit(0)  # sessions still run in other threads
+    os._exit(0)  # other threads still run sessions

@@ -1,4 +1,4 @@
-"""What is published answers as the model does; what cannot be served is refused."""
+"""An exported model answers as the model does; a model that cannot be served raises."""
 
 import json
 import os
@@ -119,7 +119,7 @@ def test_probabilities_of_exactly_zero_keep_everything_finite(tmp_path):
     np.testing.assert_array_equal(keras.ops.softmax(z), rows)
 
 
-def test_pixels_of_any_number(tmp_path):
+def test_any_number_of_pixels(tmp_path):
     image = keras.Input((None, None, 3), name="image")
     model = keras.Model(image, keras.layers.Conv2D(4, 1, activation="softmax")(image))
     folder = export(model, tmp_path)
@@ -163,7 +163,7 @@ def test_every_calibrator_can_be_served(tmp_path, method):
 
 
 def test_several_inputs_of_several_types(tmp_path):
-    """By name, wherever they stand in the structure that the model takes."""
+    """They are named, wherever they are in the structure of the model's inputs."""
     word = keras.Input((), dtype="string", name="word")
     token = keras.Input((3,), dtype="int32", name="token")
     size = keras.Input((2,), name="size")
@@ -234,7 +234,7 @@ def test_a_model_trained_on_replicas_and_calibrated(tmp_path, policy):
 
 
 class Through(keras.layers.Layer):
-    """A layer that runs any function."""
+    """A layer that calls a function."""
 
     def __init__(self, function, **kwargs):
         super().__init__(**kwargs)
@@ -281,7 +281,7 @@ def with_dropout(layer, **kwargs):
 def test_what_a_server_refuses_is_refused_here(tmp_path, reason):
     with pytest.raises(ValueError, match=reason):
         export(then(BROKEN[reason]), tmp_path / "new")
-    assert not list(tmp_path.iterdir()), "something is left behind"
+    assert not list(tmp_path.iterdir()), "it left files behind"
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ def test_dropout_that_a_functional_model_leaves_on_is_switched_off(tmp_path):
 def test_a_function_that_differs_from_the_model_is_refused(tmp_path):
     calls = []
 
-    def drifting(x):  # each trace is another function
+    def drifting(x):  # each trace gives another function
         calls.append(x)
         return x + float(len(calls))
 
@@ -316,7 +316,7 @@ def test_a_function_that_differs_from_the_model_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_logits_taken_for_probabilities_are_refused(tmp_path):
+def test_logits_mistaken_for_probabilities_are_refused(tmp_path):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
     with pytest.raises(ValueError, match="from_logits=True"):
         export(model, tmp_path)
@@ -363,7 +363,7 @@ UNFIT = {
 
 
 @pytest.mark.parametrize("reason", UNFIT)
-def test_models_of_other_forms_are_refused(tmp_path, reason):
+def test_models_that_cannot_be_served_are_refused(tmp_path, reason):
     with pytest.raises(ValueError, match=reason):
         export(UNFIT[reason](), tmp_path / "new")
     assert not list(tmp_path.iterdir())
@@ -407,7 +407,7 @@ def test_versions_count_up_or_are_given(model, tmp_path):
 
 
 def test_requests_of_a_wrong_shape_are_refused_before_a_kernel_sees_them(served):
-    """A convolution of the wrong rank would end the process of the server."""
+    """A convolution of the wrong rank would crash the server."""
     for x in (IMAGES[0], IMAGES[:, :5], IMAGES[..., :1]):
         with pytest.raises((TypeError, tf.errors.InvalidArgumentError)):
             served["serving_default"](image=tf.constant(x))
@@ -432,7 +432,7 @@ def test_a_path_that_cannot_be_written(model, tmp_path):
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="there is no /proc")
-def test_a_path_where_nobody_may_write(model):
+def test_a_folder_where_nobody_may_write(model):
     with pytest.raises(OSError):
         export(model, "/proc/served/model")
 

@@ -1,4 +1,4 @@
-"""The Python of the guide runs, in the order in which it is read."""
+"""The Python code and the commands of the serving guide work."""
 
 import json
 import re
@@ -38,7 +38,7 @@ def test_the_guide_runs(tmp_path, monkeypatch):
 
 
 def test_the_commands_of_the_guide_are_answered(tmp_path):
-    """The bodies of its curl commands, by the names it uses."""
+    """A server accepts the bodies of its curl commands."""
     bodies = re.findall(
         r"curl -d '(.*?)' \\\n\s+\S+/v1/models/(\S+)", GUIDE.read_text()
     )

@@ -1,4 +1,4 @@
-"""What is read off a graph."""
+"""`problems` finds in a graph what a server cannot run."""
 
 import pytest
 import tensorflow as tf
@@ -22,33 +22,31 @@ def test_nothing_is_wrong_with_a_plain_function(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, function, problem",
+    ("function", "problem"),
     [
-        ("scalar", lambda x: tf.reduce_sum(x), "has no batch axis: its shape is ()"),
-        ("row", lambda x: tf.reduce_sum(x, 0), "has no batch axis: its shape is (3,)"),
-        ("bfloat16", lambda x: tf.cast(x, tf.bfloat16), "is bfloat16"),
-        ("half", lambda x: tf.cast(x, tf.float16), "is float16"),
-        ("uniform", lambda x: x + tf.random.uniform((3,)), "RandomUniform draws"),
+        (lambda x: tf.reduce_sum(x), "has no batch axis: its shape is ()"),
+        (lambda x: tf.reduce_sum(x, 0), "has no batch axis: its shape is (3,)"),
+        (lambda x: tf.cast(x, tf.bfloat16), "is bfloat16"),
+        (lambda x: tf.cast(x, tf.float16), "is float16"),
+        (lambda x: x + tf.random.uniform((3,)), "RandomUniform draws"),
         (
-            "stateless",
             lambda x: x + tf.random.stateless_normal((3,), (1, 2)),
             "StatelessRandomNormalV2 draws",
         ),
         (
-            "hidden",
             lambda x: tf.map_fn(lambda r: r + tf.random.normal((3,)), x),
             "RandomStandardNormal draws",
         ),
-        ("choice", lambda x: tf.random.categorical(x, 1), "Multinomial draws"),
-        ("python", lambda x: {"y": tf.py_function(tf.abs, [x], tf.float32)}, "Python"),
-        (
-            "numpy",
-            lambda x: {"y": tf.numpy_function(abs, [x], tf.float32)},
-            "runs Python",
-        ),
+        (lambda x: tf.random.categorical(x, 1), "Multinomial draws"),
+        (lambda x: {"y": tf.py_function(tf.abs, [x], tf.float32)}, "runs Python"),
+        (lambda x: {"y": tf.numpy_function(abs, [x], tf.float32)}, "runs Python"),
+    ],
+    ids=[
+        *("scalar", "row", "bfloat16", "float16", "uniform", "stateless", "in a loop"),
+        *("categorical", "py_function", "numpy_function"),
     ],
 )
-def test_problems_are_named(tmp_path, name, function, problem):
+def test_problems_are_named(tmp_path, function, problem):
     assert any(problem in found for found in problems(save(tmp_path, function, X)))
 
 
@@ -59,7 +57,7 @@ def test_functions_for_xla_only(tmp_path):
 
 
 def test_ops_that_no_server_has(tmp_path):
-    """As a graph with a custom op looks like, from whatever library it came."""
+    """The graph looks like one with a custom op, from any library."""
     file = save(tmp_path, lambda x: tf.abs(x), X) / "saved_model.pb"
     file.write_bytes(file.read_bytes().replace(b"Abs", b"Xbs"))  # of the same length
     assert problems(tmp_path) == [
@@ -67,7 +65,7 @@ def test_ops_that_no_server_has(tmp_path):
     ]
 
 
-def test_a_problem_is_said_once(tmp_path):
+def test_a_problem_is_reported_once(tmp_path):
     def function(x):
         for _ in range(5):
             x = x + tf.random.normal((3,))

@@ -1,4 +1,4 @@
-"""No half version, no leftovers, no number twice."""
+"""`publish` leaves no partial version and no temporary files, and reuses no number."""
 
 import os
 import subprocess
@@ -31,7 +31,7 @@ def test_folders_above_are_made(tmp_path):
     assert (folder / "variables" / "data").read_text() == "data"
 
 
-def test_while_it_is_written_no_number_is_there(tmp_path):
+def test_no_version_is_visible_while_it_is_written(tmp_path):
     def watching(folder):
         write(folder)
         assert folder.parent == tmp_path
@@ -55,8 +55,8 @@ def test_a_failure_leaves_nothing(tmp_path, error):
     assert versions(tmp_path / "old") == ["1"]
 
 
-def test_a_number_that_somebody_takes_meanwhile(tmp_path):
-    """The next is taken where any will do, and else it is an error."""
+def test_another_process_takes_the_number_first(tmp_path):
+    """`publish` then takes the next number, or raises if it was told the number."""
 
     def slow(folder):
         publish(tmp_path, None, write)

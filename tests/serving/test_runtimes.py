@@ -1,4 +1,4 @@
-"""The SavedModel in other hands: C++, the command line, no Keras, OpenVINO."""
+"""The SavedModel gives the same answers in C++, without Keras and in other runtimes."""
 
 import os
 import re
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, tensorflow_only]
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
-    """serve.cc, built against the libraries inside the installed wheel."""
+    """Builds serve.cc against the libraries in the installed wheel."""
     if shutil.which("g++") is None:
         pytest.skip("there is no g++ to build the C++ program with")
     wheel = Path(tf.__file__).parent
@@ -36,7 +36,7 @@ def program(tmp_path_factory):
 
 
 def parsed(lines):
-    """Outputs by name, of "name value value ..." lines of the C++ program."""
+    """Returns outputs by name from the C++ program's lines "name value value ..."."""
     rows = (line.split() for line in lines.splitlines())
     return {name: np.array(values, "float64") for name, *values in rows}
 
@@ -124,7 +124,7 @@ def test_a_process_that_cannot_import_keras(published, probabilities, tmp_path):
 
 
 def test_openvino(published, probabilities):
-    """An independent runtime, which shares no kernel with TensorFlow."""
+    """OpenVINO shares no kernel with TensorFlow."""
     openvino = pytest.importorskip("openvino", reason="needs openvino")
     core = openvino.Core()
     model = core.read_model(published)
@@ -140,7 +140,7 @@ def test_openvino(published, probabilities):
 
 
 def test_litert(published, probabilities):
-    """TFLite, as its own package now."""
+    """LiteRT is the new name and package of TFLite."""
     interpreter = pytest.importorskip(
         "ai_edge_litert.interpreter", reason="needs ai-edge-litert"
     )

@@ -1,4 +1,4 @@
-"""Over gRPC and REST: official stubs and an independent client, and hot versions."""
+"""Official stubs and an independent client get the model's answers from a server."""
 
 import json
 import subprocess
@@ -37,7 +37,7 @@ SECONDS = 30
 
 
 class Server:
-    """A test server of one folder in a process of its own, and its clients."""
+    """A test server of one folder in a process of its own, with its clients."""
 
     def __init__(self, folder, name="demo"):
         self.process = subprocess.Popen(
@@ -168,7 +168,7 @@ def test_wrong_grpc_requests_get_clean_errors(server, kwargs, code):
         server.predict(**{"x": IMAGES} | kwargs)
     assert error.value.code().name == code
     assert error.value.details()
-    server.predict(IMAGES[:1])  # and it serves on
+    server.predict(IMAGES[:1])  # and it keeps serving
 
 
 def test_a_signature_of_another_kind_is_no_classification(server):
@@ -235,13 +235,20 @@ def test_wrong_rest_requests_get_clean_errors(server, path, body, code):
 # An independent client.
 
 
-@pytest.mark.parametrize("kind", ["grpc", "http"])
-def test_ovmsclient(server, probabilities, kind):
+@pytest.mark.parametrize(
+    ("make_client", "port", "reads_metadata"),
+    [
+        ("make_grpc_client", "grpc_port", True),
+        # Over HTTP, it can only read metadata as its own server writes them.
+        ("make_http_client", "rest_port", False),
+    ],
+    ids=["grpc", "http"],
+)
+def test_ovmsclient(server, probabilities, make_client, port, reads_metadata):
     ovmsclient = pytest.importorskip("ovmsclient", reason="needs ovmsclient")
-    port = server.grpc_port if kind == "grpc" else server.rest_port
-    client = getattr(ovmsclient, f"make_{kind}_client")(f"127.0.0.1:{port}")
+    client = getattr(ovmsclient, make_client)(f"127.0.0.1:{getattr(server, port)}")
     assert client.get_model_status("demo", 1)[1]["state"] == "AVAILABLE"
-    if kind == "grpc":  # over HTTP it reads the JSON of its own server only
+    if reads_metadata:
         assert set(client.get_model_metadata("demo", 1)["inputs"]) == {"image"}
     for batch in (1, 2, 33):
         answer = client.predict({"image": IMAGES[:batch]}, "demo", 1)

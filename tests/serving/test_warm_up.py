@@ -1,4 +1,4 @@
-"""The requests to warm up by, read with the messages that a server reads them with."""
+"""A server's own messages can read the warm-up requests."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Small models to serve, and what they should answer, in numpy."""
+"""Small models to serve, and the answers to expect from them, in numpy."""
 
 import keras
 import numpy as np
@@ -8,9 +8,9 @@ NAMES = ["ant", "bee", "cat", "dog", "eel"]
 
 
 def network(num_classes=5, temperature=1.7, **kwargs):
-    """A convolutional net with all that behaves otherwise in training.
+    """Returns a convolutional net with layers that behave differently in training.
 
-    Its probabilities are at a temperature other than 1.
+    Its softmax has a temperature other than 1.
     """
     keras.utils.set_random_seed(1)
     image = keras.Input((6, 6, 2), name="image")
@@ -25,7 +25,7 @@ def network(num_classes=5, temperature=1.7, **kwargs):
 
 
 def expected(p):
-    """What `serving_default` should give for probabilities of shape (..., K)."""
+    """Returns what `serving_default` should answer for probabilities (..., K)."""
     p = np.asarray(p, "float64")
     return {
         "probabilities": p,
@@ -36,7 +36,7 @@ def expected(p):
 
 
 def assert_answers(answer, p, tolerance=1e-6):
-    """Holds an answer of `serving_default` to probabilities."""
+    """Compares an answer of `serving_default` with probabilities."""
     wanted = expected(p)
     assert set(answer) == set(wanted)
     for key, value in wanted.items():
@@ -50,7 +50,7 @@ def assert_answers(answer, p, tolerance=1e-6):
 
 
 def labels(model):
-    """Labels of `IMAGES` of which the model gets two in three right."""
+    """Returns labels of `IMAGES`; the model predicts two in three of them."""
     found = np.asarray(model(IMAGES)).argmax(-1)
     found[::3] = (found[::3] + 1) % 5
     return found

@@ -1,11 +1,11 @@
-"""Compiles what Keras would run on a TPU with the TPU's own compiler; needs no TPU.
+"""Compiles what Keras would run on a TPU with the TPU's own compiler, without a TPU.
 
     make tpu-check   # or, with jax[tpu]==0.10.2 beside TensorFlow: python -m tests.tpu
 
-For two kinds of TPU it prints, as they come, what each program costs on one chip and
-which must be refused and are. A program that is refused and should not be, or is not
-and should be, makes the exit status 1. It says nothing of speed or of figures: nothing
-runs.
+For two kinds of TPU, it prints what each program costs on one chip, or why the compiler
+rejected it. The exit status is 1 if a program is rejected that should compile, or
+compiles although it should be rejected. Nothing runs, so it tells neither speed nor
+results.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def lower(names: list[str], folder: str) -> None:
-    """Writes the programs into the folder, two processes sharing the work."""
+    """Writes the programs into the folder, in two processes."""
     halves = [names[::2], names[1::2]]
     command = [sys.executable, "-m", "tests.tpu.programs", folder]
     processes = [subprocess.Popen(command + half) for half in halves]
@@ -59,7 +59,7 @@ def lower(names: list[str], folder: str) -> None:
 
 
 def compiled(paths: list[Path], report, topology: str) -> list[bool]:
-    """Compiles programs for a kind of TPU; returns whether each fared as it must."""
+    """Compiles programs for a kind of TPU; returns whether each result is expected."""
     command = [sys.executable, "-m", "tests.tpu.compiler", topology, *map(str, paths)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         found = map(json.loads, process.stdout)

@@ -1,8 +1,8 @@
-"""The TPU compiler of libtpu, which needs no TPU.
-
-Run by __main__.py, a process for each topology, followed by the programs' files:
+"""Compiles programs with the TPU compiler of libtpu, which needs no TPU.
 
     python -m tests.tpu.compiler v5e:2x2 FILE ...
+
+__main__.py runs it in a process for each topology, with the files of the programs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-# libtpu would look for a TPU, ask a cloud server about it, and lock it.
+# Without these, libtpu would look for a TPU, query a cloud server, and lock the TPU.
 os.environ |= {
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     "JAX_PLATFORMS": "cpu",
@@ -51,9 +51,9 @@ def compile_for(device, program: bytes):
 
 
 def _drop_copies(operation) -> None:
-    """Takes out mhlo.copy, by which TensorFlow hands back what is in a variable.
+    """Removes mhlo.copy, with which TensorFlow returns the value of a variable.
 
-    It is no StableHLO, and an identity: the compiler copies what it must.
+    It is not StableHLO, and does nothing: the compiler makes the copies it needs.
     """
     blocks = [block for region in operation.regions for block in region]
     for inner in [inner.operation for block in blocks for inner in block.operations]:
@@ -64,7 +64,7 @@ def _drop_copies(operation) -> None:
 
 
 def main(topology: str, files: list[str]) -> None:
-    """Prints for each program, as a line of JSON, its costs or the refusal."""
+    """Prints a line of JSON for each program: its costs or its error."""
     device = topologies.get_topology_desc(
         platform="tpu", topology_name=topology
     ).devices[0]

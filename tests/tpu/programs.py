@@ -1,6 +1,6 @@
-"""The programs: what Keras would give to a TPU, lowered to HLO on a CPU.
+"""Programs that Keras would run on a TPU, lowered to HLO on a CPU.
 
-Run by __main__.py in a process of its own: TensorFlow and libtpu in one may clash.
+__main__.py runs it in another process, because TensorFlow and libtpu may clash in one.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from keras_calib import BrierScore, ExpectedCalibrationError, GammaCE
 from tests.losses.table import ALL, BINARY, OF_LOGITS_ONLY
 from tests.metrics.reference import TABLE
 
-# A function and its inputs.
+# A function and its example inputs.
 Program = tuple[Callable, list]
 
 TOKENS, VOCABULARY = 512, 32000
 CLASSES = 5  # of the tables
-# Two keep the compiler longer than these together, and have programs of their own.
-OTHERS = [name for name in TABLE if name not in ("aurc", "smooth_ece")]
+# These two compile for longer than all others together, so each has its own program.
+ALONE = ("aurc", "smooth_ece")
+OTHERS = [name for name in TABLE if name not in ALONE]
 
 
 # Training steps ----------------------------------------------------------------------
@@ -69,7 +70,7 @@ def step(make: Callable, kind: str, optimizer: str = "adamw") -> Program:
         keras.config.set_dtype_policy("float32")
     loss = GammaCE(0.0, from_logits=True)
     metrics = [ExpectedCalibrationError(from_logits=True), BrierScore(from_logits=True)]
-    # Eager for the one step that makes the variables; what is lowered is the same.
+    # One eager step creates the variables; the lowered step is the same.
     model.compile(optimizer, loss, metrics=[*metrics, loss.gamma], run_eagerly=True)
     model.train_on_batch(x[:2], y[:2])
     method = model.train_step if kind == "train" else model.test_step
@@ -85,7 +86,7 @@ def step(make: Callable, kind: str, optimizer: str = "adamw") -> Program:
 
 
 def every_loss() -> Program:
-    """Values and gradients of every loss in the table, in one program."""
+    """Returns the values and gradients of every loss in the table as one program."""
     z = np.zeros((64, CLASSES), "float32")
     losses = [make(from_logits=True) for make in ALL.values()]
     losses += [
@@ -114,7 +115,7 @@ def every_loss() -> Program:
 
 
 def metrics(*names: str) -> Program:
-    """Updates of metrics in the table, and their results, in one program."""
+    """Returns updates and results of metrics in the table as one program."""
     batches = {
         "classes": (np.zeros(64, "int32"), np.zeros((64, CLASSES), "float32")),
         "binary": (np.zeros((64, 1), "int32"), np.zeros((64, 1), "float32")),
@@ -122,7 +123,7 @@ def metrics(*names: str) -> Program:
     }
     rows = [TABLE[name] for name in names]
     made = [(row.make(from_logits=True), row.kind) for row in rows]
-    for metric, kind in made:  # some make their variables when they see the classes
+    for metric, kind in made:  # some create their variables at the first batch
         metric.update_state(*batches[kind])
 
     def function(weight, *arrays):
@@ -137,16 +138,16 @@ def metrics(*names: str) -> Program:
     return function, [np.zeros(64, "float32"), *sum(batches.values(), ())]
 
 
-# What a TPU refuses ------------------------------------------------------------------
+# What a TPU cannot run ---------------------------------------------------------------
 
 
 def too_large() -> Program:
-    """Logits of 32 times the batch, 33 GB in float32, beside 16 or 32 GB of HBM."""
+    """Returns a step with logits of 33 GB in float32, for 16 or 32 GB of memory."""
     return step(lambda: transformer(32 * 16), "train", "sgd")
 
 
 def python_in_the_step() -> Program:
-    """What a metric that runs numpy would do."""
+    """Returns what a metric that calls numpy would run."""
 
     def function(x):
         return tf.py_function(lambda x: x.numpy(), [x], tf.float32)
@@ -155,7 +156,7 @@ def python_in_the_step() -> Program:
 
 
 def histogram() -> Program:
-    """TensorFlow's own histogram, which has no XLA kernel."""
+    """Returns a histogram by TensorFlow, which has no XLA kernel for it."""
 
     def function(x):
         return tf.histogram_fixed_width(x, [0.0, 1.0], 15)
@@ -163,7 +164,7 @@ def histogram() -> Program:
     return function, [np.zeros(8, "float32")]
 
 
-# name -> what makes the program, and for one that must be refused, what is said of it.
+# name -> a function that creates the program, and the error expected from it, if any.
 PROGRAMS: dict[str, tuple[Callable[[], Program], str | None]] = {
     "convolutional net, train step": (lambda: step(convolutional, "train"), None),
     "convolutional net, test step": (lambda: step(convolutional, "test"), None),
@@ -180,19 +181,19 @@ PROGRAMS: dict[str, tuple[Callable[[], Program], str | None]] = {
 
 
 def lower(make: Callable[[], Program]) -> bytes:
-    """Returns the program as the compiler reads it."""
+    """Returns the program as serialized HLO."""
     function, arguments = make()
     traced = tf.function(function, jit_compile=True, autograph=False)
     specs = [tf.TensorSpec(x.shape, x.dtype) for x in arguments]
     captured = traced.get_concrete_function(*specs).captured_inputs
     gamma = getattr(function, "gamma", None)
     if gamma is not None and not any(gamma.value.handle is c for c in captured):
-        raise ValueError("gamma is baked into the step")
+        raise ValueError("gamma is a constant of the step")
     return traced.experimental_get_compiler_ir(*specs)(stage="hlo_serialized")
 
 
 def main(folder: Path, names: list[str]) -> None:
-    """Writes each program, or what TensorFlow says against it, into the folder."""
+    """Writes each program, or the error of TensorFlow, into the folder."""
     for name in names:
         make, _ = PROGRAMS[name]
         try:

@@ -1,4 +1,4 @@
-"""The check fails where it must."""
+"""The check fails if a program should have been rejected, or should not."""
 
 import pytest
 
@@ -16,9 +16,9 @@ COSTS = {"flops": 1e9, "bytes": 2e9, "temporaries": 3e6, "arguments": 4e6}
         ({"error": "Ran out of memory on HBM"}, None, False),
         ({"error": "No module named libtpu"}, "HBM", False),
     ],
-    ids=["taken", "not refused", "refused", "refused but good", "another refusal"],
+    ids=["compiled", "not rejected", "rejected", "wrongly rejected", "other error"],
 )
-def test_a_program_is_right_only_if_it_fares_as_it_must(found, refusal, right):
+def test_only_the_expected_result_is_right(found, refusal, right):
     assert judge("step", found, refusal)[0] is right
 
 
