@@ -1,6 +1,6 @@
-# Each target makes its own .venv; nothing has to be activated. The stamps in
-# .venv/.stamps record which extras are installed, so that pip runs again only
-# when setup.cfg has changed.
+# Each target creates the .venv it needs; nothing has to be activated. The stamps in
+# .venv/.stamps record which extras are installed, so pip runs again only when setup.cfg
+# has changed.
 
 PYTHON ?= python3
 KERAS_BACKEND ?= tensorflow
@@ -14,38 +14,39 @@ RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.NOTPARALLEL:  # two pips must not write to one environment at once
+.NOTPARALLEL:  # two pips must not write to one environment at the same time
 .PHONY: help demo test test-all test-jax test-torch test-oldest tpu-check bench docs \
 	lint format dist clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
-demo: $(STAMPS)/demo ## Run examples/noisy_digits.py to the end
+demo: $(STAMPS)/demo ## Run examples/noisy_digits.py
 	$(RUN) -m examples.noisy_digits
 
-test: $(STAMPS)/test ## Run the tests; of the slow ones those of examples and pages
+test: $(STAMPS)/test ## Run the tests; of the slow ones, only those of examples and pages
 	$(RUN) -m pytest -q -n 2
 	$(RUN) -m pytest -q -n 2 -m slow tests/docs tests/examples tests/serving/test_guide.py
 
 test-all: $(STAMPS)/test ## Run all tests, the slow ones too
 	$(RUN) -m pytest -q -n 2 -m ""
 
-# What is written in keras.ops, and the traps of each backend. The rest is TensorFlow's
-# (serving, the examples), starts the backends by itself (distribution), or is of none. JAX compiles each operation for each shape, seconds for a
-# file: a file goes to one process.
+# The tests of what is written in keras.ops, and of each backend's own traps. The others
+# need TensorFlow (serving, the examples), start the backends themselves (distribution),
+# or use none. JAX compiles each operation for each shape, which takes seconds in each
+# file, so one process runs a whole file.
 ON_ANY_BACKEND := $(addprefix tests/,calibrators callbacks layers losses metrics ops viz \
 	distribution/test_traps.py $(addprefix test_,arguments.py benchmarks.py docstrings.py \
 	identifiers.py imports.py keras.py))
 
-# Compiled operations are kept: most of the time goes into them. The slow tests, which
-# compile most, are left to TensorFlow and torch.
+# Compiling takes most of the time, so compiled operations are cached. Only TensorFlow
+# and torch run the slow tests, which compile most.
 test-jax: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/.pytest_cache/jax
 test-jax: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
-test-jax: $(STAMPS)/test ## Run the tests of what is written in keras.ops on JAX
+test-jax: $(STAMPS)/test ## Run the tests of everything written in keras.ops on JAX
 	KERAS_BACKEND=jax $(RUN) -m pytest -q -n 2 --dist loadfile $(ON_ANY_BACKEND)
 
-test-torch: $(STAMPS)/test $(STAMPS)/torch ## Run the same tests on torch
+test-torch: $(STAMPS)/test $(STAMPS)/torch ## Run the same tests and the slow ones on torch
 	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 -m "" $(ON_ANY_BACKEND)
 
 # The rooms that train and measure, on the oldest Keras and TensorFlow of setup.cfg.
@@ -53,7 +54,7 @@ test-oldest: .venv-oldest/.stamp ## Run the core tests on the oldest supported r
 	.venv-oldest/bin/python -m pytest -q -n 2 \
 		$(addprefix tests/,callbacks calibrators layers losses metrics ops)
 
-tpu-check: .venv-tpu/.stamp ## Compile steps, losses and metrics for TPUs, without one
+tpu-check: .venv-tpu/.stamp ## Compile steps, losses and metrics for TPUs; needs no TPU
 	.venv-tpu/bin/python -m tests.tpu
 
 bench: $(STAMPS)/test ## Run the benchmarks and print one table
@@ -62,12 +63,12 @@ bench: $(STAMPS)/test ## Run the benchmarks and print one table
 docs: $(STAMPS)/docs ## Build the documentation into docs/_build/index.html
 	$(RUN) -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build
 
-lint: $(STAMPS)/dev ## Check style, formatting and type hints, change nothing
+lint: $(STAMPS)/dev ## Check style, formatting and type hints; change nothing
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
-format: $(STAMPS)/dev ## Mend what lint can mend by itself
+format: $(STAMPS)/dev ## Fix style and formatting where ruff can
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
@@ -77,7 +78,7 @@ dist: $(STAMPS)/dev ## Build the sdist and the wheel into dist/ and check them
 	$(RUN) -m twine check --strict dist/*
 	$(RUN) tests/check_dist.py dist
 
-clean: ## Remove caches, build products and the demo's output
+clean: ## Remove caches, build products and the output of the demo
 	rm -rf dist build docs/_build *.egg-info demo_output examples/demo_output
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -95,8 +96,8 @@ $(STAMPS)/%: $(STAMPS)/venv setup.cfg
 	$(RUN) -m pip install -qq $(EXTRA_INDEX) --editable '.[$*]'
 	@touch $@
 
-# PyPI's wheel brings gigabytes of CUDA, PyTorch's own index has one without. Where that
-# cannot be reached, what pip finds elsewhere will do.
+# PyPI's wheel installs gigabytes of CUDA; PyTorch's own index has a wheel without it. If
+# that index cannot be reached, pip installs the wheel of PyPI.
 $(STAMPS)/torch: EXTRA_INDEX := --extra-index-url https://download.pytorch.org/whl/cpu --retries 1
 
 .venv-oldest/.stamp: $(STAMPS)/venv setup.cfg tests/oldest.txt
@@ -106,7 +107,7 @@ $(STAMPS)/torch: EXTRA_INDEX := --extra-index-url https://download.pytorch.org/w
 		'tensorflow-probability[tf]'
 	@touch $@
 
-# Apart from the tests: where libtpu is installed, JAX looks for a TPU.
+# An environment of its own, because JAX looks for a TPU if libtpu is installed.
 .venv-tpu/.stamp: $(STAMPS)/venv setup.cfg
 	$(PYTHON) -m venv .venv-tpu
 	.venv-tpu/bin/python -m pip install -qq --editable '.[tpu]'
