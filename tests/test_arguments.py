@@ -1,4 +1,4 @@
-"""Arguments are stated once, and kept, shown and checked through every constructor."""
+"""A class declares its own arguments once; they are kept, shown and checked."""
 
 import copy
 import inspect
@@ -77,7 +77,7 @@ def test_signature_follows_the_chain_in_the_order_of_keras():
     expected = "(strength: float, *, flag=False, name=None)"
     assert str(inspect.signature(GoCE)) == expected
     assert str(inspect.signature(NoConstructor)) == expected
-    # Only by keyword, once it lies behind `**kwargs`.
+    # An argument that `**kwargs` passes on is keyword-only.
     two = "(extra=2, *, strength: float, flag=False, name=None)"
     assert str(inspect.signature(TwoLevels)) == two
     names = list(inspect.signature(losses.FocalCE).parameters)
@@ -87,7 +87,7 @@ def test_signature_follows_the_chain_in_the_order_of_keras():
 
 
 def test_an_instance_has_the_signature_of_its_call():
-    """jax.jit reads it for `static_argnames`."""
+    """jax.jit reads that signature to find `static_argnames`."""
     assert not hasattr(GoCE(0.3), "__signature__")
     parameters = inspect.signature(losses.GammaCE(0.1)).parameters
     assert list(parameters) == ["y_true", "y_pred", "sample_weight"]
@@ -123,7 +123,7 @@ def test_a_suggested_argument_must_be_given():
     assert GoCE(0.1).strength == 0.1
 
 
-def test_docstring_holds_what_the_bases_wrote_of_it():
+def test_docstring_includes_what_the_bases_say():
     expected = """A class of its own.
 
 Args:

@@ -1,10 +1,11 @@
-"""A class that is forgotten somewhere fails here, by name."""
+"""Every loss, metric and calibrator is exported, registered and tested in common."""
 
 import importlib
 import inspect
 import pkgutil
 from functools import partial
 
+import keras
 import pytest
 
 from keras_calib import calibrators, losses, metrics
@@ -14,7 +15,7 @@ from tests.losses.table import ALL, BINARY
 from tests.losses.test_of_batches import OF_BATCHES
 from tests.metrics.reference import TABLE
 
-# room -> its base, and whatever makes the rows of its common tests.
+# For each room, its base class, and the constructors in the table of its common tests.
 ROOMS = {
     losses: (
         CalibrationLoss,
@@ -30,7 +31,7 @@ ROOMS = {
 
 
 def classes(room, base):
-    """Returns the classes that the files of a room define, exported or not."""
+    """Returns the classes that the files of a room define, except its bases."""
     modules = [
         importlib.import_module(f"{room.__name__}.{module.name}")
         for module in pkgutil.iter_modules(room.__path__)
@@ -63,8 +64,6 @@ def test_is_exported(room, cls):
 
 @every_class
 def test_is_registered_for_saving(room, cls):
-    import keras
-
     name = f"keras_calib>{cls.__name__}"
     assert keras.saving.get_registered_name(cls) == name, f"register {name}"
 
