@@ -138,9 +138,12 @@ class CalibrationMetrics(Configurable, keras.metrics.Metric):
         metrics = map(keras.saving.deserialize_keras_object, config["metrics"])
         return cls(**{**config, "metrics": list(metrics)})
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({list(self.metrics)})"
+
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         # The metrics copy themselves, with their state.
-        arguments = {**super().get_config(), "metrics": self.metrics}
+        arguments = {**super().get_config(), "metrics": list(self.metrics)}
         return _made, (type(self), arguments)
 
 

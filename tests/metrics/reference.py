@@ -6,7 +6,7 @@ A reference takes labels (integers or targets), probabilities and weights.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from itertools import pairwise
 
@@ -67,8 +67,8 @@ def gap(y, p, w):
     return np.average(c - h, weights=w)
 
 
-def brier(y, p, w, scale=1.0):
-    return scale * np.average(((p - one_hot(y, p)) ** 2).sum(-1), weights=w)
+def brier(y, p, w, reduce=np.sum):
+    return np.average(reduce((p - one_hot(y, p)) ** 2, axis=-1), weights=w)
 
 
 def nll(y, p, w):
@@ -191,22 +191,35 @@ def decomposition(y, p, w, by="predicted_class"):
 
 @dataclass
 class Row:
-    """A metric, its reference, and how far streaming may be off."""
+    """A metric, its reference, and what the common tests must know of it.
+
+    Args:
+        make: makes the metric.
+        expected: the reference, a function of labels, probabilities and weights.
+        kind: what it measures: `"classes"`, one `"binary"` label, or `"labels"`.
+        atol: how far streaming may be off.
+        one_probability: whether a metric of classes also takes one probability.
+        min_classes: the smallest number of classes.
+        same_names: whether its figures have the names of another row's.
+    """
 
     make: Callable
     expected: Callable
     kind: str = "classes"
     atol: float = 1e-6
+    one_probability: bool = False
+    min_classes: int = 2
+    same_names: bool = False
 
     @property
     def name(self):
         return self.make().name
 
 
-def row(cls, expected, *args, kind="classes", atol=1e-6, name=None, **kwargs):
-    if name:
-        kwargs["name"] = name
-    return Row(partial(cls, *args, **kwargs), expected, kind, atol)
+def row(cls, expected, *args, name=None, **kwargs):
+    """Returns a row: its fields by keyword, and the arguments of the metric."""
+    own = {f.name: kwargs.pop(f.name) for f in fields(Row) if f.name in kwargs}
+    return Row(partial(cls, *args, name=name, **kwargs), expected, **own)
 
 
 M = metrics
@@ -226,14 +239,21 @@ TABLE = {
         ),
         row(M.MaximumCalibrationError, partial(ece, norm="max")),
         row(M.CalibrationGap, gap),
-        row(M.BrierScore, brier),
-        row(M.BrierScore, partial(brier, scale=0.2), "mean", name="brier_mean"),
+        row(M.BrierScore, brier, one_probability=True),
+        row(
+            M.BrierScore,
+            partial(brier, reduce=np.mean),
+            "mean",
+            name="brier_mean",
+            one_probability=True,
+        ),
         row(M.BrierDecomposition, decomposition),
         row(
             M.BrierDecomposition,
             partial(decomposition, by="confidence"),
             "confidence",
             name="by_confidence",
+            same_names=True,
         ),
         row(M.NegativeLogLikelihood, nll),
         row(M.PredictiveEntropy, entropy),
@@ -244,7 +264,7 @@ TABLE = {
             threshold=0.1,
             name="threshold",
         ),
-        row(M.TopKCalibrationError, top_k, 3),
+        row(M.TopKCalibrationError, top_k, 3, min_classes=3),
         row(M.KSCalibrationError, ks, atol=5e-3),
         row(M.AURC, aurc, atol=2e-3),
         row(M.AccuracyAtCoverage, accuracy_at, atol=5e-3),

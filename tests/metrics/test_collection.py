@@ -1,5 +1,8 @@
 """CalibrationMetrics: many metrics, one pass."""
 
+import copy
+import pickle
+
 import keras
 import numpy as np
 import pytest
@@ -9,11 +12,10 @@ from keras_calib.ops import class_batch
 from tests.backends import not_on_torch, slow_on_jax
 from tests.metrics.reference import TABLE, assert_close, data, figures
 
-SEVERAL = [name for name, row in TABLE.items() if row.kind == "classes"]
 
-
-def several():
-    return [TABLE[name].make() for name in SEVERAL if name != "by_confidence"]
+def several(**kwargs):
+    rows = [row for row in TABLE.values() if row.kind == "classes"]
+    return [row.make(**kwargs) for row in rows if not row.same_names]
 
 
 @slow_on_jax
@@ -110,6 +112,73 @@ def test_binary_metrics_may_stand_beside_others():
         metric.update_state(y, p)
         found = float(together.result()[metric.name])
         assert found == pytest.approx(float(metric.result()), abs=1e-6)
+
+
+def test_the_metrics_given_stay_as_they_are():
+    """Up to 0.1.0 the set wrote its own `from_logits` over theirs."""
+    rng = np.random.default_rng(0)
+    y, z = rng.integers(0, 5, 50), 8 * rng.normal(size=(50, 5))
+    brier = metrics.BrierScore(from_logits=True, ignore_class=3)
+    together = metrics.CalibrationMetrics([brier])
+    assert brier.from_logits and brier.ignore_class == 3
+    assert together.from_logits and together.ignore_class == 3
+    alone = metrics.BrierScore(from_logits=True, ignore_class=3)
+    alone.update_state(y, z)
+    together.update_state(y, z)
+    assert_close(together.result(), {"brier_score": alone.result()})
+
+
+@pytest.mark.parametrize(
+    ("of_metrics", "of_set", "match"),
+    [
+        ([True, False], None, "from_logits=True of 'ece'.*from_logits=False of 'brier"),
+        ([False, False], True, "from_logits=True of the set.*=False of 'ece'"),
+        ([True, True], False, "from_logits=False of the set.*=True of 'ece'"),
+    ],
+)
+def test_a_conflict_names_both(of_metrics, of_set, match):
+    ece = metrics.ExpectedCalibrationError(from_logits=of_metrics[0])
+    brier = metrics.BrierScore(from_logits=of_metrics[1])
+    with pytest.raises(ValueError, match=match):
+        metrics.CalibrationMetrics([ece, brier], from_logits=of_set)
+
+
+def test_other_conflicts_and_agreement():
+    ece = metrics.ExpectedCalibrationError(axis=1, ignore_class=0)
+    with pytest.raises(ValueError, match="axis=-1 of the set, and axis=1 of 'ece'"):
+        metrics.CalibrationMetrics([ece], axis=-1)
+    with pytest.raises(ValueError, match="ignore_class=9 of the set, and ignore_"):
+        metrics.CalibrationMetrics([ece], ignore_class=9)
+    together = metrics.CalibrationMetrics([ece], axis=1, ignore_class=0)
+    assert (together.axis, together.ignore_class) == (1, 0)
+
+
+@slow_on_jax
+def test_the_axis_counts_for_all():
+    y, p, w = data("classes", n=120)
+    y, p, w = y.reshape(4, 30), p.reshape(4, 30, 5), w.reshape(4, 30)
+    first = metrics.CalibrationMetrics(several(axis=1))
+    first.update_state(y, np.moveaxis(p, -1, 1), w)
+    last = metrics.CalibrationMetrics(several())
+    last.update_state(y, p, w)
+    assert_close(first.result(), last.result())
+    assert metrics.CalibrationMetrics(axis=1).metrics[0].axis == 1
+
+
+def test_text_names_the_metrics():
+    together = metrics.CalibrationMetrics([metrics.AURC(from_logits=True)])
+    assert repr(together) == "CalibrationMetrics([AURC(from_logits=True)])"
+    assert "MaximumCalibrationError(num_bins=15)" in repr(metrics.CalibrationMetrics())
+
+
+def test_a_copy_keeps_the_state_of_every_metric():
+    y, p, w = data("classes")
+    together = metrics.CalibrationMetrics(several())
+    together.update_state(y[:100], p[:100], w[:100])
+    for again in (copy.deepcopy(together), pickle.loads(pickle.dumps(together))):
+        assert figures(again.result()) == figures(together.result())
+        again.update_state(y[100:], p[100:], w[100:])
+        assert figures(again.result()) != figures(together.result())
 
 
 def test_bad_members_are_refused():

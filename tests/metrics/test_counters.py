@@ -64,9 +64,15 @@ def test_counters_do_not_stand_still(name, times):
     once = row.make(dtype="float64")
     once.update_state(y, p, w)
     assert_close(metric.result(), once.result(), max(1e-6, row.atol / 10))
-    if name in ("ece", "calibration_gap"):
-        total = times * w.sum(dtype="float64")
-        assert metric.statistics().total == pytest.approx(total, rel=1e-7)
+
+
+@minutes_on_torch
+def test_the_total_weight_does_not_stand_still():
+    y, p, w = data("classes", n=N)
+    w, times = 512 * w + 0.5, 6200
+    metric = repeated(TABLE["ece"], y, p, w, times)
+    total = times * w.sum(dtype="float64")
+    assert metric.statistics().total == pytest.approx(total, rel=1e-7)
 
 
 def test_a_batch_of_equal_numbers_is_summed_to_the_last_digit():

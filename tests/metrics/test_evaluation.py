@@ -127,6 +127,26 @@ def test_ignored_labels_logits_and_images():
         assert found[name] == pytest.approx(expected[name], abs=1e-6), name
 
 
+def test_the_classes_may_lie_along_any_axis_but_the_first():
+    y, p, w = data("classes", n=120)
+    y, p, w = y.reshape(4, 30), p.reshape(4, 30, 5), w.reshape(4, 30)
+    expected = keras_calib.evaluate(y, p, sample_weight=w)
+    first = np.moveaxis(p, -1, 1)
+    for axis in (1, -2):
+        assert keras_calib.evaluate(y, first, sample_weight=w, axis=axis) == expected
+    y, p = data("binary", n=120)[0].reshape(4, 30, 1), p[..., :1]
+    expected = keras_calib.evaluate(y, p)
+    assert keras_calib.evaluate(y[..., 0], np.moveaxis(p, -1, 1), axis=1) == expected
+    for axis in (0, -3, 3):
+        with pytest.raises(ValueError, match="`axis` must be an axis of `y_pred`"):
+            keras_calib.evaluate(y, p, axis=axis)
+
+
+def test_it_shows_itself_in_a_notebook():
+    found = keras_calib.evaluate([0, 1], [[0.8, 0.2], [0.7, 0.3]])
+    assert "<td>ece</td><td>0.450000</td>" in found._repr_html_()
+
+
 def test_no_samples_are_zeros_and_bad_shapes_are_refused():
     found = keras_calib.evaluate(np.zeros(0, "int32"), np.zeros((0, 3)))
     assert set(found.values()) <= {0.0, 1.0}
@@ -137,8 +157,9 @@ def test_no_samples_are_zeros_and_bad_shapes_are_refused():
         keras_calib.evaluate(
             np.zeros(4), np.full((4, 2), 0.5), sample_weight=np.ones(3)
         )
-    with pytest.raises(ValueError, match="`num_bins` must be"):
-        keras_calib.evaluate([0], [[0.5, 0.5]], num_bins=0)
+    for num_bins in (0, 1.5, "many"):
+        with pytest.raises(ValueError, match="`num_bins` must be a whole number"):
+            keras_calib.evaluate([0], [[0.5, 0.5]], num_bins=num_bins)
 
 
 @slow_on_jax

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from keras_calib import ExpectedCalibrationError
-from keras_calib.metrics import BinStatistics
+from keras_calib.metrics import BinaryECE, BinStatistics
+from keras_calib.metrics.tables import html_table
 from tests.metrics.reference import data, top
 
 
@@ -175,6 +176,59 @@ def test_table():
         assert row["lower"] <= row["confidence"] <= row["upper"]
         if 0 < row["accuracy"] < 1:
             assert row["accuracy_low"] < row["accuracy"] < row["accuracy_high"]
+
+
+def test_it_prints_as_its_reliability_table():
+    statistics = BinStatistics.from_predictions([0.2, 0.7, 0.8], [0, 0, 1], 4)
+    text = "BinStatistics(num_bins=4, total=3, ece=0.3667, gap=+0.2333)"
+    assert repr(statistics) == text
+    header, *rows = str(statistics).splitlines()
+    assert header.split()[:3] == ["bin", "weight", "confidence"]
+    assert [row.split()[0] for row in rows] == [
+        "0.000-0.250",
+        "0.500-0.750",
+        "0.750-1.000",
+    ]
+    assert rows[0].split()[1:5] == ["1", "0.2000", "0.0000", "+0.2000"]
+    assert len({len(line) for line in (header, *rows)}) == 1
+    table = statistics._repr_html_()
+    assert table.count("<tr>") == 4
+    assert "<td>0.500-0.750</td>" in table
+
+
+def test_no_bins_print_as_a_header():
+    assert len(str(BinStatistics(*np.zeros((4, 5)))).splitlines()) == 1
+
+
+def test_html_is_escaped():
+    assert html_table(["<a>"], [["&"]]) == (
+        "<table><tr><th>&lt;a&gt;</th></tr><tr><td>&amp;</td></tr></table>"
+    )
+
+
+@pytest.mark.parametrize("num_bins", [0, -3, 2.0, "many", True])
+def test_counts_must_be_whole_and_positive(num_bins):
+    statistics = BinStatistics.from_predictions([0.5], [1], 2)
+    for call in (
+        lambda: BinStatistics.from_predictions([0.5], [1], num_bins),
+        lambda: statistics.equal_mass(num_bins),
+    ):
+        with pytest.raises(ValueError, match="`num_bins` must be a whole number"):
+            call()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_edges_are_those_of_the_metrics(dtype):
+    p = (np.arange(21) / 20).astype(dtype)
+    metric = BinaryECE(num_bins=10)
+    metric.update_state(np.zeros(21), p)
+    found = BinStatistics.from_predictions(p, np.zeros(21), 10)
+    np.testing.assert_array_equal(found.weight, metric.statistics().weight)
+
+
+def test_a_sample_of_weight_0_may_be_nan():
+    found = BinStatistics.from_predictions([0.5, np.nan], [1, 1], 2, [1, 0])
+    assert found == BinStatistics.from_predictions([0.5], [1], 2)
 
 
 @pytest.mark.parametrize("num_bins", [1, 4, 7])

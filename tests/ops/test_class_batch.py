@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from keras_calib.ops.binary_batch import BinaryBatch, OneLabelBatch
+from keras_calib.ops.binary_batch import (
+    BinaryBatch,
+    OneLabelBatch,
+    is_one_probability,
+    two_classes,
+)
 from keras_calib.ops.class_batch import ClassBatch
 
 P = np.array([[0.2, 0.5, 0.3], [0.4, 0.4, 0.2], [0.0, 0.0, 1.0]], "float32")
@@ -88,3 +93,27 @@ def test_labels_that_are_unknown_count_for_nothing():
     np.testing.assert_allclose(batch.every_label.sample_weight, [1, 0, 2, 2])
     with pytest.raises(ValueError, match="binary labels of the same shape"):
         BinaryBatch(np.zeros((2, 3)), p)
+
+
+@pytest.mark.parametrize("from_logits", [False, True])
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_one_probability_is_two_classes(from_logits, axis):
+    rng = np.random.default_rng(0)
+    p, y = rng.random((4, 3)), rng.integers(0, 2, (4, 3))
+    x = np.log(p) - np.log1p(-p) if from_logits else p
+    expected = np.stack([0 * x if from_logits else 1 - x, x], axis)
+    x = np.expand_dims(x, axis)
+    for labels in (y, np.expand_dims(y, axis)):
+        found = two_classes(labels, x, from_logits, axis)
+        np.testing.assert_array_equal(found[0], y)
+        np.testing.assert_array_equal(found[1], expected)
+    labels, _ = two_classes(0.25 + 0.5 * y, x, from_logits, axis)
+    np.testing.assert_array_equal(labels.take(1, axis), 0.25 + 0.5 * y)
+    assert is_one_probability(x, axis)
+    assert not is_one_probability(expected, axis)
+
+
+def test_one_probability_without_an_axis_is_two_classes():
+    labels, p = two_classes(np.array([[0], [1]]), np.array([0.25, 0.5]), False)
+    np.testing.assert_array_equal(labels, [0, 1])
+    np.testing.assert_array_equal(p, [[0.75, 0.25], [0.5, 0.5]])
