@@ -30,7 +30,7 @@ def entropy(y_pred: Tensor, from_logits: bool = False) -> Tensor:
 
     def forward(z: Tensor) -> tuple[Tensor, Backward]:
         # log sum exp z - sum_i p_i z_i with max z = 0: neither term is negative. The
-        # maximum's own exponential, 1, is kept out of the sum and put into log1p.
+        # maximum's own exponential, 1, is left out of the sum for log1p.
         z = z - ops.max(z, axis=-1, keepdims=True)
         e = ops.exp(z)
         at_top = ops.sum(ops.cast(z >= 0.0, z.dtype), axis=-1, keepdims=True)

@@ -1,13 +1,13 @@
-"""What depends on the order of confidences, from sums over cells in that order.
+"""Figures that depend on the order of confidences, from sums over cells in that order.
 
 A cell is a fine bin, or all samples of one confidence; `cells` holds the sums of F
-cells in rising order of confidence. The samples of a cell count as ties: figures
-average over their orders. Each formula serves tensors and numpy arrays.
+cells in rising order of confidence. The samples of a cell count as ties: figures are
+means over their orders. Each formula serves tensors and numpy arrays.
 """
 
 from __future__ import annotations
 
-from keras_calib.ops.calibration import BinSums
+from keras_calib.ops.calibration import BinSums, weighted_mean
 from keras_calib.ops.floats import (
     at_most,
     cast,
@@ -39,17 +39,15 @@ def sums_below(cells: BinSums, cuts: Tensor) -> BinSums:
 
     Args:
         cells: sums over F cells.
-        cuts: ranks in rising order; of a cell that is cut a fraction lies below.
+        cuts: ranks in rising order. A cell that is cut is divided in proportion.
     """
-    xp = namespace(cells.weight)
     ranks = _below(cells.weight)
     end = _cell_of(cuts, ranks)
-    low, high = xp.take(ranks, end - 1), xp.take(ranks, end)
+    low, high = _ends(ranks, end)
     fraction = divide_no_nan(cuts - low, high - low)
 
     def below(x: Tensor) -> Tensor:
-        sums = _below(x)
-        low, high = xp.take(sums, end - 1), xp.take(sums, end)
+        low, high = _ends(_below(x), end)
         return low + fraction * (high - low)
 
     return cells.map(below)
@@ -62,20 +60,19 @@ def equal_mass_sums(cells: BinSums, num_bins: int) -> BinSums:
 
 
 def equal_mass_error_bound(cells: BinSums, num_bins: int) -> Tensor:
-    """Bounds what cells cost the l1 error over bins of equal weight.
+    """Bounds the error that cells add to the l1 error over bins of equal weight.
 
-    Where a cut leaves the fraction f of a cell of weight w below it, the sum of r =
-    confidence - hit below the cut is off by f (1 - f) w times the difference of the
-    mean r on both sides. That is at most 1 plus the width of the cell, 1/512. Two
-    bins meet at a cut.
+    If a cut leaves the fraction f of a cell of weight w below it, the sum of r =
+    confidence - hit below the cut is off by f (1 - f) w times the difference between
+    the means of r on both sides. That difference is at most 1 plus the width of the
+    cell, 1/512. Two bins meet at a cut.
     """
     xp, weight = namespace(cells.weight), cells.weight
     ranks = _below(weight)
     cuts = equal_mass_cuts(weight, num_bins)[1:-1]
     if not cuts.shape[0]:
         return xp.zeros((), dtype=dtype_name(weight))
-    end = _cell_of(cuts, ranks)
-    low, high = xp.take(ranks, end - 1), xp.take(ranks, end)
+    low, high = _ends(ranks, _cell_of(cuts, ranks))
     # f (1 - f) w
     split = divide_no_nan((cuts - low) * (high - cuts), high - low)
     return divide_no_nan(2.0 * (1.0 + 1.0 / 512) * xp.sum(split), xp.sum(weight))
@@ -98,7 +95,7 @@ def area_under_risk_coverage(cells: BinSums) -> Tensor:
     sum_{i=n+1}^{n+w} (E + (i - n) r) / i = r w + (E - n r) (H(n + w) - H(n)),
     ```
 
-    H(n) being the n-th harmonic number, which goes on between whole numbers.
+    where H(n) is the n-th harmonic number, continued between whole numbers.
     """
     xp = namespace(cells.weight)
     w = xp.flip(cells.weight, axis=0)
@@ -106,15 +103,15 @@ def area_under_risk_coverage(cells: BinSums) -> Tensor:
     n, errors_before = _below(w)[:-1], _below(errors)[:-1]
     rate = divide_no_nan(errors, w)
     risk = rate * w + (errors_before - n * rate) * harmonic_difference(n, w)
-    return divide_no_nan(xp.sum(risk), xp.sum(w))
+    return weighted_mean(cells, risk)
 
 
 def harmonic_difference(n: Tensor, w: Tensor) -> Tensor:
     """Returns H(n + w) - H(n) of harmonic numbers, for real n, w >= 0.
 
-    By H(x) = H(x + 16) - sum_{i=1}^{16} 1 / (x + i) and Euler and Maclaurin's
-    H(x) = log x + gamma + 1/(2x) - 1/(12x^2) + 1/(120x^4) - ..., term by term so
-    that nothing cancels where w is small beside n.
+    It uses H(x) = H(x + 16) - sum_{i=1}^{16} 1 / (x + i) and the Euler-Maclaurin
+    series H(x) = log x + gamma + 1/(2x) - 1/(12x^2) + 1/(120x^4) - .... The
+    difference is taken term by term, so that nothing cancels for w much smaller than n.
     """
     steps = sum(w / ((n + i) * (n + w + i)) for i in range(1, 17))
     x, y = n + 16.0, n + w + 16.0
@@ -137,6 +134,12 @@ def accuracy_at_coverage(cells: BinSums, coverage: float) -> Tensor:
 def _below(x: Tensor) -> Tensor:
     """Returns the sums of the cells below each edge, of shape (F + 1,)."""
     return namespace(x).pad(cumsum(x), ((1, 0),))
+
+
+def _ends(x: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the values at the lower and at the upper edge of cells."""
+    take = namespace(x).take
+    return take(x, end - 1), take(x, end)
 
 
 def _cell_of(cuts: Tensor, ranks: Tensor) -> Tensor:
