@@ -14,7 +14,7 @@ from keras_calib._keras import set_direction
 from keras_calib.arguments import Configurable, default_name, whole_number
 from keras_calib.metrics.bin_statistics import BinStatistics
 from keras_calib.metrics.compensated import CompensatedSum
-from keras_calib.ops.binary_batch import BinaryBatch
+from keras_calib.ops.batch import Batch
 from keras_calib.ops.binning import (
     NUM_FINE_BINS,
     bin_sums,
@@ -87,13 +87,13 @@ class CalibrationMetric(Configurable, keras.metrics.Metric, ABC):
         """The dtype of state and arithmetic."""
         return "float64" if self.dtype == "float64" else "float32"
 
-    def reader(self, y_pred: Tensor) -> type[ClassBatch] | type[BinaryBatch]:
+    def reader(self, y_pred: Tensor) -> type[Batch]:
         """Returns the class that reads a batch of these predictions."""
         return ClassBatch
 
     def read(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
-    ) -> ClassBatch | BinaryBatch:
+    ) -> Batch:
         """Returns the batch that `accumulate` takes."""
         return self.reader(y_pred)(
             y_true,

@@ -10,6 +10,7 @@ from keras import ops
 from keras_calib.arguments import one_of, whole_number
 from keras_calib.metrics.base import CalibrationMetric, MeanMetric, MetricArguments
 from keras_calib.metrics.compensated import CompensatedSum
+from keras_calib.ops.batch import Batch
 from keras_calib.ops.binary_batch import OneLabelBatch, is_one_probability
 from keras_calib.ops.binning import bin_index, bin_sums
 from keras_calib.ops.calibration import BinSums, brier_parts, weighted_mean
@@ -68,7 +69,7 @@ class BrierScore(MeanMetric):
             "class_reduction", class_reduction, ClassReduction
         )
 
-    def reader(self, y_pred: Tensor) -> type[ClassBatch] | type[OneLabelBatch]:
+    def reader(self, y_pred: Tensor) -> type[Batch]:
         """Returns the class that reads a batch of these predictions."""
         return OneLabelBatch if is_one_probability(y_pred, self.axis) else ClassBatch
 

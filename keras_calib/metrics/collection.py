@@ -17,6 +17,7 @@ from keras_calib.metrics.expected_calibration_error import (
     MaximumCalibrationError,
 )
 from keras_calib.metrics.likelihood import NegativeLogLikelihood
+from keras_calib.ops.batch import Batch
 from keras_calib.types import Tensor
 
 _DEFAULT: tuple[type[CalibrationMetric], ...] = (
@@ -116,7 +117,7 @@ class CalibrationMetrics(Configurable, keras.metrics.Metric):
     ) -> None:
         """Adds a batch; see `CalibrationMetric`."""
         y_pred = ops.convert_to_tensor(y_pred)
-        batches: dict[Any, Any] = {}
+        batches: dict[tuple[type[Batch], str], Batch] = {}
         for metric in self.metrics:
             key = metric.reader(y_pred), metric.state_dtype
             if key not in batches:

@@ -113,7 +113,7 @@ class ClassBatch(Batch):
             labels = labels * factors if self.soft else labels
         losses = true_class_kernel(
             labels,
-            self.scores,
+            ops.convert_to_tensor(self.scores),
             value,
             weight,
             soft=self.soft,
@@ -171,7 +171,8 @@ class ClassBatch(Batch):
 
     @cached_property
     def _exponentials(self) -> tuple[Tensor, Tensor]:
-        shifted = self.scores - ops.expand_dims(self._top[0], -1)
+        # The scores may be numpy's, which torch's operators do not take.
+        shifted = ops.subtract(self.scores, ops.expand_dims(self._top[0], -1))
         exponentials = ops.exp(shifted)
         return exponentials, ops.sum(exponentials, axis=-1)
 
@@ -201,7 +202,8 @@ class ClassBatch(Batch):
     @cached_property
     def squared_error(self) -> Tensor:
         """sum_k (p_k - y_k)^2, of shape (N,)."""
-        return ops.sum(ops.square(self.probabilities - self.targets), axis=-1)
+        error = ops.subtract(self.probabilities, self.targets)
+        return ops.sum(ops.square(error), axis=-1)
 
     @cached_property
     def top_label(self) -> Events:

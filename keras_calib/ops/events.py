@@ -131,10 +131,11 @@ def weighted(sample_weight: Tensor | None, *values: Tensor) -> list[Tensor]:
         sample_weight: weights of shape (N,), or `None` where all are 1.
         *values: tensors of shape (N, ...). Boolean ones stay boolean without weights.
     """
-    xp = namespace(values[0])
+    first, xp = values[0], namespace(values[0])
+    values = tuple(alike(value, first) for value in values)
     if sample_weight is None:
-        return [xp.ones(xp.shape(values[0])[:1], dtype="bool"), *values]
-    sample_weight = alike(sample_weight, values[0])
+        return [xp.ones(xp.shape(first)[:1], dtype="bool"), *values]
+    sample_weight = alike(sample_weight, first)
     dtype = dtype_name(sample_weight)
 
     def times(value: Tensor) -> Tensor:
