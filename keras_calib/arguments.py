@@ -85,7 +85,7 @@ class Configurable:
         """Returns the arguments of the constructor, with their current values."""
         overridden = type(self).get_config is not Configurable.get_config
         config = {}
-        for name in signature(type(self)).parameters:
+        for name in type(self).__signature__.parameters:
             value = _argument(self, name)
             if value is not _ABSENT:
                 config[name] = value
@@ -100,7 +100,7 @@ class Configurable:
         # The first argument, and whatever differs from its default.
         usual = {"name": default_name(type(self)), "dtype": keras.config.floatx()}
         shown: list[str] = []
-        for name, parameter in signature(type(self)).parameters.items():
+        for name, parameter in type(self).__signature__.parameters.items():
             first = not shown and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
             try:
                 value = _argument(self, name)
@@ -249,7 +249,7 @@ def _whole_docstring(cls: type[Configurable]) -> str | None:
             lines = [entry for section in sections for _, entry in section]
         else:
             known = {k: v for section in reversed(sections) for k, v in section}
-            names = signature(cls).parameters if title == "Args" else known
+            names = cls.__signature__.parameters if title == "Args" else known
             lines = [known[name] for name in names if name in known]
         whole[title] = "\n" + "".join(dict.fromkeys(lines)) + "\n"
     lead = whole.pop("").rstrip()
