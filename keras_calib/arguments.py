@@ -11,27 +11,14 @@ from typing import Any, TypeVar, Unpack, get_args, get_origin, get_type_hints
 import keras
 import numpy as np
 
+from keras_calib.docstrings import inherited, sections
+
 R = TypeVar("R")
 
 # Keras lists the arguments that all losses or metrics share last, in this order.
 _SHARED = ("from_logits", "ignore_class", "axis", "reduction", "name", "dtype")
 
-# The sections of a docstring, in order. Entries of the first three are inherited.
-_INHERITED = ("Args", "Call arguments", "Raises")
-_SECTIONS = (
-    "Args",
-    "Call arguments",
-    "Attributes",
-    "Returns",
-    "Raises",
-    "Warns",
-    "Example",
-    "Examples",
-    "Reference",
-    "References",
-)
 _ABSENT = object()
-_TITLE = re.compile(rf"^({'|'.join(_SECTIONS)}):$", re.MULTILINE)
 
 
 class Suggested(float):
@@ -78,8 +65,11 @@ class Configurable:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._written = _sections(vars(cls).get("__doc__"))
-        cls.__doc__ = _whole_docstring(cls)
+        cls._written = sections(vars(cls).get("__doc__"))
+        if any(cls._written.values()):
+            bases = [vars(base) for base in cls.__mro__ if "_written" in vars(base)]
+            written = [base["_written"] for base in bases]
+            cls.__doc__ = inherited(written, signature(cls).parameters)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor, with their current values."""
@@ -119,8 +109,7 @@ def default_name(cls: type[Configurable]) -> str:
     return cls.default_name or re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
 
 
-@functools.cache
-def signature(cls: Any) -> inspect.Signature:
+def _signature(cls: Any) -> inspect.Signature:
     """Returns the arguments of a constructor and of those it hands the rest to."""
     found: dict[str, inspect.Parameter] = {}
     allowed, behind = None, False
@@ -146,6 +135,9 @@ def signature(cls: Any) -> inspect.Signature:
     return inspect.Signature(
         sorted([*found.values(), *last], key=lambda parameter: parameter.kind)
     )
+
+
+signature: Callable[[Any], inspect.Signature] = functools.cache(_signature)
 
 
 def in_range(name: str, value: Any, low: float, high: float) -> float:
@@ -218,40 +210,3 @@ def _named_in(function: Any, rest: inspect.Parameter) -> set[str] | None:
     return (
         set(get_type_hints(get_args(hint)[0])) if get_origin(hint) is Unpack else None
     )
-
-
-def _sections(docstring: str | None) -> dict[str, str]:
-    """Returns the text under each title of a docstring; the lead's title is empty."""
-    lead, *rest = _TITLE.split(inspect.cleandoc(docstring or ""))
-    return {"": lead, **dict(zip(rest[::2], rest[1::2], strict=True))}
-
-
-def _entries(text: str) -> list[tuple[str, str]]:
-    """Returns the entries `name: text` of a section."""
-    parts = re.split(r"^    (?=[\w*]+: )", text, flags=re.MULTILINE)
-    return [(p.partition(":")[0], f"    {p.rstrip()}\n") for p in parts[1:]]
-
-
-def _whole_docstring(cls: type[Configurable]) -> str | None:
-    """Returns the docstring with the entries that the bases wrote for it."""
-    written: list[Mapping[str, str]] = [
-        vars(base)["_written"] for base in cls.__mro__ if "_written" in vars(base)
-    ]
-    own = written[0]
-    if not any(own.values()):
-        return None
-    whole = dict(own)
-    for title in _INHERITED:
-        sections = [_entries(w[title]) for w in written if title in w]
-        if not sections:
-            continue
-        if title == "Raises":
-            lines = [entry for section in sections for _, entry in section]
-        else:
-            known = {k: v for section in reversed(sections) for k, v in section}
-            names = cls.__signature__.parameters if title == "Args" else known
-            lines = [known[name] for name in names if name in known]
-        whole[title] = "\n" + "".join(dict.fromkeys(lines)) + "\n"
-    lead = whole.pop("").rstrip()
-    rest = [f"{t}:{whole[t].rstrip()}" for t in _SECTIONS if t in whole]
-    return "\n\n".join([lead, *rest]) + "\n"

@@ -15,6 +15,7 @@ from keras_calib.losses.base import (
     TrueClassLoss,
     class_factors,
 )
+from keras_calib.losses.functions import function_of
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 
 
@@ -58,6 +59,9 @@ class AlphaBalancedCE(TrueClassLoss):
     weight = staticmethod(cross_entropy_weight)
 
 
+alpha_balanced_ce = function_of(AlphaBalancedCE)
+
+
 @keras.saving.register_keras_serializable(package="keras_calib")
 class AlphaBalancedBCE(BinaryLoss):
     """Cross-entropy of independent labels that weighs positives against negatives.
@@ -93,3 +97,6 @@ class AlphaBalancedBCE(BinaryLoss):
 
     value = staticmethod(cross_entropy_value)
     weight = staticmethod(cross_entropy_weight)
+
+
+alpha_balanced_bce = function_of(AlphaBalancedBCE)

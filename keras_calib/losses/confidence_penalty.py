@@ -8,6 +8,7 @@ import keras
 
 from keras_calib.arguments import in_range
 from keras_calib.losses.base import ClassLoss, ClassLossArguments
+from keras_calib.losses.functions import function_of
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.types import Tensor
 
@@ -55,3 +56,6 @@ class ConfidencePenaltyCE(ClassLoss):
     def sample_losses(self, batch: ClassBatch) -> Tensor:
         """Returns the loss of each sample."""
         return batch.cross_entropy - self.beta * batch.entropy
+
+
+confidence_penalty_ce = function_of(ConfidencePenaltyCE)

@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_calib.arguments import in_range
 from keras_calib.losses.base import ClassLoss, ScoreLossArguments, TrueClassLoss
+from keras_calib.losses.functions import function_of
 from keras_calib.ops.binary import binary_kernel
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
@@ -81,6 +82,9 @@ class InfoNCE(TrueClassLoss):
         return super().sample_losses(batch.with_scores(batch.scores / self.temperature))
 
 
+info_nce = function_of(InfoNCE)
+
+
 @keras.saving.register_keras_serializable(package="keras_calib")
 class NoiseContrastiveEstimation(ClassLoss):
     """NCE: logistic regression of the true candidate against k noise samples.
@@ -146,3 +150,6 @@ class NoiseContrastiveEstimation(ClassLoss):
             from_logits=True,
         )
         return ops.sum(losses, axis=-1)
+
+
+noise_contrastive_estimation = function_of(NoiseContrastiveEstimation)

@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_calib.arguments import in_range, one_of, unless_none, whole_number
 from keras_calib.losses.base import ClassLoss, ClassLossArguments
+from keras_calib.losses.functions import function_of
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.expected_accuracy import log_argmax_probability
 from keras_calib.ops.floats import at_least, at_most, dtype_name
@@ -134,3 +135,6 @@ class ExpectedAccuracyLoss(ClassLoss):
         if self.log:
             return batch.cross_entropy
         return batch.loss(smooth_error_value, smooth_error_weight)
+
+
+expected_accuracy_loss = function_of(ExpectedAccuracyLoss)

@@ -16,6 +16,7 @@ from keras_calib.losses.base import (
     TrueClassLoss,
     class_factors,
 )
+from keras_calib.losses.functions import function_of
 from keras_calib.ops.binary_batch import BinaryBatch
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.focal import focal_value, focal_weight
@@ -94,6 +95,9 @@ class FocalCE(_Focal, TrueClassLoss):
         )
 
 
+focal_ce = function_of(FocalCE)
+
+
 @keras.saving.register_keras_serializable(package="keras_calib")
 class BinaryFocalCE(_Focal, BinaryLoss):
     """Focal loss of independent binary labels (multi-label, sigmoid).
@@ -146,3 +150,6 @@ class BinaryFocalCE(_Focal, BinaryLoss):
             positive_weight=self.positive_weight,
             negative_weight=self.negative_weight,
         )
+
+
+binary_focal_ce = function_of(BinaryFocalCE)

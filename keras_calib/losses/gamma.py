@@ -15,6 +15,7 @@ from keras_calib.losses.base import (
     ClassLossArguments,
     TrueClassLoss,
 )
+from keras_calib.losses.functions import function_of
 from keras_calib.ops.floats import dtype_name
 from keras_calib.ops.gamma import gamma_value, gamma_weight
 from keras_calib.types import Tensor
@@ -26,7 +27,7 @@ class _Gamma(CalibrationLoss):
     """What both losses share.
 
     Args:
-        gamma: number in [0, 1]. It has no default: start with 0.1.
+        gamma: number in [0, 1]; start with 0.1.
         floor: number b in [0, 1], the smallest weight of a sample: w becomes
             max(b, w), so that improbable samples still count. 0 gives
             gamma-cross-entropy, 1 gives cross-entropy.
@@ -130,6 +131,9 @@ class GammaCE(_Gamma, TrueClassLoss):
         self._set_gamma(gamma, floor, formulation, label_smoothing)
 
 
+gamma_ce = function_of(GammaCE)
+
+
 @keras.saving.register_keras_serializable(package="keras_calib")
 class GammaBCE(_Gamma, BinaryLoss):
     """Gamma-cross-entropy of independent binary labels (multi-label, sigmoid).
@@ -166,3 +170,6 @@ class GammaBCE(_Gamma, BinaryLoss):
     ) -> None:
         super().__init__(**kwargs)
         self._set_gamma(gamma, floor, formulation, label_smoothing)
+
+
+gamma_bce = function_of(GammaBCE)

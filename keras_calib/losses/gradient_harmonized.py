@@ -11,6 +11,7 @@ from keras import ops
 from keras_calib._keras import numpy_value
 from keras_calib.arguments import in_range, one_of, unless_none, whole_number
 from keras_calib.losses.base import BinaryLoss, BinaryLossArguments
+from keras_calib.losses.functions import function_of
 from keras_calib.ops.binary_batch import BinaryBatch
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 from keras_calib.ops.floats import at_most, segment_sum
@@ -37,28 +38,23 @@ class GradientHarmonizedBCE(BinaryLoss):
     not empty, as in the authors' code, or M, as in the paper. Both the many easy
     samples and the outliers get a smaller weight. The weights have no gradient.
 
-    With `momentum` m the count of a nonempty bin is the average
-    A <- m A + (1 - m) R, from A = 0. As in the authors' code nothing corrects for the
-    start: the first batch weighs 1 / (1 - m) times too much. A moves where a gradient
-    is taken, not in evaluation. It is in the configuration, so that a saved model
-    continues with it.
-
     The loss belongs to a batch: the weight of a sample depends on the others. Under a
-    distribution strategy the batch is the replica's. With a momentum, create the loss
-    in the strategy's scope: each replica then has its own average, and a saved model
-    their mean. If it is created outside, the replicas move one average in turn. Sample
-    weights and masks multiply the values and do not enter the counts; `ignore_class`
-    does.
+    distribution strategy the batch is the replica's. Sample weights and masks multiply
+    the values and do not enter the counts; `ignore_class` does.
 
     Args:
         num_bins: M, at least 1.
-        momentum: m in [0, 1). On JAX, where a loss cannot keep state, only 0.
+        momentum: m in [0, 1). Above 0 the count of a nonempty bin is the average
+            A <- m A + (1 - m) R, from A = 0. As in the authors' code nothing corrects
+            for the start: the first batch weighs 1 / (1 - m) times too much. A moves
+            where a gradient is taken, not in evaluation, and is saved with the model.
+            Create the loss in the scope of a distribution strategy: each replica then
+            has its own average, and a saved model their mean. If it is created outside,
+            the replicas move one average in turn. On JAX, where a loss cannot keep
+            state, only 0.
         normalization: `"nonempty"` or `"all"`.
         ignore_class: label that counts for nothing, such as -1.
         counts: the averages to start from, one for each bin.
-
-    Raises:
-        ValueError: for a momentum on JAX.
 
     Example:
 
@@ -147,6 +143,11 @@ class GradientHarmonizedBCE(BinaryLoss):
             losses = _on_gradient(losses, lambda: variable.assign(counts))
         all_bins = self.normalization == "all"
         return losses * valid * harmonizing_weights(seen, counts, index, all_bins)
+
+
+gradient_harmonized_bce = function_of(
+    GradientHarmonizedBCE, without=("momentum", "counts")
+)
 
 
 def _on_gradient(x: Tensor, do: Callable[[], object]) -> Tensor:

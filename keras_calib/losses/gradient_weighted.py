@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_calib.arguments import in_range
 from keras_calib.losses.base import ClassLossArguments, TrueClassLoss
+from keras_calib.losses.functions import function_of
 from keras_calib.ops.weights import NAMED_WEIGHTS
 from keras_calib.types import Tensor
 
@@ -114,3 +115,6 @@ class GradientWeightedCE(TrueClassLoss):
             weight = keras.saving.deserialize_keras_object(config["weight"])
             config = {**config, "weight": weight}
         return cls(**config)
+
+
+gradient_weighted_ce = function_of(GradientWeightedCE)

@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_calib.arguments import in_range, whole_number
 from keras_calib.losses.base import ClassLoss, ClassLossArguments
+from keras_calib.losses.functions import function_of
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.floats import at_least
 from keras_calib.ops.hard_negative import hardest_negatives
@@ -89,3 +90,6 @@ class HardNegativeCE(ClassLoss):
         anchors = ops.sum(ops.ones_like(losses))
         scale = anchors / at_least(count, 1.0)
         return ops.reshape(ops.where(kept, losses * scale, 0.0), (-1,))
+
+
+hard_negative_ce = function_of(HardNegativeCE)

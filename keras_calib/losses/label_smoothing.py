@@ -8,6 +8,7 @@ import keras
 
 from keras_calib.arguments import in_range, one_of
 from keras_calib.losses.base import ClassLossArguments, TrueClassLoss
+from keras_calib.losses.functions import function_of
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 
 Convention: TypeAlias = Literal["uniform", "others"]
@@ -66,3 +67,6 @@ class LabelSmoothingCE(TrueClassLoss):
 
     value = staticmethod(cross_entropy_value)
     weight = staticmethod(cross_entropy_weight)
+
+
+label_smoothing_ce = function_of(LabelSmoothingCE)

@@ -10,6 +10,7 @@ from keras import ops
 from keras_calib._keras import get_tensor_attr, in_symbolic_scope
 from keras_calib.arguments import in_range, one_of, unless_none
 from keras_calib.losses.base import ClassLoss, ScoreLossArguments, TrueClassLoss
+from keras_calib.losses.functions import function_of
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.floats import at_least_float32, at_most
 from keras_calib.ops.margin import (
@@ -17,7 +18,9 @@ from keras_calib.ops.margin import (
     HingeForm,
     margin_value,
     margin_weight,
-    multiclass_hinge,
+)
+from keras_calib.ops.margin import (
+    multiclass_hinge as hinge,
 )
 from keras_calib.types import Tensor
 
@@ -120,6 +123,9 @@ class AdditiveMarginSoftmax(TrueClassLoss):
         return losses + (a - held) * ops.stop_gradient(slope)
 
 
+additive_margin_softmax = function_of(AdditiveMarginSoftmax)
+
+
 @keras.saving.register_keras_serializable(package="keras_calib")
 class MulticlassHinge(ClassLoss):
     """Hinge loss over K classes, from the sum of hinges to cross-entropy.
@@ -176,5 +182,8 @@ class MulticlassHinge(ClassLoss):
     def sample_losses(self, batch: ClassBatch) -> Tensor:
         """Returns the loss of each sample."""
         return batch.expected_loss(
-            lambda labels, z: multiclass_hinge(labels, z, self.form, self.margin)
+            lambda labels, z: hinge(labels, z, self.form, self.margin)
         )
+
+
+multiclass_hinge = function_of(MulticlassHinge)

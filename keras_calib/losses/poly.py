@@ -9,6 +9,7 @@ import keras
 
 from keras_calib.arguments import in_range
 from keras_calib.losses.base import ClassLossArguments, TrueClassLoss
+from keras_calib.losses.functions import function_of
 from keras_calib.ops.poly import poly_value, poly_weight
 from keras_calib.types import Tensor
 
@@ -65,3 +66,6 @@ class PolyLoss(TrueClassLoss):
     def weight(self, log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
         """Returns -dl/dlog_p."""
         return poly_weight(log_p, p, q, self.epsilons)
+
+
+poly_loss = function_of(PolyLoss)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_calib.losses.base import CalibrationLoss
+from keras_calib.losses.functions import function_of
 from keras_calib.ops.floats import at_least, at_least_float32
 from keras_calib.types import Tensor
 
@@ -65,3 +66,6 @@ class PairwiseAUCLoss(CalibrationLoss):
         batch = ops.sum(ops.ones_like(f))
         shares = ops.sum(losses, axis=1) + ops.sum(losses, axis=0)
         return shares * (0.5 * batch / pairs)
+
+
+pairwise_auc_loss = function_of(PairwiseAUCLoss)

@@ -8,6 +8,7 @@ import keras
 
 from keras_calib.arguments import in_range, unless_none
 from keras_calib.losses.base import ClassLossArguments, TrueClassLoss
+from keras_calib.losses.functions import function_of
 from keras_calib.ops.robust import gce_value, gce_weight, mae_value, mae_weight
 from keras_calib.types import Tensor
 
@@ -70,6 +71,9 @@ class GeneralizedCE(TrueClassLoss):
         return gce_weight(log_p, p, q, self.q, self.truncation)
 
 
+generalized_ce = function_of(GeneralizedCE)
+
+
 @keras.saving.register_keras_serializable(package="keras_calib")
 class CategoricalMeanAbsoluteError(TrueClassLoss):
     """Mean absolute error between a label's one-hot vector and predictions.
@@ -106,3 +110,6 @@ class CategoricalMeanAbsoluteError(TrueClassLoss):
 
     value = staticmethod(mae_value)
     weight = staticmethod(mae_weight)
+
+
+categorical_mean_absolute_error = function_of(CategoricalMeanAbsoluteError)

@@ -1,0 +1,90 @@
+"""The function form of a loss, made from its class."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection
+from typing import Any, Concatenate, ParamSpec
+
+import keras
+from keras import ops
+
+from keras_calib.arguments import Suggested, default_name, signature
+from keras_calib.docstrings import entries, joined, section, sections
+from keras_calib.losses.base import CalibrationLoss
+from keras_calib.ops.floats import dtype_name
+from keras_calib.types import Tensor
+
+P = ParamSpec("P")
+
+# Keras reduces, names and casts; a function does none of it.
+_OF_CLASSES = {"reduction", "name", "dtype"}
+
+
+def function_of(
+    loss: Callable[P, CalibrationLoss], without: Collection[str] = ()
+) -> Callable[Concatenate[Tensor, Tensor, P], Tensor]:
+    """Returns the function form of a class of losses, as Keras has one beside each.
+
+    It takes labels, predictions and the arguments of the class, and returns one loss
+    a sample, float64 for float64 predictions, else float32. It makes no variable, so
+    that it may be called inside a compiled step.
+
+    Args:
+        loss: the class.
+        without: arguments that only the class has.
+    """
+    cls: Any = loss
+
+    class Stateless(cls):
+        _stateless = True
+
+    whole = _signature(cls, _OF_CLASSES.union(without))
+
+    def function(*args: Any, **kwargs: Any) -> Tensor:
+        bound = whole.bind(*args, **kwargs)
+        bound.apply_defaults()
+        arguments = bound.arguments
+        y_true = ops.convert_to_tensor(arguments.pop("y_true"))
+        y_pred = ops.convert_to_tensor(arguments.pop("y_pred"))
+        dtype = "float64" if dtype_name(y_pred) == "float64" else "float32"
+        return Stateless(**arguments, dtype=dtype).call(y_true, y_pred)
+
+    function.__name__ = function.__qualname__ = default_name(cls)
+    function.__module__ = cls.__module__
+    function.__signature__ = whole  # type: ignore[attr-defined]
+    function.__doc__ = _docstring(cls, whole)
+    keras.saving.register_keras_serializable("keras_calib", function.__name__)(function)
+    return function
+
+
+def _signature(cls: Any, without: Collection[str]) -> inspect.Signature:
+    """Returns the labels, the predictions and the arguments of the class."""
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        for name in ("y_true", "y_pred")
+    ]
+    for name, parameter in signature(cls).parameters.items():
+        default = parameter.default
+        if isinstance(default, Suggested):
+            default = float(default)
+        if name not in without:
+            parameters.append(parameter.replace(default=default))
+    return inspect.Signature(parameters)
+
+
+def _docstring(cls: Any, whole: inspect.Signature) -> str:
+    """Returns what the class's docstring says of the function."""
+    parts = sections(cls.__doc__)
+    arguments = entries(parts["Call arguments"]) + entries(parts["Args"])
+    parts[""] = (
+        f"{parts[''].rstrip()}\n\nThis is the function form of `{cls.__name__}`."
+    )
+    parts["Args"] = section(arguments, whole.parameters)
+    parts["Returns"] = (
+        "\n    One loss a sample, 0 where the sample is ignored: float64 for float64\n"
+        "    predictions, else float32."
+    )
+    for title in ("Call arguments", "Attributes", "Example", "Examples"):
+        parts.pop(title, None)
+    return joined(parts)
