@@ -1,9 +1,13 @@
 """The losses that every common test runs. A new loss is a row here."""
 
+from dataclasses import dataclass, field
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_calib import losses
+from keras_calib.arguments import default_name, signature
 
 
 @keras.saving.register_keras_serializable(package="tests")
@@ -12,80 +16,113 @@ def twice(p):
     return 2.0 * ops.ones_like(p)
 
 
-# name -> constructor of a loss over K classes, called with keyword arguments.
+@dataclass(frozen=True)
+class Row:
+    """A loss: call it to make one."""
+
+    loss: type
+    arguments: dict[str, Any] = field(default_factory=dict)
+    # It refuses probabilities, or takes scores that are neither.
+    logits_only: bool = False
+    # The row of the loss that it minimizes, where its value is not that loss.
+    minimizes: str | None = None
+
+    def __call__(self, **kwargs):
+        if "from_logits" not in signature(self.loss).parameters:
+            kwargs.pop("from_logits", None)
+        return self.loss(**{**self.arguments, **kwargs})
+
+    @property
+    def function(self):
+        """The function form of the loss."""
+        return getattr(losses, default_name(self.loss))
+
+
+ALPHA = [0.5, 1.0, 2.0, 1.0, 0.25]
+
+# Functions of the probability of the true class.
 TRUE_CLASS = {
-    "gamma": lambda **kw: losses.GammaCE(0.1, **kw),
-    "gamma_floor": lambda **kw: losses.GammaCE(0.5, floor=0.3, **kw),
-    "gamma_stop_gradient": lambda **kw: losses.GammaCE(
-        0.1, formulation="stop_gradient", **kw
+    "gamma": Row(losses.GammaCE, {"gamma": 0.1}),
+    "gamma_floor": Row(losses.GammaCE, {"gamma": 0.5, "floor": 0.3}),
+    "gamma_stop_gradient": Row(
+        losses.GammaCE,
+        {"gamma": 0.1, "formulation": "stop_gradient"},
+        minimizes="gamma",
     ),
-    "gamma_smoothed": lambda **kw: losses.GammaCE(0.1, label_smoothing=0.1, **kw),
-    "gamma_0": lambda **kw: losses.GammaCE(0.0, **kw),
-    "gamma_1": lambda **kw: losses.GammaCE(1.0, **kw),
-    "smoothing_uniform": lambda **kw: losses.LabelSmoothingCE(0.1, **kw),
-    "smoothing_others": lambda **kw: losses.LabelSmoothingCE(0.1, "others", **kw),
-    "focal": lambda **kw: losses.FocalCE(2.0, **kw),
-    "focal_half": lambda **kw: losses.FocalCE(0.5, **kw),
-    "focal_alpha": lambda **kw: losses.FocalCE(
-        2.0, alpha=[0.5, 1.0, 2.0, 1.0, 0.25], **kw
+    "gamma_smoothed": Row(losses.GammaCE, {"gamma": 0.1, "label_smoothing": 0.1}),
+    "gamma_0": Row(losses.GammaCE, {"gamma": 0.0}),
+    "gamma_1": Row(losses.GammaCE, {"gamma": 1.0}),
+    "smoothing_uniform": Row(losses.LabelSmoothingCE),
+    "smoothing_others": Row(losses.LabelSmoothingCE, {"convention": "others"}),
+    "focal": Row(losses.FocalCE),
+    "focal_half": Row(losses.FocalCE, {"gamma": 0.5}),
+    "focal_alpha": Row(losses.FocalCE, {"alpha": ALPHA}),
+    "focal_smoothed": Row(losses.FocalCE, {"alpha": ALPHA, "label_smoothing": 0.1}),
+    "gce": Row(losses.GeneralizedCE),
+    "gce_stop_gradient": Row(
+        losses.GradientWeightedCE, {"weight": "gce"}, minimizes="gce"
     ),
-    "gce": lambda **kw: losses.GeneralizedCE(0.7, **kw),
-    "gce_stop_gradient": lambda **kw: losses.GradientWeightedCE("gce", **kw),
-    "gce_0": lambda **kw: losses.GeneralizedCE(0.0, **kw),
-    "gce_truncated": lambda **kw: losses.GeneralizedCE(0.7, truncation=0.3, **kw),
-    "mae": lambda **kw: losses.CategoricalMeanAbsoluteError(**kw),
-    "mae_stop_gradient": lambda **kw: losses.GradientWeightedCE(twice, **kw),
-    "poly": lambda **kw: losses.PolyLoss(1.0, **kw),
-    "poly_dropped": lambda **kw: losses.PolyLoss([-1.0, -0.5, 1.0], **kw),
-    "alpha_balanced": lambda **kw: losses.AlphaBalancedCE(
-        [0.5, 1.0, 2.0, 1.0, 0.25], **kw
+    "gce_0": Row(losses.GeneralizedCE, {"q": 0.0}),
+    "gce_truncated": Row(losses.GeneralizedCE, {"truncation": 0.3}),
+    "mae": Row(losses.CategoricalMeanAbsoluteError),
+    "mae_stop_gradient": Row(
+        losses.GradientWeightedCE, {"weight": twice}, minimizes="mae"
     ),
-    "additive_margin": lambda from_logits, **kw: losses.AdditiveMarginSoftmax(
-        0.35, 2.0, **kw
+    "poly": Row(losses.PolyLoss),
+    "poly_dropped": Row(losses.PolyLoss, {"epsilons": [-1.0, -0.5, 1.0]}),
+    "alpha_balanced": Row(losses.AlphaBalancedCE, {"alpha": ALPHA}),
+    "additive_margin": Row(
+        losses.AdditiveMarginSoftmax, {"scale": 2.0}, logits_only=True
     ),
-    "info_nce": lambda from_logits, **kw: losses.InfoNCE(2.0, **kw),
+    "info_nce": Row(losses.InfoNCE, {"temperature": 2.0}, logits_only=True),
 }
 
-# name -> constructor of a loss over K classes that is no function of p_y alone.
+# The other losses of one label of K classes.
 OTHERS = {
-    "confidence_penalty": lambda **kw: losses.ConfidencePenaltyCE(0.1, **kw),
-    "exact": lambda **kw: losses.ExpectedAccuracyLoss(sigma=2.0, nodes=32, **kw),
-    "exact_log_margin": lambda **kw: losses.ExpectedAccuracyLoss(
-        sigma=2.0, margin=3.0, log=True, nodes=32, **kw
+    "confidence_penalty": Row(losses.ConfidencePenaltyCE),
+    "exact": Row(
+        losses.ExpectedAccuracyLoss, {"sigma": 2.0, "nodes": 32}, logits_only=True
     ),
-    "smooth_accuracy": lambda **kw: losses.ExpectedAccuracyLoss("gumbel", **kw),
-    "smooth_accuracy_margin": lambda **kw: losses.ExpectedAccuracyLoss(
-        "gumbel", 2.0, 3.0, **kw
+    "exact_log_margin": Row(
+        losses.ExpectedAccuracyLoss,
+        {"sigma": 2.0, "margin": 3.0, "log": True, "nodes": 32},
+        logits_only=True,
     ),
-    "hinge_max": lambda from_logits, **kw: losses.MulticlassHinge("max", **kw),
-    "hinge_sum": lambda from_logits, **kw: losses.MulticlassHinge("sum", **kw),
-    "hinge_softplus": lambda from_logits, **kw: losses.MulticlassHinge(
-        "softplus", 0.5, **kw
+    "smooth_accuracy": Row(losses.ExpectedAccuracyLoss, {"noise": "gumbel"}),
+    "smooth_accuracy_margin": Row(
+        losses.ExpectedAccuracyLoss,
+        {"noise": "gumbel", "sigma": 2.0, "margin": 3.0},
+        logits_only=True,
     ),
-    "nce": lambda from_logits, **kw: losses.NoiseContrastiveEstimation(0.1, **kw),
+    "hinge_max": Row(losses.MulticlassHinge, logits_only=True),
+    "hinge_sum": Row(losses.MulticlassHinge, {"form": "sum"}, logits_only=True),
+    "hinge_softplus": Row(
+        losses.MulticlassHinge, {"form": "softplus", "margin": 0.5}, logits_only=True
+    ),
+    "nce": Row(
+        losses.NoiseContrastiveEstimation, {"noise_probability": 0.1}, logits_only=True
+    ),
 }
 
 ALL = TRUE_CLASS | OTHERS
 
-# Losses that refuse probabilities, or take scores that are neither.
-OF_LOGITS_ONLY = {
-    "exact",
-    "exact_log_margin",
-    "smooth_accuracy_margin",
-    "additive_margin",
-    "info_nce",
-    "hinge_max",
-    "hinge_sum",
-    "hinge_softplus",
-    "nce",
+# Losses of independent labels.
+BINARY = {
+    "gamma": Row(losses.GammaBCE, {"gamma": 0.1}),
+    "gamma_sum": Row(losses.GammaBCE, {"gamma": 0.1, "label_reduction": "sum"}),
+    "gamma_floor": Row(losses.GammaBCE, {"gamma": 0.5, "floor": 0.3}),
+    "gamma_smoothed": Row(losses.GammaBCE, {"gamma": 0.1, "label_smoothing": 0.1}),
+    "focal": Row(losses.BinaryFocalCE),
+    "focal_alpha": Row(losses.BinaryFocalCE, {"alpha": 0.25}),
+    "focal_smoothed": Row(
+        losses.BinaryFocalCE, {"alpha": 0.25, "label_smoothing": 0.1}
+    ),
+    "alpha_balanced": Row(losses.AlphaBalancedBCE),
 }
 
-# name -> constructor of a loss over independent labels.
-BINARY = {
-    "gamma": lambda **kw: losses.GammaBCE(0.1, **kw),
-    "gamma_sum": lambda **kw: losses.GammaBCE(0.1, label_reduction="sum", **kw),
-    "gamma_floor": lambda **kw: losses.GammaBCE(0.5, floor=0.3, **kw),
-    "focal": lambda **kw: losses.BinaryFocalCE(2.0, **kw),
-    "focal_alpha": lambda **kw: losses.BinaryFocalCE(2.0, alpha=0.25, **kw),
-    "alpha_balanced": lambda **kw: losses.AlphaBalancedBCE(0.25, **kw),
+# Losses of a batch, which is more than the sum of its samples.
+OF_A_BATCH = {
+    "gradient_harmonized": Row(losses.GradientHarmonizedBCE),
+    "hard_negative": Row(losses.HardNegativeCE),
+    "pairwise_auc": Row(losses.PairwiseAUCLoss, logits_only=True),
 }

@@ -8,11 +8,11 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from keras.src.backend import set_keras_mask
 
 from keras_calib import losses
+from keras_calib._keras import set_keras_mask
 from tests.backends import every_compiler, tensorflow_only
-from tests.losses.table import ALL, BINARY, OF_LOGITS_ONLY, TRUE_CLASS
+from tests.losses.table import ALL, BINARY, TRUE_CLASS
 from tests.losses.tools import (
     GRADIENT,
     per_sample,
@@ -21,18 +21,38 @@ from tests.losses.tools import (
 )
 
 K = 5
-RNG = np.random.default_rng(7)
-LOGITS = RNG.normal(0, 3, (24, K))
-LABELS = RNG.integers(0, K, 24)
-WEIGHTS = RNG.random(24)
+
+
+@pytest.fixture
+def logits():
+    return np.random.default_rng(7).normal(0, 3, (24, K))
+
+
+@pytest.fixture
+def labels():
+    return np.random.default_rng(8).integers(0, K, 24)
+
+
+@pytest.fixture
+def soft_labels():
+    return np.random.default_rng(9).dirichlet(np.ones(K), 24)
+
+
+@pytest.fixture
+def binary_labels():
+    """Labels of 0 and 1, and six rows of soft ones."""
+    rng = np.random.default_rng(10)
+    hard = rng.random((18, K)) > 0.5
+    return np.concatenate([rng.random((6, K)), hard])
+
 
 every_loss = pytest.mark.parametrize("name", ALL)
 every_true_class_loss = pytest.mark.parametrize("name", TRUE_CLASS)
 every_loss_of_probabilities = pytest.mark.parametrize(
-    "name", [name for name in ALL if name not in OF_LOGITS_ONLY]
+    "name", [name for name, row in ALL.items() if not row.logits_only]
 )
 WAYS = [(name, True) for name in ALL]
-WAYS += [(name, False) for name in ALL if name not in OF_LOGITS_ONLY]
+WAYS += [(name, False) for name, row in ALL.items() if not row.logits_only]
 every_binary_loss = pytest.mark.parametrize("name", BINARY)
 
 
@@ -46,19 +66,19 @@ def make(name, /, **kwargs):
 
 
 @every_loss
-def test_one_value_a_sample(name):
-    assert per_sample(make(name), LABELS, LOGITS).shape == (24,)
-    deep = LOGITS.reshape(2, 3, 4, K)
-    assert per_sample(make(name), LABELS.reshape(2, 3, 4), deep).shape == (2, 3, 4)
+def test_one_value_a_sample(name, logits, labels):
+    assert per_sample(make(name), labels, logits).shape == (24,)
+    deep = logits.reshape(2, 3, 4, K)
+    assert per_sample(make(name), labels.reshape(2, 3, 4), deep).shape == (2, 3, 4)
 
 
 @pytest.mark.parametrize(("name", "from_logits"), WAYS)
 @pytest.mark.parametrize("rank", [2, 3])
-def test_label_formats_agree(name, rank, from_logits):
+def test_label_formats_agree(name, rank, from_logits, logits, labels):
     """Integers, a column of them, floats and one-hot: the same values and gradients."""
     leading = (24,) if rank == 2 else (4, 6)
-    y_pred = (LOGITS if from_logits else softmax(LOGITS)).reshape(*leading, K)
-    y = LABELS.reshape(leading)
+    y_pred = (logits if from_logits else softmax(logits)).reshape(*leading, K)
+    y = labels.reshape(leading)
     formats = [y, y[..., None], y.astype("float32"), np.eye(K)[y]]
     loss = make(name, from_logits=from_logits, reduction=None)
     values, gradients = zip(
@@ -70,40 +90,40 @@ def test_label_formats_agree(name, rank, from_logits):
 
 
 @every_loss
-def test_soft_targets_are_linear(name):
+def test_soft_targets_are_linear(name, logits, soft_labels):
     """L(t) = sum_i t_i L(i)."""
-    targets = softmax(RNG.normal(size=(24, K)))
     loss = make(name, reduction=None)
-    each = [per_sample(loss, np.full(24, i), LOGITS) for i in range(K)]
+    each = [per_sample(loss, np.full(24, i), logits) for i in range(K)]
     np.testing.assert_allclose(
-        per_sample(loss, targets, LOGITS),
-        np.sum(targets * np.stack(each, axis=-1), axis=-1),
+        per_sample(loss, soft_labels, logits),
+        np.sum(soft_labels * np.stack(each, axis=-1), axis=-1),
         rtol=1e-13,
     )
 
 
 @every_loss_of_probabilities
-def test_probabilities_agree_with_logits(name):
+def test_probabilities_agree_with_logits(name, logits, labels):
     np.testing.assert_allclose(
-        per_sample(make(name, from_logits=False), LABELS, softmax(LOGITS)),
-        per_sample(make(name), LABELS, LOGITS),
+        per_sample(make(name, from_logits=False), labels, softmax(logits)),
+        per_sample(make(name), labels, logits),
         rtol=1e-11,
     )
 
 
 @every_loss
 @pytest.mark.parametrize("soft", [False, True])
-def test_gradient_is_that_of_finite_differences(name, soft):
+def test_gradient_is_that_of_finite_differences(
+    name, soft, logits, labels, soft_labels
+):
     loss = make(name, reduction="sum")
-    y = softmax(RNG.normal(size=(24, K))) if soft else LABELS
-    _, gradient = value_and_gradient(loss, y, LOGITS, "float64")
-    if "stop_gradient" in name:
-        loss = make(name.replace("_stop_gradient", ""), reduction="sum")
+    y = soft_labels if soft else labels
+    _, gradient = value_and_gradient(loss, y, logits, "float64")
+    loss = make(ALL[name].minimizes or name, reduction="sum")
     step = 1e-5
     for j in range(K):
         shift = step * np.eye(K)[j]
-        up = per_sample(loss, y, LOGITS + shift)
-        down = per_sample(loss, y, LOGITS - shift)
+        up = per_sample(loss, y, logits + shift)
+        down = per_sample(loss, y, logits - shift)
         np.testing.assert_allclose(
             gradient[:, j], (up - down) / (2 * step), rtol=1e-7, atol=1e-9
         )
@@ -126,13 +146,13 @@ def test_weight_is_the_derivative_of_value(name):
 
 
 @every_loss
-def test_second_derivatives_are_those_of_the_gradient(name):
-    loss, z, step = make(name), LOGITS[:1], 1e-5
-    second = second_derivatives(loss, LABELS[:1], z)[0, :, 0, :]
+def test_second_derivatives_are_those_of_the_gradient(name, logits, labels):
+    loss, z, step = make(name), logits[:1], 1e-5
+    second = second_derivatives(loss, labels[:1], z)[0, :, 0, :]
     for j in range(K):
         shift = step * np.eye(K)[j]
-        _, up = value_and_gradient(loss, LABELS[:1], z + shift, "float64")
-        _, down = value_and_gradient(loss, LABELS[:1], z - shift, "float64")
+        _, up = value_and_gradient(loss, labels[:1], z + shift, "float64")
+        _, down = value_and_gradient(loss, labels[:1], z - shift, "float64")
         difference = (up - down)[0] / (2 * step)
         np.testing.assert_allclose(second[:, j], difference, rtol=1e-5, atol=1e-8)
 
@@ -154,27 +174,60 @@ def test_finite_at_extreme_logits(name, dtype, soft):
 
 
 @every_loss
-def test_ignore_class_drops_samples(name):
-    labels = np.where(np.arange(24) % 3 == 0, 255, LABELS)
-    kept = labels != 255
+def test_ignore_class_drops_samples(name, logits, labels):
+    kept = np.arange(24) % 3 != 0
+    some = np.where(kept, labels, 255)
     loss = make(name, ignore_class=255)
-    value, gradient = value_and_gradient(loss, labels, LOGITS, "float64")
+    value, gradient = value_and_gradient(loss, some, logits, "float64")
     alone, of_kept = value_and_gradient(
-        make(name), labels[kept], LOGITS[kept], "float64"
+        make(name), labels[kept], logits[kept], "float64"
     )
     assert float(value) == pytest.approx(float(alone), rel=1e-14)
     np.testing.assert_allclose(gradient[kept], of_kept, rtol=1e-13)
     assert not gradient[~kept].any()
     with pytest.raises(ValueError, match="`ignore_class` needs integer labels"):
-        loss(np.eye(K)[LABELS], LOGITS)
+        loss(np.eye(K)[labels], logits)
 
 
 @every_loss
-def test_weights_and_masks(name):
-    each = per_sample(make(name), LABELS, LOGITS)
-    y, z = ops.convert_to_tensor(LABELS), ops.convert_to_tensor(LOGITS, "float64")
-    weighted = make(name)(y, z, sample_weight=WEIGHTS.copy())
-    assert float(weighted) == pytest.approx((each * WEIGHTS).mean(), rel=1e-13)
+@pytest.mark.parametrize("form", ["integers", "column", "ignored", "soft"])
+def test_classes_may_be_on_any_axis(name, form, logits, labels, soft_labels):
+    z, y = logits.reshape(2, 3, 4, K), labels.reshape(2, 3, 4)
+    first, kwargs, there = np.moveaxis(z, -1, 1), {}, y
+    if form == "column":
+        there = y[:, None]
+    elif form == "ignored":
+        kwargs["ignore_class"] = 0
+    elif form == "soft":
+        y = soft_labels.reshape(2, 3, 4, K)
+        there = np.moveaxis(y, -1, 1)
+    weights = np.random.default_rng(0).random((2, 3, 4))
+    last = make(name, reduction=None, **kwargs)
+    moved = make(name, reduction=None, axis=1, **kwargs)
+    expected = value_and_gradient(last, y, z, "float64")
+    found, gradient = value_and_gradient(moved, there, first, "float64")
+    np.testing.assert_array_equal(found, expected[0])
+    np.testing.assert_array_equal(np.moveaxis(gradient, 1, -1), expected[1])
+    for w in (weights, weights[:, None]):
+        np.testing.assert_array_equal(
+            moved(there, first, sample_weight=w), last(y, z, sample_weight=weights)
+        )
+
+
+@every_loss
+@pytest.mark.parametrize("axis", [2, -3])
+def test_an_axis_that_is_not_there(name, axis, logits, labels):
+    with pytest.raises(ValueError, match=f"`axis` must be an axis.*axis={axis}"):
+        make(name, axis=axis)(labels, logits)
+
+
+@every_loss
+def test_weights_and_masks(name, logits, labels):
+    each = per_sample(make(name), labels, logits)
+    y, z = ops.convert_to_tensor(labels), ops.convert_to_tensor(logits, "float64")
+    weights = np.random.default_rng(0).random(24)
+    weighted = make(name)(y, z, sample_weight=weights.copy())
+    assert float(weighted) == pytest.approx((each * weights).mean(), rel=1e-13)
     mask = np.arange(24) % 4 != 0
     set_keras_mask(z, ops.convert_to_tensor(mask))
     assert float(make(name)(y, z)) == pytest.approx(each[mask].mean(), rel=1e-13)
@@ -182,18 +235,18 @@ def test_weights_and_masks(name):
 
 @every_compiler
 @every_loss
-def test_compiled_agrees_with_eager(name, compiler):
+def test_compiled_agrees_with_eager(name, compiler, logits, labels):
     loss = make(name, dtype="float32", reduction=None)
-    eager = value_and_gradient(loss, LABELS, LOGITS, "float32")
+    eager = value_and_gradient(loss, labels, logits, "float32")
     step = compiler(functools.partial(GRADIENT, loss))
-    got = step(ops.convert_to_tensor(LABELS), ops.convert_to_tensor(LOGITS, "float32"))
+    got = step(ops.convert_to_tensor(labels), ops.convert_to_tensor(logits, "float32"))
     for a, b in zip(got, eager, strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-7)
 
 
 @tensorflow_only
 @every_loss
-def test_unknown_batch_size(name):
+def test_unknown_batch_size(name, logits, labels):
     import tensorflow as tf
 
     loss = make(name, dtype="float32")
@@ -207,16 +260,16 @@ def test_unknown_batch_size(name):
     def call(y, z):
         return loss(y, z)
 
-    z = LOGITS.astype("float32").reshape(4, 6, K)
-    y = LABELS.reshape(4, 6)
+    z = logits.astype("float32").reshape(4, 6, K)
+    y = labels.reshape(4, 6)
     assert float(call(y.astype("int32"), z)) == pytest.approx(float(loss(y, z)))
 
 
 @every_loss
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_config_round_trip(name, dtype):
+def test_config_round_trip(name, dtype, logits, labels):
     loss = make(name, dtype=dtype, reduction="sum", name="mine")
-    expected = float(loss(LABELS, LOGITS))
+    expected = float(loss(labels, logits))
     config = loss.get_config()
     assert config["dtype"] == dtype
     again = [
@@ -230,7 +283,7 @@ def test_config_round_trip(name, dtype):
     for other in again:
         assert type(other) is type(loss)
         assert other.get_config() == config
-        assert float(other(LABELS, LOGITS)) == expected
+        assert float(other(labels, logits)) == expected
 
 
 @pytest.mark.slow
@@ -248,15 +301,15 @@ def test_mixed_precision_trains_from_logits(name, policy):
 
 
 @every_loss
-def test_saved_model_gives_the_same_loss(name, tmp_path):
+def test_saved_model_gives_the_same_loss(name, tmp_path, logits, labels):
     model = small_model(K)
     model.compile("sgd", ALL[name](from_logits=True))
-    x = RNG.normal(size=(10, K)).astype("float32")
-    expected = model.evaluate(x, LABELS[:10], verbose=0)
+    x = logits[:10].astype("float32")
+    expected = model.evaluate(x, labels[:10], verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.loss.get_config() == model.loss.get_config()
-    assert loaded.evaluate(x, LABELS[:10], verbose=0) == expected
+    assert loaded.evaluate(x, labels[:10], verbose=0) == expected
 
 
 @every_loss
@@ -286,41 +339,50 @@ def make_binary(name, /, **kwargs):
     return BINARY[name](**{"from_logits": True, "dtype": "float64", **kwargs})
 
 
-TARGETS = (RNG.random((24, K)) > 0.5).astype("float64")
-TARGETS[:6] = RNG.random((6, K))
-
-
 @every_binary_loss
-def test_binary_one_value_a_sample(name):
-    assert per_sample(make_binary(name), TARGETS, LOGITS).shape == (24,)
+def test_binary_one_value_a_sample(name, logits, binary_labels):
+    assert per_sample(make_binary(name), binary_labels, logits).shape == (24,)
     column = make_binary(name)
     np.testing.assert_allclose(
-        per_sample(column, TARGETS[:, 0], LOGITS[:, :1]),
-        per_sample(column, TARGETS[:, :1], LOGITS[:, :1]),
+        per_sample(column, binary_labels[:, 0], logits[:, :1]),
+        per_sample(column, binary_labels[:, :1], logits[:, :1]),
     )
 
 
 @every_binary_loss
-def test_binary_probabilities_agree_with_logits(name):
-    p = 1 / (1 + np.exp(-LOGITS))
+def test_binary_labels_may_be_on_any_axis(name, logits, binary_labels):
+    z, y = logits.reshape(2, 3, 4, K), binary_labels.reshape(2, 3, 4, K)
+    last, moved = (make_binary(name, reduction=None, axis=axis) for axis in (-1, 1))
+    np.testing.assert_array_equal(
+        moved(np.moveaxis(y, -1, 1), np.moveaxis(z, -1, 1)), last(y, z)
+    )
+    with pytest.raises(ValueError, match="`axis` must be an axis"):
+        make_binary(name, axis=4)(y, z)
+
+
+@every_binary_loss
+def test_binary_probabilities_agree_with_logits(name, logits, binary_labels):
+    p = 1 / (1 + np.exp(-logits))
     np.testing.assert_allclose(
-        per_sample(make_binary(name, from_logits=False), TARGETS, p),
-        per_sample(make_binary(name), TARGETS, LOGITS),
+        per_sample(make_binary(name, from_logits=False), binary_labels, p),
+        per_sample(make_binary(name), binary_labels, logits),
         rtol=1e-11,
     )
 
 
 @every_binary_loss
 @pytest.mark.parametrize("from_logits", [True, False])
-def test_binary_gradient_is_that_of_finite_differences(name, from_logits):
+def test_binary_gradient_is_that_of_finite_differences(
+    name, from_logits, logits, binary_labels
+):
     loss = make_binary(name, reduction="sum", from_logits=from_logits)
-    x = LOGITS if from_logits else 1 / (1 + np.exp(-LOGITS))
-    _, gradient = value_and_gradient(loss, TARGETS, x, "float64")
+    x = logits if from_logits else 1 / (1 + np.exp(-logits))
+    _, gradient = value_and_gradient(loss, binary_labels, x, "float64")
     step = 1e-6
     for j in range(K):
         shift = step * np.eye(K)[j]
-        up = per_sample(loss, TARGETS, x + shift)
-        down = per_sample(loss, TARGETS, x - shift)
+        up = per_sample(loss, binary_labels, x + shift)
+        down = per_sample(loss, binary_labels, x - shift)
         np.testing.assert_allclose(
             gradient[:, j], (up - down) / (2 * step), rtol=2e-5, atol=1e-7
         )
@@ -338,19 +400,19 @@ def test_binary_finite_at_extreme_logits(name, dtype):
 
 
 @every_binary_loss
-def test_binary_config_round_trip(name):
+def test_binary_config_round_trip(name, logits, binary_labels):
     loss = make_binary(name, reduction="sum", name="mine")
     other = pickle.loads(pickle.dumps(loss))
     assert other.get_config() == loss.get_config()
-    assert float(other(TARGETS, LOGITS)) == float(loss(TARGETS, LOGITS))
+    assert float(other(binary_labels, logits)) == float(loss(binary_labels, logits))
 
 
 @every_compiler
 @every_binary_loss
-def test_binary_compiled_agrees_with_eager(name, compiler):
+def test_binary_compiled_agrees_with_eager(name, compiler, logits, binary_labels):
     loss = make_binary(name, reduction=None)
     np.testing.assert_allclose(
-        compiler(loss)(TARGETS, LOGITS), loss(TARGETS, LOGITS), rtol=1e-12
+        compiler(loss)(binary_labels, logits), loss(binary_labels, logits), rtol=1e-12
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_calib import BrierScore, ExpectedCalibrationError, GammaCE
-from tests.losses.table import ALL, BINARY, OF_LOGITS_ONLY
+from tests.losses.table import ALL, BINARY
 from tests.metrics.reference import TABLE
 
 # A function and its example inputs.
@@ -90,9 +90,7 @@ def every_loss() -> Program:
     z = np.zeros((64, CLASSES), "float32")
     losses = [make(from_logits=True) for make in ALL.values()]
     losses += [
-        make(from_logits=False)
-        for name, make in ALL.items()
-        if name not in OF_LOGITS_ONLY
+        make(from_logits=False) for name, make in ALL.items() if not make.logits_only
     ]
     binary = [make(from_logits=f) for make in BINARY.values() for f in (True, False)]
 
