@@ -1,7 +1,7 @@
 """Exact values and gradients of losses of the true class, with mpmath.
 
-Nothing here shares a formula with the package: a loss is given as a function of
-the exact probability p and its complement q.
+Nothing here shares a formula with the package: a reference gives the loss and its
+weight -dl/dlog p as a function of the exact probability p and its complement q.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,8 @@ from functools import cache
 import mpmath as mp
 import numpy as np
 
+from tests.losses.tools import value_and_gradient
+
 mp.mp.dps = 60
 
 MARGINS = [
@@ -17,6 +19,9 @@ MARGINS = [
     *(0.0, 0.125, 1.0, 5.0, 16.0, 30.0, 60.0, 87.0, 104.0, 300.0, 1e4),
 ]
 NUM_CLASSES = [2, 10, 1000]
+# The relative errors of values and gradients that users are promised, and what the
+# dtype cannot hold at all: its smallest normal number.
+TOLERANCE = {"float32": (2e-6, 5e-6, 1.2e-38), "float64": (1e-12, 1e-11, 2.3e-308)}
 
 
 @dataclass(frozen=True)
@@ -51,30 +56,33 @@ def case(num_classes: int) -> Case:
     return Case(rivals, labels, p, q, np.array(others))
 
 
-def gradient(case: Case, weights: list) -> np.ndarray:
-    """Returns W p_j for the other classes and -W q for the true one, float64."""
-    scale = np.array([float(w * q) for w, q in zip(weights, case.q, strict=True)])
-    result = scale[:, None] * case.others
-    result[np.arange(len(scale)), case.labels] = -scale
-    return result
+def check(loss, reference, lost=1.0):
+    """Compares a loss with its reference: both dtypes, all K, all margins.
 
-
-def gamma_ce(p, q, gamma, floor=0.0):
-    """Returns the loss of gamma-cross-entropy and its weight, with mpmath."""
-    gamma, floor = mp.mpf(gamma), mp.mpf(floor)
-
-    def loss(p, q):
-        if gamma == 1:
-            return q
-        if p < 0.5:
-            return -mp.log(gamma + (1 - gamma) * p) / (1 - gamma)
-        return -mp.log1p(-(1 - gamma) * q) / (1 - gamma)
-
-    weight = p / (gamma + (1 - gamma) * p)
-    if weight >= floor:
-        return loss(p, q), weight
-    knee = floor * gamma / (1 - floor * (1 - gamma))
-    return loss(knee, 1 - knee) - floor * mp.log(p / knee), floor
+    Args:
+        loss: a `TrueClassLoss` whose arguments float32 holds to 1e-7.
+        reference: a function of (p, q) that returns the loss and its weight.
+        lost: how many times K smallest normal numbers the absolute error may be.
+    """
+    config = loss.get_config() | {"reduction": None}
+    if "from_logits" in config:
+        config["from_logits"] = True
+    for k in NUM_CLASSES:
+        exactly = case(k)
+        pairs = [reference(p, q) for p, q in zip(exactly.p, exactly.q, strict=True)]
+        values = [float(value) for value, _ in pairs]
+        scale = [float(w * q) for (_, w), q in zip(pairs, exactly.q, strict=True)]
+        # W p_j for the other classes and -W q for the true one.
+        gradients = np.array(scale)[:, None] * exactly.others
+        gradients[np.arange(len(scale)), exactly.labels] = -np.array(scale)
+        largest = np.abs(gradients).max(axis=-1, keepdims=True)
+        for dtype, (of_value, of_gradient, tiny) in TOLERANCE.items():
+            one = type(loss).from_config(config | {"dtype": dtype})
+            found = value_and_gradient(one, exactly.labels, exactly.logits, dtype)
+            absolute = k * tiny * lost
+            np.testing.assert_allclose(found[0], values, rtol=of_value, atol=absolute)
+            error = np.abs(found[1] - gradients)
+            assert np.all(error <= of_gradient * largest + 1e-12 + absolute), (k, dtype)
 
 
 def minus_log(p, q):
