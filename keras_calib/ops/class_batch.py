@@ -298,7 +298,7 @@ def true_class_loss(
 def _class_weights(
     factors: float | Sequence[float], num_classes: int, dtype: str
 ) -> Tensor:
-    tensor = ops.cast(ops.convert_to_tensor(factors), dtype)
+    tensor = ops.convert_to_tensor(factors, dtype)
     if tuple(tensor.shape) not in ((), (num_classes,)):
         raise ValueError(
             "There must be one class weight, or one for each of the "

@@ -326,6 +326,12 @@ def test_bad_shapes(name, y_true, y_pred, match):
         make(name)(y_true, y_pred)
 
 
+@pytest.mark.parametrize("name", ["ignore_class", "axis"])
+def test_whole_numbers(name):
+    with pytest.raises(ValueError, match=f"`{name}` must be a whole.*Received: 1.5"):
+        losses.GammaCE(0.1, **{name: 1.5})
+
+
 def test_half_precision_losses_refuse_labels_they_cannot_hold():
     z = np.zeros((2, 300))
     with pytest.raises(ValueError, match="dtype 'bfloat16' holds class labels only"):

@@ -204,6 +204,7 @@ def test_sigma_moves_with_no_retrace(noise):
         ({"sigma": 0.0, "from_logits": True}, r"`sigma` .*Received: 0.0"),
         ({"margin": -1.0, "from_logits": True}, r"`margin` .*Received: -1.0"),
         ({"nodes": 1, "from_logits": True}, "`nodes` must be .*>= 2. Received: 1"),
+        ({"nodes": 2.5, "from_logits": True}, "`nodes` must be .*>= 2. Received: 2.5"),
     ],
 )
 def test_bad_arguments(kwargs, match):

@@ -127,6 +127,47 @@ def test_alpha_is_a_factor_for_all_or_one_for_each_class():
     np.testing.assert_allclose(per_sample(by_class, SMALL_LABELS, SMALL), expected)
 
 
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("from_logits", [False, True])
+def test_label_smoothing_is_keras_own(from_logits, soft):
+    """Targets (1 - e) t + e / K, each class by the focal formula."""
+    rng = np.random.default_rng(0)
+    z, t = rng.normal(size=(20, 5)), np.eye(5)[rng.integers(0, 5, 20)]
+    if soft:
+        t = rng.dirichlet(np.ones(5), 20)
+    p = np.exp(z) / np.exp(z).sum(-1, keepdims=True)
+    kwargs = {"from_logits": from_logits, "label_smoothing": 0.2, "dtype": "float64"}
+    alpha = [0.1, 0.2, 0.3, 0.4, 0.5]
+    ours = FocalCE(2.0, alpha, **kwargs)
+    labels = t if soft else t.argmax(-1)
+    found = per_sample(ours, labels, z if from_logits else p)
+    smooth = 0.8 * t + 0.2 / 5
+    expected = np.sum(alpha * smooth * (1 - p) ** 2 * -np.log(p), axis=-1)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    stock = keras.losses.CategoricalFocalCrossentropy(alpha=alpha, **kwargs)
+    np.testing.assert_allclose(
+        found, per_sample(stock, t, z if from_logits else p), rtol=1e-6
+    )
+
+
+def test_label_smoothing_of_binary_labels():
+    """Labels (1 - e) y + e / 2, both outcomes by the focal formula."""
+    rng = np.random.default_rng(0)
+    z, y = rng.normal(size=(20, 3)), rng.random((20, 3)).round()
+    kwargs = {"from_logits": True, "label_smoothing": 0.2, "dtype": "float64"}
+    p, s = 1 / (1 + np.exp(-z)), 0.8 * y + 0.1
+    positive, negative = s * (1 - p) ** 2 * -np.log(p), (1 - s) * p**2 * -np.log1p(-p)
+    found = per_sample(BinaryFocalCE(2.0, alpha=0.25, **kwargs), y, z)
+    expected = np.mean(0.25 * positive + 0.75 * negative, axis=-1)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    stock = keras.losses.BinaryFocalCrossentropy(gamma=0.0, **kwargs)
+    np.testing.assert_allclose(
+        per_sample(BinaryFocalCE(0.0, **kwargs), y, z),
+        per_sample(stock, y, z),
+        rtol=1e-6,
+    )
+
+
 def test_bad_arguments():
     with pytest.raises(ValueError, match=r"`gamma` .*\[0, inf\]. Received: -1"):
         FocalCE(-1)

@@ -1,5 +1,7 @@
 """Gamma-cross-entropy: exact values and gradients, its properties, its arguments."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -273,7 +275,39 @@ def test_bce_of_a_probability_of_zero_is_finite(y, p):
     assert np.isfinite(value) and np.isfinite(gradient).all()
 
 
+def test_bce_label_smoothing_leaves_the_uniform_term_unweighted():
+    """(1 - e) l + e/2 (-log p - log(1 - p)), against float64 numpy."""
+    rng = np.random.default_rng(0)
+    z, y = rng.normal(0, 3, (20, 4)), rng.random((20, 4)).round()
+    smooth, sharp = (
+        GammaBCE(0.1, label_smoothing=e, from_logits=True, dtype="float64")
+        for e in (0.2, 0.0)
+    )
+    uniform = (np.logaddexp(0, z) + np.logaddexp(0, -z)) / 2
+    expected = 0.8 * per_sample(sharp, y, z) + 0.2 * uniform.mean(-1)
+    np.testing.assert_allclose(per_sample(smooth, y, z), expected, rtol=1e-13)
+    _, gradient = value_and_gradient(smooth, y, z, "float64")
+    _, without = value_and_gradient(sharp, y, z, "float64")
+    of_uniform = (1 / (1 + np.exp(-z)) - 0.5) / z.size
+    np.testing.assert_allclose(gradient, 0.8 * without + 0.2 * of_uniform, atol=1e-16)
+
+
 # What is refused.
+
+
+@pytest.mark.parametrize("loss", [GammaCE, GammaBCE])
+def test_gamma_must_be_given(loss):
+    with pytest.raises(ValueError, match="`gamma` must be given: start with 0.1"):
+        loss()
+    with pytest.raises(ValueError, match="start with 0.1"):
+        keras.losses.get(loss)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    with pytest.raises(ValueError, match="start with 0.1"):
+        model.compile("sgd", loss=loss)
+        model.fit(np.zeros((4, 2)), np.zeros((4, 2)), verbose=0)
+    assert (
+        inspect.signature(loss).parameters["gamma"].default is inspect.Parameter.empty
+    )
 
 
 @pytest.mark.parametrize("loss", [GammaCE, GammaBCE])

@@ -73,3 +73,6 @@ def test_bad_arguments():
         noise_matched_gamma(0.5, 1)
     with pytest.raises(ValueError, match=r"`gamma` .*Received: -1"):
         gamma_matched_noise(-1, 10)
+    for function in (noise_matched_gamma, gamma_matched_noise, starting_weight):
+        with pytest.raises(ValueError, match="`num_classes` must be a whole.*: 2.5"):
+            function(0.2, 2.5)

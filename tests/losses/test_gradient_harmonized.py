@@ -93,7 +93,16 @@ def test_momentum_rests_in_evaluation_and_is_saved(tmp_path):
     assert loaded.evaluate(x, y, verbose=0) == model.evaluate(x, y, verbose=0)
 
 
+def test_without_a_momentum_there_is_no_state():
+    loss = harmonized(10)
+    assert loss.counts is None
+    value_and_gradient(loss, Y, Z, "float64")
+    assert loss.counts is None and loss.get_config()["counts"] is None
+
+
 def test_bad_arguments():
+    with pytest.raises(ValueError, match="`num_bins` must be a whole.*Received: 2.5"):
+        GradientHarmonizedBCE(2.5)
     with pytest.raises(ValueError, match="`num_bins` .*Received: 0"):
         GradientHarmonizedBCE(0)
     with pytest.raises(ValueError, match="`momentum` .*Received: 1.0"):

@@ -17,9 +17,6 @@ from keras_calib import (
 from keras_calib.ops import NAMED_WEIGHTS
 from tests.losses.tools import per_sample, value_and_gradient
 
-RNG = np.random.default_rng(3)
-LOGITS = RNG.normal(0, 3, (40, 6))
-LABELS = RNG.integers(0, 6, 40)
 KWARGS = {"from_logits": True, "dtype": "float64"}
 
 # name, parameter, the loss that has this weight, and the weight as a user writes it.
@@ -39,6 +36,16 @@ PAIRS = [
 ]
 
 
+@pytest.fixture
+def logits():
+    return np.random.default_rng(3).normal(0, 3, (40, 6))
+
+
+@pytest.fixture
+def labels():
+    return np.random.default_rng(4).integers(0, 6, 40)
+
+
 def test_every_name_is_tested():
     assert {name for name, *_ in PAIRS} == set(NAMED_WEIGHTS)
     for name, parameter, *_ in PAIRS:
@@ -46,14 +53,14 @@ def test_every_name_is_tested():
 
 
 @pytest.mark.parametrize(("name", "parameter", "loss", "weight"), PAIRS)
-def test_gradient_is_that_of_the_loss(name, parameter, loss, weight):
-    _, expected = value_and_gradient(loss, LABELS, LOGITS, "float64")
+def test_gradient_is_that_of_the_loss(name, parameter, loss, weight, logits, labels):
+    _, expected = value_and_gradient(loss, labels, logits, "float64")
     for form in (
         GradientWeightedCE(name, parameter, **KWARGS),
         GradientWeightedCE(name, **KWARGS),
         GradientWeightedCE(weight, **KWARGS),
     ):
-        _, gradient = value_and_gradient(form, LABELS, LOGITS, "float64")
+        _, gradient = value_and_gradient(form, labels, logits, "float64")
         np.testing.assert_allclose(gradient, expected, rtol=1e-11, atol=1e-16)
 
 
@@ -91,16 +98,16 @@ def square_root(p):
     return 1 / ops.sqrt(p)
 
 
-def test_a_registered_function_is_saved(tmp_path):
+def test_a_registered_function_is_saved(tmp_path, logits, labels):
     model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(6)])
     model.compile("sgd", GradientWeightedCE(square_root, from_logits=True))
     model.save(tmp_path / "m.keras")
     loaded = keras.models.load_model(tmp_path / "m.keras")
     assert loaded.loss.get_config() == model.loss.get_config()
     assert loaded.loss.get_config()["weight"] is square_root
-    x = LOGITS.astype("float32")
-    assert loaded.evaluate(x, LABELS, verbose=0) == pytest.approx(
-        model.evaluate(x, LABELS, verbose=0)
+    x = logits.astype("float32")
+    assert loaded.evaluate(x, labels, verbose=0) == pytest.approx(
+        model.evaluate(x, labels, verbose=0)
     )
 
 

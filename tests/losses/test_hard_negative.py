@@ -70,6 +70,8 @@ def test_in_float32_is_finite():
 
 
 def test_bad_arguments():
+    with pytest.raises(ValueError, match="`background` must be a whole.*Received: 1.5"):
+        HardNegativeCE(background=1.5)
     with pytest.raises(ValueError, match=r"`ratio` .*Received: -3"):
         HardNegativeCE(-3)
     with pytest.raises(ValueError, match="needs integer labels"):

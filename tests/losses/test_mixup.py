@@ -8,8 +8,6 @@ from keras_calib import GammaCE
 from tests.losses.tools import per_sample, value_and_gradient
 
 V4 = np.array([[1.0, 2.0, 0.5, -1.0]])
-IMAGES = np.random.default_rng(0).random((32, 8, 8, 1)).astype("float32")
-LABELS = (IMAGES[:, :4].mean((1, 2, 3)) > IMAGES[:, 4:].mean((1, 2, 3))).astype("int32")
 
 
 def test_reference():
@@ -33,18 +31,20 @@ def test_erratum_of_the_first_article(gamma, expected):
 @pytest.mark.parametrize("augment", ["mixup", "cutout"])
 def test_trains_through_the_layer(augment):
     keras.utils.set_random_seed(0)
-    targets = np.eye(2, dtype="float32")[LABELS]
+    images = np.random.default_rng(0).random((32, 8, 8, 1)).astype("float32")
+    upper = images[:, :4].mean((1, 2, 3)) > images[:, 4:].mean((1, 2, 3))
+    targets = np.eye(2, dtype="float32")[upper.astype("int32")]
     if augment == "mixup":
         layer = keras.layers.MixUp(alpha=0.4, seed=1)
     else:
         layer = keras.layers.RandomErasing(
             1.0, scale=(0.1, 0.3), value_range=(0, 1), seed=1
         )
-    data = layer({"images": IMAGES, "labels": targets}, training=True)
+    data = layer({"images": images, "labels": targets}, training=True)
     x, y = (keras.ops.convert_to_numpy(data[key]) for key in ("images", "labels"))
     np.testing.assert_allclose(y.sum(-1), 1.0, rtol=1e-6)
     assert ((y > 0.01) & (y < 0.99)).any() == (augment == "mixup")
-    assert not np.array_equal(x, IMAGES)
+    assert not np.array_equal(x, images)
     model = keras.Sequential(
         [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)]
     )
