@@ -9,10 +9,10 @@ import keras
 import pytest
 
 from keras_calib import calibrators, losses, metrics
+from keras_calib.arguments import default_name
 from keras_calib.losses.base import CalibrationLoss
 from tests.calibrators.test_common import ROWS
-from tests.losses.table import ALL, BINARY
-from tests.losses.test_of_batches import OF_BATCHES
+from tests.losses.table import ALL, BINARY, OF_A_BATCH
 from tests.metrics.reference import TABLE
 
 # For each room, its base class, and the constructors in the table of its common tests.
@@ -20,9 +20,9 @@ ROOMS = {
     losses: (
         CalibrationLoss,
         [
-            *(partial(make, from_logits=True) for make in ALL.values()),
-            *(partial(make, from_logits=True) for make in BINARY.values()),
-            *(row.make for row in OF_BATCHES.values()),
+            partial(row, from_logits=True)
+            for table in (ALL, BINARY, OF_A_BATCH)
+            for row in table.values()
         ],
     ),
     metrics: (metrics.CalibrationMetric, [row.make for row in TABLE.values()]),
@@ -60,6 +60,19 @@ def test_is_exported(room, cls):
     name = cls.__name__
     assert name in room.__all__, f"add {name} to __all__ of {room.__name__}"
     assert getattr(room, name) is cls
+
+
+@pytest.mark.parametrize(
+    "cls", [c for room, c in EVERY if room is losses], ids=lambda c: c.__name__
+)
+def test_a_loss_has_its_function_form(cls):
+    name = default_name(cls)
+    module = importlib.import_module(cls.__module__)
+    assert hasattr(module, name), (
+        f"add {name} = function_of({cls.__name__}) to {cls.__module__}"
+    )
+    assert name in losses.__all__, f"add {name} to __all__ of {losses.__name__}"
+    assert getattr(losses, name) is getattr(module, name)
 
 
 @every_class

@@ -16,7 +16,7 @@ def blocks(title):
     """Returns the Python blocks of a section of CONTRIBUTING.md."""
     page = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     section = page.split(f"## {title}\n")[1].split("\n## ")[0]
-    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    return re.findall(r"^```python\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
 
 
 class Copy:

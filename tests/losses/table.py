@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_calib import losses
@@ -31,6 +32,17 @@ class Row:
         if "from_logits" not in signature(self.loss).parameters:
             kwargs.pop("from_logits", None)
         return self.loss(**{**self.arguments, **kwargs})
+
+    def batch(self):
+        """Returns labels that the loss takes, more than half of them 0, and logits."""
+        rng = np.random.default_rng(0)
+        z, true = rng.normal(0, 3, (4, 6, 5)), rng.integers(0, 2, (4, 6, 5))
+        if issubclass(self.loss, losses.ClassLoss):
+            return true[..., 0] * rng.integers(0, 5, (4, 6)), z
+        true = true.astype("float32")
+        if issubclass(self.loss, losses.BinaryLoss):
+            return true, z
+        return true[..., 0].ravel(), z[..., 0].ravel()
 
     @property
     def function(self):

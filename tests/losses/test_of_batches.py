@@ -11,39 +11,25 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_calib import losses
 from tests.backends import every_compiler
+from tests.losses.table import OF_A_BATCH
 from tests.losses.tools import GRADIENT, per_sample, value_and_gradient
 
 
-class Row(NamedTuple):
-    """A loss, and a batch for it."""
+class Batch(NamedTuple):
+    """What makes a loss, and a batch for it."""
 
     make: Callable[..., keras.losses.Loss]
     labels: np.ndarray
     predictions: np.ndarray
 
 
-RNG = np.random.default_rng(9)
-OF_BATCHES = {
-    "gradient_harmonized": Row(
-        functools.partial(losses.GradientHarmonizedBCE, from_logits=True),
-        RNG.integers(0, 2, (24, 3)).astype("float64"),
-        RNG.normal(0, 3, (24, 3)),
-    ),
-    "hard_negative": Row(
-        functools.partial(losses.HardNegativeCE, from_logits=True),
-        RNG.integers(0, 2, (4, 6)) * RNG.integers(0, 5, (4, 6)),
-        RNG.normal(0, 3, (4, 6, 5)),
-    ),
-    "pairwise_auc": Row(
-        losses.PairwiseAUCLoss, RNG.integers(0, 2, 24), RNG.normal(0, 3, 24)
-    ),
-}
-every = pytest.mark.parametrize("row", OF_BATCHES.values(), ids=OF_BATCHES)
+@pytest.fixture(params=OF_A_BATCH)
+def row(request):
+    row = OF_A_BATCH[request.param]
+    return Batch(functools.partial(row, from_logits=True), *row.batch())
 
 
-@every
 def test_one_value_a_sample(row):
     values = per_sample(row.make(dtype="float64"), row.labels, row.predictions)
     assert values.shape == row.labels.shape[: values.ndim]
@@ -51,7 +37,6 @@ def test_one_value_a_sample(row):
     assert float(loss) == pytest.approx(values.mean(), rel=1e-13)
 
 
-@every
 def test_gradient_is_that_of_finite_differences(row):
     loss, z, step = row.make(dtype="float64", reduction="sum"), row.predictions, 1e-6
     _, gradient = value_and_gradient(loss, row.labels, z, "float64")
@@ -65,7 +50,6 @@ def test_gradient_is_that_of_finite_differences(row):
         assert slope == pytest.approx((up - down) / (2 * step), rel=1e-5, abs=1e-8)
 
 
-@every
 @every_compiler
 def test_compiled_agrees_with_eager(row, compiler):
     loss = row.make(reduction=None)
@@ -76,7 +60,6 @@ def test_compiled_agrees_with_eager(row, compiler):
         np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6)
 
 
-@every
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_finite_at_extreme_scores(row, dtype):
     z = np.where(row.predictions > 0, 1e4, -1e4)
@@ -85,7 +68,6 @@ def test_finite_at_extreme_scores(row, dtype):
         assert np.isfinite(x).all()
 
 
-@every
 def test_copies_give_the_same_loss(row):
     loss = row.make(dtype="float64", reduction="sum", name="mine")
     expected = float(loss(row.labels, row.predictions))
@@ -100,7 +82,6 @@ def test_copies_give_the_same_loss(row):
         assert float(other(row.labels, row.predictions)) == expected
 
 
-@every
 def test_shapes_that_do_not_fit(row):
     with pytest.raises(ValueError, match=r"y_true\.shape=.*y_pred\.shape="):
         row.make()(np.zeros((3, 2, 2)), np.zeros((4, 2)))

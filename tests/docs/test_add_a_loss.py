@@ -1,0 +1,67 @@
+"""The loss that CONTRIBUTING.md adds works, and no step can be forgotten."""
+
+import pytest
+
+from tests.docs.toy import Copy, blocks, lines_of_code
+
+FILE, ROW = blocks("Add a loss")
+ROOM = "keras_calib/losses/"
+GUARDS = ["tests/test_registry.py", "tests/docs/test_api.py"]
+STEPS = {
+    "the export": lambda copy: copy.insert(
+        f"{ROOM}__init__.py",
+        "__all__",
+        "from keras_calib.losses.tsallis import TsallisCE, tsallis_ce\n\n",
+    ),
+    "its names": lambda copy: copy.insert(
+        f"{ROOM}__init__.py", '    "additive', '    "TsallisCE",\n    "tsallis_ce",\n'
+    ),
+    "the row": lambda copy: copy.insert("tests/losses/table.py", '    "poly"', ROW),
+    "the API page": lambda copy: copy.insert(
+        "docs/api/losses.md",
+        ".. autofunction:: gamma_ce",
+        ".. autoclass:: TsallisCE\n.. autofunction:: tsallis_ce\n",
+    ),
+}
+
+
+@pytest.fixture
+def copy(tmp_path):
+    copy = Copy(tmp_path)
+    copy.write(f"{ROOM}tsallis.py", FILE)
+    return copy
+
+
+def test_it_is_short():
+    assert lines_of_code(FILE) <= 25
+
+
+@pytest.mark.slow
+def test_it_passes_the_common_tests(copy):
+    for step in STEPS.values():
+        step(copy)
+    common = [f"tests/losses/test_{name}.py" for name in ("common", "functions")]
+    passed, output = copy.pytest(*common, "-k", "tsallis")
+    assert passed, output
+    passed, output = copy.pytest(*GUARDS, "tests/test_docstrings.py", "-k", "not viz")
+    assert passed, output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("forgotten", "message"),
+    [
+        (["the export", "its names", "the row"], "add TsallisCE to __all__"),
+        (["the export", "its names", "the row"], "add tsallis_ce to __all__"),
+        (["the row"], "add a row for TsallisCE"),
+        (["the API page"], "losses.TsallisCE"),
+    ],
+    ids=["export", "function", "row", "page"],
+)
+def test_what_is_forgotten_is_named(copy, forgotten, message):
+    for name, step in STEPS.items():
+        if name not in forgotten:
+            step(copy)
+    passed, output = copy.pytest(*GUARDS, "-k", "losses or TsallisCE")
+    assert not passed
+    assert message in output
