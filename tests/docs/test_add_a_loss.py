@@ -11,16 +11,18 @@ STEPS = {
     "the export": lambda copy: copy.insert(
         f"{ROOM}__init__.py",
         "__all__",
-        "from keras_calib.losses.tsallis import TsallisCE, tsallis_ce\n\n",
+        "from keras_calib.losses.error_rate import ErrorRateCE, error_rate_ce\n\n",
     ),
     "its names": lambda copy: copy.insert(
-        f"{ROOM}__init__.py", '    "additive', '    "TsallisCE",\n    "tsallis_ce",\n'
+        f"{ROOM}__init__.py",
+        '    "additive',
+        '    "ErrorRateCE",\n    "error_rate_ce",\n',
     ),
     "the row": lambda copy: copy.insert("tests/losses/table.py", '    "poly"', ROW),
     "the API page": lambda copy: copy.insert(
         "docs/api/losses.md",
         ".. autofunction:: gamma_ce",
-        ".. autoclass:: TsallisCE\n.. autofunction:: tsallis_ce\n",
+        ".. autoclass:: ErrorRateCE\n.. autofunction:: error_rate_ce\n",
     ),
 }
 
@@ -28,7 +30,7 @@ STEPS = {
 @pytest.fixture
 def copy(tmp_path):
     copy = Copy(tmp_path)
-    copy.write(f"{ROOM}tsallis.py", FILE)
+    copy.write(f"{ROOM}error_rate.py", FILE)
     return copy
 
 
@@ -41,7 +43,7 @@ def test_it_passes_the_common_tests(copy):
     for step in STEPS.values():
         step(copy)
     common = [f"tests/losses/test_{name}.py" for name in ("common", "functions")]
-    passed, output = copy.pytest(*common, "-k", "tsallis")
+    passed, output = copy.pytest(*common, "-k", "error_rate")
     assert passed, output
     passed, output = copy.pytest(*GUARDS, "tests/test_docstrings.py", "-k", "not viz")
     assert passed, output
@@ -51,10 +53,10 @@ def test_it_passes_the_common_tests(copy):
 @pytest.mark.parametrize(
     ("forgotten", "message"),
     [
-        (["the export", "its names", "the row"], "add TsallisCE to __all__"),
-        (["the export", "its names", "the row"], "add tsallis_ce to __all__"),
-        (["the row"], "add a row for TsallisCE"),
-        (["the API page"], "losses.TsallisCE"),
+        (["the export", "its names", "the row"], "add ErrorRateCE to __all__"),
+        (["the export", "its names", "the row"], "add error_rate_ce to __all__"),
+        (["the row"], "add a row for ErrorRateCE"),
+        (["the API page"], "losses.ErrorRateCE"),
     ],
     ids=["export", "function", "row", "page"],
 )
@@ -62,6 +64,6 @@ def test_what_is_forgotten_is_named(copy, forgotten, message):
     for name, step in STEPS.items():
         if name not in forgotten:
             step(copy)
-    passed, output = copy.pytest(*GUARDS, "-k", "losses or TsallisCE")
+    passed, output = copy.pytest(*GUARDS, "-k", "losses or ErrorRateCE")
     assert not passed
     assert message in output
