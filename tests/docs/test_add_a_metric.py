@@ -4,7 +4,7 @@ import pytest
 
 from tests.docs.toy import Copy, blocks, lines_of_code
 
-FILE, ROW = blocks("Add a metric")
+FILE, REFERENCE, ROW = blocks("Add a metric")
 ROOM = "keras_calib/metrics/"
 GUARDS = ["tests/test_registry.py", "tests/docs/test_api.py"]
 STEPS = {
@@ -16,8 +16,11 @@ STEPS = {
     "its name": lambda copy: copy.insert(
         f"{ROOM}__init__.py", '    "TopKCalibrationError"', '    "SphericalScore",\n'
     ),
+    "the definition": lambda copy: copy.insert(
+        "tests/metrics/reference.py", "@dataclass", f"{REFERENCE}\n\n"
+    ),
     "the row": lambda copy: copy.insert(
-        "tests/metrics/reference.py", "        row(M.AURC", ROW
+        "tests/metrics/reference.py", "        row(M.AURC", f"        {ROW.strip()},\n"
     ),
     "the API page": lambda copy: copy.insert(
         "docs/api/metrics.md",
