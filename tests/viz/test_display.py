@@ -29,6 +29,7 @@ def reliability():
 
 @pytest.mark.parametrize("make", [curves, drawn, reliability])
 def test_it_is_an_image_and_leaves_no_figure_open(make):
+    pyplot.close("all")  # what other tests left open
     display = make()
     kind, image = re.fullmatch(
         '<img src="data:image/(png);base64,(.+)" alt=".+Display">',
