@@ -96,9 +96,9 @@ class Learner:
 
     def __init__(self, extra, features, recipe, rows):
         self.extra, self.recipe = extra, recipe
-        self.loss = GammaCE(
-            label_smoothing=0.1 if extra == SMOOTHED else 0.0, from_logits=True
-        )
+        smoothing = 0.1 if extra == SMOOTHED else 0.0
+        # `fit` sets gamma.
+        self.loss = GammaCE(0.0, label_smoothing=smoothing, from_logits=True)
         self.make = lambda: keras.Sequential(
             [
                 keras.Input((features,)),
