@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md adds, added to a copy of the project."""
+"""Follows the instructions of CONTRIBUTING.md in a copy of the project."""
 
 import ast
 import os
@@ -34,13 +34,13 @@ class Copy:
         (self.root / path).write_text(text, "utf-8")
 
     def insert(self, path, before, text):
-        """Puts text before the first line that starts with `before`."""
+        """Inserts text before the first line that starts with `before`."""
         lines = (self.root / path).read_text("utf-8").splitlines(keepends=True)
         place = next(i for i, line in enumerate(lines) if line.startswith(before))
         self.write(path, "".join([*lines[:place], text, *lines[place:]]))
 
     def pytest(self, *arguments):
-        """Runs tests on the copy, and returns whether they passed, and their output."""
+        """Runs tests in the copy; returns whether they passed, and their output."""
         done = subprocess.run(
             [*PYTEST, *arguments],
             cwd=self.root,
