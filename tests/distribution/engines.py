@@ -121,8 +121,8 @@ def every_task():
     from tests.losses.table import ALL, BINARY
     from tests.metrics.reference import TABLE
 
-    of_classes = {name: make(from_logits=True) for name, make in ALL.items()}
-    of_labels = {f"labels_{n}": make(from_logits=True) for n, make in BINARY.items()}
+    of_classes = {name: row(from_logits=True) for name, row in ALL.items()}
+    of_labels = {f"labels_{n}": row(from_logits=True) for n, row in BINARY.items()}
     losses = {
         "classes": first_of_each_class(of_classes),
         "labels": first_of_each_class(of_labels),

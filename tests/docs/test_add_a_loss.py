@@ -1,4 +1,4 @@
-"""The loss that CONTRIBUTING.md adds works, and no step can be forgotten."""
+"""The loss that CONTRIBUTING.md adds works, and tests notice a missing step."""
 
 import pytest
 
@@ -60,7 +60,7 @@ def test_it_passes_the_common_tests(copy):
     ],
     ids=["export", "function", "row", "page"],
 )
-def test_what_is_forgotten_is_named(copy, forgotten, message):
+def test_a_missing_step_is_named(copy, forgotten, message):
     for name, step in STEPS.items():
         if name not in forgotten:
             step(copy)

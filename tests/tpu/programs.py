@@ -88,11 +88,9 @@ def step(make: Callable, kind: str, optimizer: str = "adamw") -> Program:
 def every_loss() -> Program:
     """Returns the values and gradients of every loss in the table as one program."""
     z = np.zeros((64, CLASSES), "float32")
-    losses = [make(from_logits=True) for make in ALL.values()]
-    losses += [
-        make(from_logits=False) for name, make in ALL.items() if not make.logits_only
-    ]
-    binary = [make(from_logits=f) for make in BINARY.values() for f in (True, False)]
+    losses = [row(from_logits=True) for row in ALL.values()]
+    losses += [row(from_logits=False) for row in ALL.values() if not row.logits_only]
+    binary = [row(from_logits=f) for row in BINARY.values() for f in (True, False)]
 
     def function(z, labels, targets, binary_labels):
         pairs = [(loss, y) for loss in losses for y in (labels, targets)]
