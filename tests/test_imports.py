@@ -20,7 +20,7 @@ ROOMS = {
     "metrics": {"ops"},
     "layers": {"ops"},
     "calibrators": {"ops", "metrics"},
-    "viz": {"losses", "metrics"},
+    "viz": {"losses", "metrics", "ops"},
     "serving": {"ops"},
     "callbacks": {"ops", "losses", "metrics", "viz"},
 }

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from keras import ops
 
+from keras_calib.ops.binary_batch import two_classes
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.labels import binary_labels, sample_weights
 from keras_calib.types import Tensor
@@ -74,12 +75,7 @@ def as_logits(
                 f"Received: values from {np.min(x)} to {np.max(x)}"
             )
     if x.ndim and x.shape[-1] == 1:
-        zero = np.zeros_like(x) if from_logits else 1.0 - x
-        x = np.concatenate([zero, x], -1)
-        if labels.shape == (*x.shape[:-1], 1):
-            labels = labels[..., 0]
-        if np.any((labels > 0) & (labels < 1)):
-            labels = np.stack([1.0 - labels, labels], -1)
+        labels, x = two_classes(labels, x, from_logits)
     return (x if from_logits else np.log(np.maximum(x, min_probability))), labels
 
 

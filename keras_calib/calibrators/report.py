@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass, field
+
+from keras_calib.metrics.tables import html_table
 
 
 @dataclass(frozen=True)
@@ -34,15 +35,7 @@ class CalibrationReport:
         )
 
     def _repr_html_(self) -> str:
-        tables = []
-        for header, *rows in self._tables():
-            head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
-            body = ""
-            for name, *cells in rows:
-                values = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-                body += f"<tr><th>{html.escape(name)}</th>{values}</tr>"
-            tables.append(f"<table><tr>{head}</tr>{body}</table>")
-        return "".join(tables)
+        return "".join(html_table(header, rows) for header, *rows in self._tables())
 
     def _tables(self) -> list[list[list[str]]]:
         """Returns the rows of each table, its header first."""

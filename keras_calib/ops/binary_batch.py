@@ -208,7 +208,7 @@ def binary_loss(
 
 def is_one_probability(y_pred: Tensor, axis: int = -1) -> bool:
     """Says whether predictions are of label 1 of a binary problem."""
-    shape = tuple(y_pred.shape)
+    shape = tuple(np.shape(y_pred))
     return len(shape) < 2 or (-len(shape) <= axis < len(shape) and shape[axis] == 1)
 
 

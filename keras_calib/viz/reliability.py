@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_calib.metrics import BinaryECE, BinStatistics, ExpectedCalibrationError
+from keras_calib.ops.binary_batch import is_one_probability
 from keras_calib.types import Tensor
 from keras_calib.viz.display import BLUE, VERMILION, Display
 
@@ -89,6 +90,7 @@ class ReliabilityDisplay(Display):
         from_logits: bool = False,
         sample_weight: Tensor = None,
         ignore_class: int | None = None,
+        axis: int = -1,
         level: float = 0.95,
         ax: Any = None,
     ) -> ReliabilityDisplay:
@@ -102,6 +104,7 @@ class ReliabilityDisplay(Display):
             from_logits: whether predictions are logits.
             sample_weight: one weight for each sample.
             ignore_class: integer label whose samples are left out.
+            axis: the axis of the classes in predictions, and in targets.
             level: probability of the credible intervals.
             ax: matplotlib axes, one for each model; a new figure by default.
         """
@@ -109,10 +112,12 @@ class ReliabilityDisplay(Display):
             y_pred = {"": y_pred}
         statistics = {}
         for name, predictions in y_pred.items():
-            shape = np.shape(predictions)
-            binary = len(shape) == 1 or shape[-1] == 1
+            binary = is_one_probability(predictions, axis)
             metric = (BinaryECE if binary else ExpectedCalibrationError)(
-                num_bins=num_bins, from_logits=from_logits, ignore_class=ignore_class
+                num_bins=num_bins,
+                from_logits=from_logits,
+                ignore_class=ignore_class,
+                axis=axis,
             )
             metric.update_state(y_true, predictions, sample_weight)
             statistics[name] = metric.statistics()

@@ -262,7 +262,7 @@ def test_the_report_as_html():
     )
     page = report._repr_html_()
     assert page.count("<table>") == page.count("</table>") == 2
-    assert "<tr><th>A&lt;b&gt;&amp;c</th><td>0.40000</td><td>0.12500</td></tr>" in page
+    assert "<tr><td>A&lt;b&gt;&amp;c</td><td>0.40000</td><td>0.12500</td></tr>" in page
     assert page.index("0.45000") < page.rindex("0.50000")
 
 

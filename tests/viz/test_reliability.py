@@ -95,3 +95,12 @@ def test_binary_predictions_are_drawn_by_the_positive_class():
 def test_empty_statistics_can_be_drawn():
     reliability_diagram(BinStatistics(*np.zeros((4, 5))))
     reliability_diagram(BinStatistics(*np.zeros((4, 5))).equal_mass(3))
+
+
+def test_classes_on_another_axis():
+    rng = np.random.default_rng(4)
+    p = rng.dirichlet(np.ones(3), (2, 5))
+    y = rng.integers(0, 3, (2, 5))
+    last = ReliabilityDisplay.from_predictions(y, p)
+    first = ReliabilityDisplay.from_predictions(y, np.moveaxis(p, -1, 1), axis=1)
+    assert first.statistics == last.statistics
