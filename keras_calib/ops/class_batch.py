@@ -266,7 +266,7 @@ def true_class_loss(
             softmax are traced back to their logits, as Keras's own cross-entropy
             does; others are taken as at least the smallest normal float.
         value: the loss as a function of `(log_p, p, q)`, where q = 1 - p. `p` is at
-            least the smallest normal float; `log_p` goes on below.
+            least the smallest normal float; `log_p` may be below its logarithm.
         weight: `-dl/dlog_p` as a function of the same.
         from_logits: whether `y_pred` are logits.
         label_smoothing: e in (1 - e) l + e * mean_j(-log p_j).

@@ -21,8 +21,8 @@ from keras_calib.ops.normal import log_ndtr
 from keras_calib.ops.true_class import Backward, with_gradient
 from keras_calib.types import Tensor
 
-# Beyond any node that matters: Phi is 1 there.
-_SURE = 100.0
+# Phi is 1 there, at every node that matters.
+_FAR = 100.0
 
 
 def log_argmax_probability(
@@ -51,7 +51,7 @@ def log_argmax_probability(
         return with_gradient(_log_ndtr_and_slope, margin)
     delta = mu_y - mu
     rows = ops.stack([ops.arange(ops.shape(labels)[0], dtype="int32"), labels], -1)
-    delta = ops.scatter_update(delta, rows, ops.full_like(delta[:, 0], _SURE))
+    delta = ops.scatter_update(delta, rows, ops.full_like(delta[:, 0], _FAR))
     nodes = nodes or (16 if k < 1000 else 32)
     return with_gradient(lambda d: _log_orthant(d, nodes), delta)
 

@@ -15,7 +15,7 @@ from keras import ops
 from keras_calib.ops.floats import at_least, tiny
 from keras_calib.types import Tensor
 
-# A model learns next to nothing from samples of a smaller weight than this.
+# A model hardly learns from samples with a smaller weight than this.
 STANDSTILL = 0.01
 
 
@@ -28,14 +28,14 @@ def gamma_value(
     no sum in it cancels, and at gamma = 1 it is q.
 
     With a floor b the weight is max(b, W), and below
-    p_b = b gamma / (1 - b (1 - gamma)) the loss goes on as
+    p_b = b gamma / (1 - b (1 - gamma)) the loss is
     l(p_b) - b log(p / p_b).
     """
     slope = 1.0 - gamma
     odds = q / (gamma + slope * p)
     # log1p(x) / x is 1, and its derivative finite, long before x underflows.
     x = at_least(slope * odds, tiny(p) ** 0.4)
-    # At gamma = 0 the loss goes on below the smallest p.
+    # At gamma = 0 the loss follows log_p below the smallest p.
     loss = ops.where(gamma > 0.0, odds * (ops.log1p(x) / x), -log_p)
     if not floor:
         return loss

@@ -1,15 +1,15 @@
 """The one kernel of every loss on the probability of the true class.
 
-Such a loss is two scalar functions of what is known of the true class, its
-log-probability, its probability p and q = 1 - p:
+Such a loss is two scalar functions of the true class's log-probability, its
+probability p and q = 1 - p:
 
     value(log_p, p, q)  = l
     weight(log_p, p, q) = -dl / dlog p = W
 
 and its gradient in the logits is W p_j for the other classes and -W q for the
-true one. The kernel takes the maximum and the exponentials once, finds log p and
-q with no cancellation, and gives that gradient directly: nothing of the size of
-the logits is kept but the exponentials.
+true one. The kernel takes the maximum and the exponentials once, computes log p and
+q without cancellation, and returns that gradient directly: of tensors the size of
+the logits it keeps only the exponentials.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def true_class_kernel(
         scores: logits or probabilities of shape (N, K). Probabilities are taken as
             at least the smallest normal float.
         value: the loss as a function of `(log_p, p, q)`. `p` is at least the
-            smallest normal float; `log_p` goes on below.
+            smallest normal float; `log_p` may be below its logarithm.
         weight: `-dl/dlog_p` as a function of the same.
         soft: whether `labels` are targets.
         from_logits: whether `scores` are logits.

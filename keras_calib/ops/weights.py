@@ -1,8 +1,8 @@
 """Losses as gradient weights: the loss whose gradient is -w(p) dp.
 
-Between 1/p, which is cross-entropy, and 1, which is the smooth accuracy, lies
-every robust loss here; what rises above 1/p dwells on the hard samples. The
-kernel's weight is W = p w.
+w = 1/p is cross-entropy and w = 1 the smooth accuracy. A weight between the two is
+robust to wrong labels, and a weight above 1/p emphasizes hard samples. The kernel's
+weight is W = p w.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class NamedWeight(NamedTuple):
     """A gradient weight that has a name.
 
     Attributes:
-        formula: w(p), for the reader.
+        formula: w(p), for readers.
         weight: p w(p) as a function of `(log_p, p, q)` and of the parameter.
         parameter: the default parameter; `None` for a weight that has none.
-        low: the least parameter.
-        high: the largest.
+        low: the smallest parameter allowed.
+        high: the largest parameter allowed.
     """
 
     formula: str

@@ -59,7 +59,7 @@ def test_nce_noise_that_differs_goes_into_the_scores():
     assert got == pytest.approx(expected, rel=1e-14)
 
 
-def test_nce_normalises_itself():
+def test_nce_normalizes_itself():
     """Its minimum in expectation is s = log p, with no constant to choose."""
     from scipy import optimize
 

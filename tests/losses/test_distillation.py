@@ -49,7 +49,7 @@ def test_reference():
 
 
 def test_a_string_is_another_loss():
-    """Why the divergence is passed as an object. Gone once Keras mends it."""
+    """Why the divergence is passed as an object. Remove once Keras fixes it."""
     model = distiller(4.0, kl="kl_divergence")
     x, y = np.ones((1, 1), "float32"), np.array([0])
     total = model.compute_loss(x=x, y=y, y_pred=model(x))

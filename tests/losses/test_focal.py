@@ -6,6 +6,7 @@ import pytest
 
 from keras_calib import BinaryFocalCE, FocalCE
 from tests.losses import exact
+from tests.losses.oracle import SMALL, SMALL_LABELS
 from tests.losses.tools import per_sample, value_and_gradient
 
 V4 = np.array([[1.0, 2.0, 0.5, -1.0]])
@@ -44,24 +45,6 @@ def test_reference_alpha(y, expected):
     loss = BinaryFocalCE(2.0, alpha=0.25, dtype="float64")
     p = 0.9 if y else 0.1
     assert float(loss([[y]], np.array([[p]]))) == pytest.approx(expected, rel=1e-6)
-
-
-# The oracle's multiclass_small: torrvision/focal_calibration at 475422a.
-SMALL = np.array(
-    [
-        [0.72, 0.18, 0.06, 0.04],
-        [0.12, 0.63, 0.17, 0.08],
-        [0.33, 0.27, 0.22, 0.18],
-        [0.05, 0.06, 0.86, 0.03],
-        [0.48, 0.35, 0.09, 0.08],
-        [0.02, 0.03, 0.01, 0.94],
-        [0.26, 0.41, 0.18, 0.15],
-        [0.13, 0.57, 0.21, 0.09],
-        [0.88, 0.04, 0.05, 0.03],
-        [0.22, 0.24, 0.36, 0.18],
-    ]
-)
-SMALL_LABELS = [0, 1, 1, 2, 1, 3, 1, 2, 0, 0]
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,7 @@ def test_properties(logits, gamma, more, shift):
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.1, 1.0])
-def test_zero_where_the_model_is_right_and_sure(gamma):
+def test_zero_where_the_model_is_right_with_certainty(gamma):
     assert float(GammaCE(gamma, from_logits=True)([0], [[1e4, 0.0]])) == 0.0
     assert float(GammaCE(gamma)([0], [[1.0, 0.0]])) == 0.0
 

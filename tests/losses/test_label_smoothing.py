@@ -9,7 +9,7 @@ from tests.backends import tensorflow_only
 from tests.losses import exact
 from tests.losses.tools import per_sample, value_and_gradient
 
-# The notes' example: a model sure of class 2.
+# The notes' example: a model that is confident in class 2.
 Z, Y = np.array([[-1.5, 0.5, 5.0, -0.5]]), [2]
 V4 = np.array([[1.0, 2.0, 0.5, -1.0]])
 

@@ -20,7 +20,7 @@ from tests.losses.tools import per_sample, value_and_gradient
 
 TRUTH = np.array([0.7, 0.3])
 
-# loss -> {arguments: the p that minimises its expectation}
+# loss -> {arguments: the p that minimizes its expectation}
 BIASES = {
     GammaCE: {0.0: 0.7, 0.01: 0.7040, 0.1: 0.7444, 0.2: 0.8, 0.3: 0.8714, 0.5: 1.0},
     GeneralizedCE: {0.1: 0.7194, 0.3: 0.7704, 0.5: 0.8448, 0.7: 0.9440},
@@ -38,7 +38,7 @@ ROWS = [
 ]
 
 
-def minimiser(loss, low=0.5, high=1.0):
+def minimizer(loss, low=0.5, high=1.0):
     """Returns argmin p of the expected loss, by a grid that closes in."""
     for _ in range(4):
         p = np.linspace(low, high, 401)
@@ -52,7 +52,7 @@ def minimiser(loss, low=0.5, high=1.0):
 
 @pytest.mark.parametrize(("loss", "args", "expected"), ROWS)
 def test_population_bias(loss, args, expected):
-    found = minimiser(loss(*args, dtype="float64"))
+    found = minimizer(loss(*args, dtype="float64"))
     assert found == pytest.approx(expected, abs=5.1e-5)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from keras_calib import CategoricalMeanAbsoluteError, GammaCE, GeneralizedCE
 from tests.losses import exact
+from tests.losses.oracle import SMALL, SMALL_LABELS
 from tests.losses.tools import per_sample, value_and_gradient
 
 MP = exact.mp
@@ -76,24 +77,6 @@ def test_truncation():
     flat = (1 - 0.5**0.7) / 0.7
     np.testing.assert_allclose(value, [flat, flat, (1 - 0.6**0.7) / 0.7], rtol=1e-14)
     np.testing.assert_allclose(gradient[:, 0], [0, 0, -(0.6**-0.3)], rtol=1e-14)
-
-
-# tests/losses/test_focal.py has the same ten predictions.
-SMALL = np.array(
-    [
-        [0.72, 0.18, 0.06, 0.04],
-        [0.12, 0.63, 0.17, 0.08],
-        [0.33, 0.27, 0.22, 0.18],
-        [0.05, 0.06, 0.86, 0.03],
-        [0.48, 0.35, 0.09, 0.08],
-        [0.02, 0.03, 0.01, 0.94],
-        [0.26, 0.41, 0.18, 0.15],
-        [0.13, 0.57, 0.21, 0.09],
-        [0.88, 0.04, 0.05, 0.03],
-        [0.22, 0.24, 0.36, 0.18],
-    ]
-)
-SMALL_LABELS = np.array([0, 1, 1, 2, 1, 3, 1, 2, 0, 0])
 
 
 @pytest.mark.parametrize(
