@@ -21,10 +21,9 @@ from keras_calib.types import Tensor
 class BinaryBatch(Batch):
     """N samples of L independent binary labels, as flat tensors.
 
-    Args: those of `Batch`, where
-        y_true: labels in [0, 1], of the shape of `y_pred`; a last axis of size 1
-            may be missing.
-        y_pred: logits or probabilities of the positive class, of shape `(..., L)`.
+    The arguments are those of `Batch`. `y_true` holds labels in [0, 1] of the shape of
+    `y_pred`, where a last axis of size 1 may be missing; `y_pred` logits or
+    probabilities of the positive class, of shape `(..., L)`.
 
     Attributes:
         num_labels: L.

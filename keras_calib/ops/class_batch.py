@@ -23,9 +23,9 @@ from keras_calib.types import Tensor
 class ClassBatch(Batch):
     """N samples of one label of K classes, as flat tensors.
 
-    Args: those of `Batch`, where
-        y_true: integer labels of shape `(...)` or `(..., 1)`, or targets of shape
-            `(..., K)`.
+    The arguments are those of `Batch`. `y_true` holds integer labels of shape `(...)`
+    or `(..., 1)`, or targets of shape `(..., K)`; `y_pred` logits or probabilities of
+    shape `(..., K)`.
 
     Attributes:
         soft: whether the labels are targets.
