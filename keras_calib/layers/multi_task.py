@@ -100,8 +100,13 @@ class MultiTaskModel(keras.Model):
         }
         super().compile(optimizer=optimizer, loss=weighed, **kwargs)
 
-    def get_compile_config(self) -> dict[str, Any]:
-        """Returns the arguments of `compile`, with the losses as they were given."""
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """Returns the arguments of `compile`, with the losses as they were given.
+
+        `None` before `compile`.
+        """
+        if not self.compiled:
+            return None
         losses = {name: weighed.loss for name, weighed in self.loss.items()}
         losses = keras.saving.serialize_keras_object(losses)
         return {**super().get_compile_config(), "loss": losses}

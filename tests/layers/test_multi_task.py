@@ -99,6 +99,16 @@ def test_each_task_has_its_gamma_and_the_model_is_saved(tmp_path):
     loaded.fit(x, y, verbose=0)
 
 
+def test_it_is_saved_before_it_is_compiled(tmp_path):
+    made, (x, _) = model(), data()
+    made.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for name, expected in made(x).items():
+        np.testing.assert_array_equal(
+            ops.convert_to_numpy(loaded(x)[name]), ops.convert_to_numpy(expected)
+        )
+
+
 def test_ignored_samples_stay_ignored():
     inner = GammaCE(0.1, from_logits=True, ignore_class=-1)
     loss = WeighedLoss(inner, "classification", keras.Variable(0.4))

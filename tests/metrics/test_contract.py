@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from keras.src.backend import set_keras_mask
 
+from keras_calib._keras import set_keras_mask
 from tests.backends import BACKEND, not_on_torch, slow_on_jax, tensorflow_only
 from tests.metrics.reference import TABLE, assert_close, data, figures, one_hot
 
