@@ -54,7 +54,9 @@ class Configurable:
     Its configuration, signature, docstring and `repr` follow the whole chain of
     constructors. An attribute with a `config` property, such as a hyperparameter
     that moves during `fit`, gives its current value. Where a method has the name of
-    an argument, the attribute has an underscore before it.
+    an argument, the attribute has an underscore before it. A class that fixes an
+    argument of its base leaves it out of `**kwargs: Unpack[...]`, or out of its
+    `get_config`.
     """
 
     __signature__ = _WholeSignature()
@@ -122,6 +124,8 @@ def _signature(cls: Any) -> inspect.Signature:
         for parameter in own:
             if parameter.kind is parameter.VAR_KEYWORD:
                 rest = parameter
+            elif parameter.kind is parameter.VAR_POSITIONAL:
+                continue
             elif allowed is None or parameter.name in allowed:
                 # What is behind `**kwargs` has no position.
                 kind = parameter.KEYWORD_ONLY if behind else parameter.kind

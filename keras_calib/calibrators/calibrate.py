@@ -91,6 +91,7 @@ def calibrate(
         ignore_class = whole_number("ignore_class", ignore_class, low=-np.inf)
     batch_size = whole_number("batch_size", batch_size)
     folds = whole_number("folds", folds, low=2)
+    seed = whole_number("seed", seed, low=0)
     own = method if isinstance(method, Calibrator) else None
     if own is None:
         one_of("method", method, Method)

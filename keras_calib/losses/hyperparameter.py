@@ -124,7 +124,8 @@ class Constant:
     """What a hyperparameter is in the function form of a loss.
 
     Args:
-        value: a number, or a tensor, which may be traced and is not checked.
+        value: a number; or a tensor, variable or `Hyperparameter`, which may be traced.
+            Its value is not checked, and it gets no gradient.
         low: the smallest value allowed.
         high: the largest value allowed.
         name: the name, for the error.
@@ -134,7 +135,14 @@ class Constant:
     def __init__(
         self, value: Any, low: float, high: float, name: str, dtype: Any = None
     ) -> None:
-        self.value = value if ops.is_tensor(value) else in_range(name, value, low, high)
+        if isinstance(value, Hyperparameter):
+            value = value.variable
+        if ops.is_tensor(value) or isinstance(value, keras.Variable):
+            # Read here: inside a custom gradient nothing traced may be captured that
+            # has a gradient.
+            self.value = ops.stop_gradient(ops.convert_to_tensor(value))
+        else:
+            self.value = in_range(name, value, low, high)
 
     def tensor(self, dtype: str) -> Tensor:
         """Returns the value as a scalar tensor."""

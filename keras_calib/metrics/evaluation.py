@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_calib.arguments import whole_number
+from keras_calib.arguments import in_range, unless_none, whole_number
 from keras_calib.metrics.bin_statistics import BinStatistics
 from keras_calib.metrics.binary import BinaryECE
 from keras_calib.metrics.brier import BrierDecomposition, BrierScore
@@ -114,6 +114,9 @@ def evaluate(
     2.0
     """
     num_bins = whole_number("num_bins", num_bins)
+    axis = whole_number("axis", axis, low=-np.inf)
+    unless_none(whole_number, "ignore_class", ignore_class, -np.inf)
+    in_range("coverage", coverage, float(np.finfo("float32").tiny), 1.0)
     y_pred = _arraylike(y_pred)
     n, rank = len(y_pred), len(y_pred.shape)
     if axis != -1 and not (0 < axis < rank or -rank < axis < 0):

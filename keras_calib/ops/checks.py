@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_calib.arguments import in_range
+from keras_calib.arguments import in_range, unless_none, whole_number
 from keras_calib.ops.batch import classes_last
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.floats import alike, dtype_name
@@ -61,6 +61,8 @@ def check(
     """
     gamma = in_range("gamma", gamma, 0.0, 1.0)
     floor = in_range("floor", floor, 0.0, 1.0)
+    axis = whole_number("axis", axis, low=-np.inf)
+    unless_none(whole_number, "ignore_class", ignore_class, -np.inf)
     given = y_pred if hasattr(y_pred, "dtype") else np.asarray(y_pred)
     half = "float16" in dtype_name(given)
     scores = _float64(given)

@@ -107,7 +107,7 @@ class ClassBatch(Batch):
             label_smoothing: e in (1 - e) l + e * mean_j(-log p_j).
             class_weights: one factor for each of the K classes, or one for all.
         """
-        labels, factors = self.labels, None
+        labels, factors = ops.convert_to_tensor(self.labels), None
         if class_weights is not None:
             factors = _class_weights(class_weights, self.num_classes, self.scores.dtype)
             labels = labels * factors if self.soft else labels
@@ -132,12 +132,13 @@ class ClassBatch(Batch):
         Args:
             loss: a function of int32 labels (N,) and scores (N, K) that gives (N,).
         """
+        labels, scores = map(ops.convert_to_tensor, (self.labels, self.scores))
         if not self.soft:
-            return loss(self.labels, self.scores)
-        n, k = ops.shape(self.scores)[0], self.num_classes
+            return loss(labels, scores)
+        n, k = ops.shape(scores)[0], self.num_classes
         every = ops.tile(ops.arange(k, dtype="int32"), (n,))
-        losses = loss(every, ops.repeat(self.scores, k, axis=0))
-        return ops.sum(self.labels * ops.reshape(losses, (n, k)), axis=-1)
+        losses = loss(every, ops.repeat(scores, k, axis=0))
+        return ops.sum(labels * ops.reshape(losses, (n, k)), axis=-1)
 
     @cached_property
     def cross_entropy(self) -> Tensor:

@@ -177,3 +177,15 @@ def test_a_copy_moves_by_itself():
 )
 def test_repr_shows_what_was_said(loss, expected):
     assert repr(loss) == expected
+
+
+def test_positional_arguments_may_be_handed_on():
+    class Handed(GammaCE):
+        def __init__(self, *args, k=1, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.k = k
+
+    loss = Handed(0.3, k=2)
+    config = loss.get_config()
+    assert (config["gamma"], config["k"]) == (0.3, 2)
+    assert Handed.from_config(config).get_config() == config

@@ -172,3 +172,37 @@ def test_small_smooth_errors_are_measured_on_a_finer_grid():
     found = keras_calib.evaluate(y, p)["smooth_ece"]
     assert found < 0.01
     assert float(streamed.result()) == pytest.approx(found, abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("y_true", "y_pred"),
+    [
+        (np.eye(2)[[1, 0]], np.array([[0.8, 0.2], [0.5, 0.5]])),
+        (np.array([0.25, 0.75]), np.array([0.1, 0.9])),
+    ],
+    ids=["one_hot", "soft_binary"],
+)
+def test_targets_are_measured_on_every_backend(y_true, y_pred):
+    found = keras_calib.evaluate(y_true, y_pred)
+    p = y_pred if y_pred.ndim == 2 else np.stack([1 - y_pred, y_pred], -1)
+    t = y_true if y_true.ndim == 2 else np.stack([1 - y_true, y_true], -1)
+    expected = -(t * np.log(p)).sum(-1).mean()
+    assert found["negative_log_likelihood"] == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"axis": 1.5}, {"axis": True}, {"ignore_class": 2.5}, {"ignore_class": True}],
+    ids=str,
+)
+def test_numbers_that_are_not_whole(arguments):
+    y, p = [0, 1], [[0.8, 0.2], [0.5, 0.5]]
+    for function in (keras_calib.evaluate, keras_calib.check):
+        with pytest.raises(ValueError, match="must be a whole number"):
+            function(y, p, **arguments)
+
+
+@pytest.mark.parametrize("coverage", [0.0, -1.0, 2.0])
+def test_coverage_is_a_fraction(coverage):
+    with pytest.raises(ValueError, match="`coverage` must be a number in"):
+        keras_calib.evaluate([0, 1], [[0.8, 0.2], [0.5, 0.5]], coverage=coverage)
