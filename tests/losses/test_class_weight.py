@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_calib import AlphaBalancedCE, GammaCE
+from tests.backends import tensorflow_only
 from tests.losses.tools import per_sample
 
 Y = np.array([2, 0, 1, 1, 0, 2, 2, 1, 0, 0, 1, 2])
@@ -51,3 +52,21 @@ def test_alpha_weighs_each_position():
         np.take(FACTORS, y) * per_sample(AlphaBalancedCE(**kwargs), y, z),
         rtol=1e-13,
     )
+
+
+@tensorflow_only
+def test_weights_whose_axis_of_the_classes_is_unknown():
+    import tensorflow as tf
+
+    rng = np.random.default_rng(3)
+    y = rng.integers(0, 3, (2, 4, 5))
+    z = rng.normal(size=(2, 3, 4, 5)).astype("float32")
+    weight = rng.random((2, 4, 5)).astype("float32")
+    loss = GammaCE(0.1, from_logits=True, axis=1)
+
+    @tf.function(input_signature=[tf.TensorSpec([None] * 4)])
+    def weighted(weight):
+        return loss(y, z, weight)
+
+    expected = float(loss(y, z, weight))
+    assert float(weighted(weight[:, None])) == pytest.approx(expected, rel=1e-6)
