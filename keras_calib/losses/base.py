@@ -131,11 +131,10 @@ class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
             # On torch Keras multiplies a mask into the weights in place.
             sample_weight = ops.copy(sample_weight)
             axis, rank = getattr(self, "axis", -1), len(y_pred.shape)
-            if len(sample_weight.shape) == rank and sample_weight.shape[axis] in (
-                1,
-                None,
-            ):
-                sample_weight = ops.squeeze(sample_weight, axis)
+            if 1 < rank == len(sample_weight.shape):
+                # Of unknown size it cannot be squeezed, and Keras says so.
+                if sample_weight.shape[axis] in (1, None):
+                    sample_weight = ops.squeeze(sample_weight, axis)
             # Keras would broadcast from the right: over the positions.
             if 0 < len(sample_weight.shape) < len(y_pred.shape) - 1:
                 raise ValueError(

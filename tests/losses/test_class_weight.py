@@ -64,9 +64,12 @@ def test_weights_whose_axis_of_the_classes_is_unknown():
     weight = rng.random((2, 4, 5)).astype("float32")
     loss = GammaCE(0.1, from_logits=True, axis=1)
 
-    @tf.function(input_signature=[tf.TensorSpec([None] * 4)])
-    def weighted(weight):
-        return loss(y, z, weight)
+    def weighted(shape):
+        signature = [tf.TensorSpec(shape)]
+        return tf.function(lambda w: loss(y, z, w), input_signature=signature)
 
     expected = float(loss(y, z, weight))
-    assert float(weighted(weight[:, None])) == pytest.approx(expected, rel=1e-6)
+    found = weighted([None, 1, None, None])(weight[:, None])
+    assert float(found) == pytest.approx(expected, rel=1e-6)
+    with pytest.raises(ValueError, match="squeeze"):
+        weighted([None] * 4)(weight[:, None])
