@@ -81,9 +81,10 @@ def _docstring(cls: Any, whole: inspect.Signature) -> str:
         f"{parts[''].rstrip()}\n\nThis is the function form of `{cls.__name__}`."
     )
     parts["Args"] = section(arguments, whole.parameters)
+    ignored = ", 0 where it is ignored" if "ignore_class" in whole.parameters else ""
     parts["Returns"] = (
-        "\n    One loss a sample, 0 where the sample is ignored: float64 for float64\n"
-        "    predictions, else float32."
+        f"\n    The loss of each sample{ignored}.\n"
+        "    It is float64 for float64 predictions, else float32."
     )
     for title in ("Call arguments", "Attributes", "Example", "Examples"):
         parts.pop(title, None)

@@ -51,8 +51,7 @@ class CalibrationMetric(Configurable, keras.metrics.Metric, ABC):
 
     Call arguments:
         y_true: integer labels of shape `(...)` or `(..., 1)`, or one-hot or soft
-            targets of shape `(..., K)`. A soft target makes the predicted class a
-            hit to the degree of its probability there.
+            targets of shape `(..., K)`.
         y_pred: logits or probabilities of shape `(..., K)`, K >= 2. A Keras mask on
             them is applied. In `fit` on JAX, Keras loses the mask: use
             `ignore_class` there.
@@ -163,6 +162,11 @@ class EventMetric(CalibrationMetric):
 
     A subclass calls `add_bins` in its constructor and defines `result`; `events` are
     by default those of the top label.
+
+    Call arguments:
+        y_true: integer labels of shape `(...)` or `(..., 1)`, or one-hot or soft
+            targets of shape `(..., K)`. A soft target makes the predicted class a
+            hit to the degree of its probability there.
     """
 
     def add_bins(self, num_bins: int | None, *, grouped: bool = False) -> None:

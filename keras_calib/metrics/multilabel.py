@@ -28,6 +28,7 @@ class MultilabelECE(GroupedMetric):
     Args:
         num_bins: the number of equal-width bins of each label.
         ignore_class: label that is ignored, such as -1 for unknown.
+        axis: the axis of the labels.
 
     Call arguments:
         y_true: labels in [0, 1] of shape `(..., L)`.
