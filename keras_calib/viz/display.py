@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,14 +15,14 @@ COLORS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56
 BLUE, VERMILION = COLORS[1:3]
 
 
-class Display:
+class Display(ABC):
     """Base of the displays: `plot` draws, and leaves the figure in `figure_`."""
 
     figure_: Figure
 
+    @abstractmethod
     def plot(self) -> Any:
         """Draws a new figure."""
-        raise NotImplementedError
 
     def _repr_html_(self) -> str:
         from matplotlib import pyplot
