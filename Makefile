@@ -68,7 +68,8 @@ lint: $(STAMPS)/dev ## Check style, formatting and type hints; change nothing
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
-format: $(STAMPS)/dev ## Fix style and formatting where ruff can
+format: $(STAMPS)/dev ## Fix style, formatting and the lists of exports
+	$(RUN) -m tests.exports
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 

@@ -18,6 +18,7 @@ project_copyright = "the keras_calib authors, Apache License 2.0"
 version = release = keras_calib.__version__
 
 extensions = [
+    "api_pages",
     "code_names",
     "markdown_docstrings",
     "mathml",

@@ -18,6 +18,7 @@ from keras_calib.arguments import (
     signature,
     whole_number,
 )
+from tests.exports import exports
 
 
 class Shared(TypedDict, total=False):
@@ -162,7 +163,7 @@ def test_text_shows_the_first_argument_and_what_is_not_the_default():
 
 def public_classes():
     rooms = [losses, metrics, calibrators]
-    things = {getattr(room, name) for room in rooms for name in room.__all__}
+    things = {thing for room in rooms for thing in exports(room).values()}
     found = [t for t in things if inspect.isclass(t) and issubclass(t, Configurable)]
     return sorted(found, key=lambda cls: cls.__name__)
 

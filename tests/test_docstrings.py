@@ -10,6 +10,7 @@ import pytest
 
 import keras_calib
 from tests.backends import BACKEND
+from tests.exports import top_level
 
 MODULES = sorted(
     m.name for m in pkgutil.walk_packages(keras_calib.__path__, "keras_calib.")
@@ -37,7 +38,7 @@ def test_examples_run(name):
     assert "```python" not in inspect.getsource(module)  # doctest skips such blocks
 
 
-@pytest.mark.parametrize("name", keras_calib.__all__)
+@pytest.mark.parametrize("name", top_level())
 def test_public_objects_have_a_docstring_and_type_hints(name):
     thing = getattr(keras_calib, name)
     assert inspect.getdoc(thing)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from keras_calib import GammaCE, calibrators, layers, losses, metrics
+from tests.exports import exports
 
 # Arguments of the classes that cannot be created without.
 NEEDED = {
@@ -22,8 +23,8 @@ NEEDED = {
 CLASSES = {
     f"keras_calib>{name}": thing
     for room in (losses, metrics, calibrators, layers)
-    for name, thing in vars(room).items()
-    if inspect.isclass(thing) and name in room.__all__
+    for name, thing in exports(room).items()
+    if inspect.isclass(thing)
     # Configuration files name no models.
     if not issubclass(thing, keras.Model)
     if keras.saving.get_registered_name(thing) == f"keras_calib>{name}"

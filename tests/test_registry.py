@@ -2,8 +2,8 @@
 
 import importlib
 import inspect
-import pkgutil
 from functools import partial
+from pathlib import Path
 
 import keras
 import pytest
@@ -12,6 +12,7 @@ from keras_calib import calibrators, losses, metrics
 from keras_calib.arguments import default_name
 from keras_calib.losses.base import CalibrationLoss
 from tests.calibrators.test_common import ROWS
+from tests.exports import ROOMS as ALL_ROOMS, exports, files, lines
 from tests.losses.table import ALL, BINARY, OF_A_BATCH
 from tests.metrics.reference import TABLE
 
@@ -32,13 +33,9 @@ ROOMS = {
 
 def classes(room, base):
     """Returns the classes that the files of a room define, except its bases."""
-    modules = [
-        importlib.import_module(f"{room.__name__}.{module.name}")
-        for module in pkgutil.iter_modules(room.__path__)
-    ]
     found = {
         thing
-        for module in modules
+        for module in files(room)
         for _, thing in inspect.getmembers(module, inspect.isclass)
         if issubclass(thing, base)
         and not thing.__name__.startswith("_")
@@ -58,8 +55,15 @@ every_class = pytest.mark.parametrize(
 @every_class
 def test_is_exported(room, cls):
     name = cls.__name__
-    assert name in room.__all__, f"add {name} to __all__ of {room.__name__}"
-    assert getattr(room, name) is cls
+    assert name in exports(room), f"add {name} to __all__ of {cls.__module__}"
+
+
+@pytest.mark.parametrize("room", ALL_ROOMS, ids=lambda room: room.__name__)
+def test_a_room_exports_what_its_files_list(room):
+    written = Path(room.__file__).read_text("utf-8").splitlines(keepends=True)
+    wrong = set(lines(room)) ^ set(written[2:])
+    assert not wrong, f"run `make format`: {wrong}"
+    assert all(getattr(room, name) is thing for name, thing in exports(room).items())
 
 
 @pytest.mark.parametrize(
@@ -71,8 +75,7 @@ def test_a_loss_has_its_function_form(cls):
     assert hasattr(module, name), (
         f"add {name} = function_of({cls.__name__}) to {cls.__module__}"
     )
-    assert name in losses.__all__, f"add {name} to __all__ of {losses.__name__}"
-    assert getattr(losses, name) is getattr(module, name)
+    assert name in exports(losses), f"add {name} to __all__ of {cls.__module__}"
 
 
 @every_class

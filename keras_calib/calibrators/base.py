@@ -16,6 +16,8 @@ from keras_calib.calibrators.samples import Samples
 from keras_calib.ops.floats import at_least, in_float64
 from keras_calib.types import Tensor
 
+__all__ = ["Calibrator"]
+
 # The smallest normal float32: a float32 softmax gives nothing between it and 0.
 MIN_PROBABILITY = float(np.finfo("float32").tiny)
 

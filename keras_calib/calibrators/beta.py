@@ -10,6 +10,8 @@ from keras_calib.calibrators.logistic_regression import logistic_regression
 from keras_calib.calibrators.one_vs_rest import OneVsRest
 from keras_calib.types import Tensor
 
+__all__ = ["BetaCalibration"]
+
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class BetaCalibration(OneVsRest):

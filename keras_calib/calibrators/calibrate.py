@@ -20,6 +20,8 @@ from keras_calib.calibrators.samples import Samples
 from keras_calib.calibrators.temperature import TemperatureScaling
 from keras_calib.ops.floats import dtype_name
 
+__all__ = ["calibrate"]
+
 
 def calibrate(
     model: keras.Model,

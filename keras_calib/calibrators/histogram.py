@@ -14,6 +14,8 @@ from keras_calib.calibrators.one_vs_rest import OneVsRest
 from keras_calib.calibrators.steps import bounded, count_below, look_up
 from keras_calib.types import Tensor
 
+__all__ = ["HistogramBinning"]
+
 Binning = Literal["equal_width", "equal_mass"]
 
 

@@ -15,6 +15,8 @@ from keras_calib.calibrators.samples import Samples
 from keras_calib.calibrators.steps import bounded, count_below, look_up
 from keras_calib.types import Tensor
 
+__all__ = ["IsotonicCalibration"]
+
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class IsotonicCalibration(OneVsRest):

@@ -18,6 +18,8 @@ from keras_calib.calibrators.temperature import log_temperature
 from keras_calib.ops.floats import matmul
 from keras_calib.types import Tensor
 
+__all__ = ["DirichletCalibration", "MatrixScaling", "VectorScaling"]
+
 
 class LinearCalibrator(Calibrator):
     """Base of the maps softmax(W x + b) of logits or log-probabilities x.

@@ -16,6 +16,8 @@ from keras_calib.calibrators.scalar_search import find_root
 from keras_calib.ops.floats import at_least
 from keras_calib.types import Tensor
 
+__all__ = ["NoiseCorrection"]
+
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class NoiseCorrection(Calibrator):

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from keras_calib.metrics.tables import html_table
 
+__all__ = ["CalibrationReport"]
+
 
 @dataclass(frozen=True)
 class CalibrationReport:

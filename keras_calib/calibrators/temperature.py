@@ -18,6 +18,8 @@ from keras_calib.calibrators.samples import Samples
 from keras_calib.calibrators.scalar_search import find_minimum, find_root
 from keras_calib.types import Tensor
 
+__all__ = ["TemperatureScaling"]
+
 Objective = Literal["nll", "brier", "ece"]
 
 # The number of logits among which the search for the temperature of all begins.

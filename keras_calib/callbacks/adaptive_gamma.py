@@ -10,6 +10,8 @@ from keras_calib.arguments import in_range
 from keras_calib.callbacks.linked import linked_hyperparameters
 from keras_calib.callbacks.logs import Logs, was_validated
 
+__all__ = ["AdaptiveGamma"]
+
 
 class AdaptiveGamma(keras.callbacks.Callback):
     """Moves gamma against the gap between confidence and accuracy.

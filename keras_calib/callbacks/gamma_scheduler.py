@@ -12,6 +12,8 @@ from keras_calib.callbacks.linked import linked_hyperparameters
 from keras_calib.callbacks.logs import Logs
 from keras_calib.callbacks.ramps import Ramp
 
+__all__ = ["GammaScheduler", "HyperparameterScheduler"]
+
 Schedule: TypeAlias = (
     Ramp | keras.optimizers.schedules.LearningRateSchedule | Callable[[int], float]
 )

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+__all__ = ["Ramp", "cosine", "exponential", "linear"]
+
 
 @dataclass(frozen=True)
 class Ramp:

@@ -19,6 +19,8 @@ from keras_calib.metrics import BinStatistics, ExpectedCalibrationError
 from keras_calib.viz.display import png
 from keras_calib.viz.reliability import ReliabilityDisplay
 
+__all__ = ["ReliabilityDiagramLogger"]
+
 
 class ReliabilityDiagramLogger(keras.callbacks.Callback):
     """Writes the reliability diagram and its numbers to TensorBoard.

@@ -19,6 +19,8 @@ from keras_calib.callbacks.verdicts import Rows, Verdict, verdict
 from keras_calib.losses.gamma import GammaCE
 from keras_calib.metrics import BinStatistics
 
+__all__ = ["TrainingChecklist"]
+
 
 class TrainingChecklist(keras.callbacks.Callback):
     """Monitors a fit, and reports what is wrong with it.

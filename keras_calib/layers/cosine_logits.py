@@ -12,6 +12,8 @@ from keras_calib.arguments import in_range, whole_number
 from keras_calib.ops.floats import at_least
 from keras_calib.types import Tensor
 
+__all__ = ["CosineLogits"]
+
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class CosineLogits(keras.layers.Layer):

@@ -12,6 +12,8 @@ from keras_calib._keras import get_keras_mask, set_keras_mask
 from keras_calib.arguments import one_of
 from keras_calib.types import Tensor
 
+__all__ = ["MultiTaskModel"]
+
 Task: TypeAlias = Literal["classification", "regression"]
 
 

@@ -18,6 +18,13 @@ from keras_calib.losses.base import (
 from keras_calib.losses.functions import function_of
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 
+__all__ = [
+    "AlphaBalancedBCE",
+    "AlphaBalancedCE",
+    "alpha_balanced_bce",
+    "alpha_balanced_ce",
+]
+
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class AlphaBalancedCE(TrueClassLoss):

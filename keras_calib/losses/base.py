@@ -25,6 +25,8 @@ from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.floats import last_mean
 from keras_calib.types import Tensor
 
+__all__ = ["BinaryLoss", "CalibrationLoss", "ClassLoss", "TrueClassLoss"]
+
 LabelReduction: TypeAlias = Literal["mean", "sum"]
 
 # Keras casts labels to the dtype of the loss: integers are exact up to here.

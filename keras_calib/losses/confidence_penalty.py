@@ -12,6 +12,8 @@ from keras_calib.losses.functions import function_of
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.types import Tensor
 
+__all__ = ["ConfidencePenaltyCE", "confidence_penalty_ce"]
+
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class ConfidencePenaltyCE(ClassLoss):

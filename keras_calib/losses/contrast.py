@@ -17,6 +17,13 @@ from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_wei
 from keras_calib.ops.floats import dtype_name
 from keras_calib.types import Tensor
 
+__all__ = [
+    "InfoNCE",
+    "NoiseContrastiveEstimation",
+    "info_nce",
+    "noise_contrastive_estimation",
+]
+
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class InfoNCE(TrueClassLoss):

@@ -16,6 +16,8 @@ from keras_calib.ops.floats import at_least, at_most, dtype_name
 from keras_calib.ops.robust import smooth_error_value, smooth_error_weight
 from keras_calib.types import Tensor
 
+__all__ = ["ExpectedAccuracyLoss", "expected_accuracy_loss"]
+
 Noise: TypeAlias = Literal["gaussian", "gumbel"]
 
 

@@ -22,6 +22,8 @@ from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.focal import focal_value, focal_weight
 from keras_calib.types import Tensor
 
+__all__ = ["BinaryFocalCE", "FocalCE", "binary_focal_ce", "focal_ce"]
+
 
 class _Focal(CalibrationLoss):
     """What both losses share.

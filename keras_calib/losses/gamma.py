@@ -20,6 +20,8 @@ from keras_calib.ops.floats import dtype_name
 from keras_calib.ops.gamma import gamma_value, gamma_weight
 from keras_calib.types import Tensor
 
+__all__ = ["GammaBCE", "GammaCE", "gamma_bce", "gamma_ce"]
+
 Formulation: TypeAlias = Literal["closed", "stop_gradient"]
 
 

@@ -7,6 +7,8 @@ import warnings
 from keras_calib.arguments import in_range, whole_number
 from keras_calib.ops.gamma import STANDSTILL
 
+__all__ = ["gamma_matched_noise", "noise_matched_gamma", "starting_weight"]
+
 
 def noise_matched_gamma(noise_rate: float, num_classes: int) -> float:
     """Returns the gamma whose loss recovers the clean posterior from noisy labels.

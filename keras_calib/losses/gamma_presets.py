@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from keras_calib.losses.gamma import GammaCE
 
+__all__ = ["GammaPreset", "gamma_presets"]
+
 
 class GammaPreset(NamedTuple):
     """A published setting of gamma-cross-entropy.

@@ -19,6 +19,8 @@ from keras_calib.ops.gradient_harmonized import harmonizing_weights
 from keras_calib.ops.true_class import Backward, with_gradient
 from keras_calib.types import Tensor
 
+__all__ = ["GradientHarmonizedBCE", "gradient_harmonized_bce"]
+
 Normalization: TypeAlias = Literal["nonempty", "all"]
 
 

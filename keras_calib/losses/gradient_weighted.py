@@ -14,6 +14,8 @@ from keras_calib.losses.functions import function_of
 from keras_calib.ops.weights import NAMED_WEIGHTS
 from keras_calib.types import Tensor
 
+__all__ = ["GradientWeightedCE", "gradient_weighted_ce"]
+
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class GradientWeightedCE(TrueClassLoss):

@@ -15,6 +15,8 @@ from keras_calib.ops.floats import at_least
 from keras_calib.ops.hard_negative import hardest_negatives
 from keras_calib.types import Tensor
 
+__all__ = ["HardNegativeCE", "hard_negative_ce"]
+
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class HardNegativeCE(ClassLoss):

@@ -12,6 +12,8 @@ from keras_calib._keras import in_symbolic_scope, is_baked_in, numpy_value
 from keras_calib.arguments import in_range
 from keras_calib.types import Tensor
 
+__all__ = ["Hyperparameter"]
+
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class Hyperparameter(keras.metrics.Metric):

@@ -11,6 +11,8 @@ from keras_calib.losses.base import ClassLossArguments, TrueClassLoss
 from keras_calib.losses.functions import function_of
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 
+__all__ = ["LabelSmoothingCE", "label_smoothing_ce"]
+
 Convention: TypeAlias = Literal["uniform", "others"]
 
 

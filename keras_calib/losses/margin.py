@@ -18,11 +18,16 @@ from keras_calib.ops.margin import (
     HingeForm,
     margin_value,
     margin_weight,
-)
-from keras_calib.ops.margin import (
     multiclass_hinge as hinge,
 )
 from keras_calib.types import Tensor
+
+__all__ = [
+    "AdditiveMarginSoftmax",
+    "MulticlassHinge",
+    "additive_margin_softmax",
+    "multiclass_hinge",
+]
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")

@@ -13,6 +13,8 @@ from keras_calib.losses.functions import function_of
 from keras_calib.ops.poly import poly_value, poly_weight
 from keras_calib.types import Tensor
 
+__all__ = ["PolyLoss", "poly_loss"]
+
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class PolyLoss(TrueClassLoss):

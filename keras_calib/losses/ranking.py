@@ -10,6 +10,8 @@ from keras_calib.losses.functions import function_of
 from keras_calib.ops.floats import at_least, at_least_float32
 from keras_calib.types import Tensor
 
+__all__ = ["PairwiseAUCLoss", "pairwise_auc_loss"]
+
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class PairwiseAUCLoss(CalibrationLoss):

@@ -12,6 +12,13 @@ from keras_calib.losses.functions import function_of
 from keras_calib.ops.robust import gce_value, gce_weight, mae_value, mae_weight
 from keras_calib.types import Tensor
 
+__all__ = [
+    "CategoricalMeanAbsoluteError",
+    "GeneralizedCE",
+    "categorical_mean_absolute_error",
+    "generalized_ce",
+]
+
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class GeneralizedCE(TrueClassLoss):

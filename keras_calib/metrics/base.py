@@ -27,6 +27,14 @@ from keras_calib.ops.events import Events, weighted
 from keras_calib.ops.floats import divide_no_nan, last_mean
 from keras_calib.types import Tensor
 
+__all__ = [
+    "BinnedMetric",
+    "CalibrationMetric",
+    "GroupedMetric",
+    "MeanMetric",
+    "RankedMetric",
+]
+
 
 class MetricArguments(TypedDict, total=False):
     """The arguments of every metric."""

@@ -28,6 +28,8 @@ from keras_calib.ops.events import Events
 from keras_calib.ops.floats import divide_no_nan
 from keras_calib.ops.ranked import equal_mass_cuts, equal_mass_sums
 
+__all__ = ["BinStatistics"]
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class BinStatistics:

@@ -13,6 +13,8 @@ from keras_calib.ops.calibration import Norm, calibration_error
 from keras_calib.ops.events import Events
 from keras_calib.types import Tensor
 
+__all__ = ["BinaryECE"]
+
 Definition: TypeAlias = Literal["positive_class", "predicted_class"]
 
 

@@ -19,6 +19,8 @@ from keras_calib.ops.events import weighted
 from keras_calib.ops.floats import divide_no_nan
 from keras_calib.types import Tensor
 
+__all__ = ["BrierDecomposition", "BrierScore"]
+
 ClassReduction: TypeAlias = Literal["sum", "mean"]
 Grouping: TypeAlias = Literal["predicted_class", "confidence"]
 

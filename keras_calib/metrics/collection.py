@@ -20,6 +20,8 @@ from keras_calib.metrics.likelihood import NegativeLogLikelihood
 from keras_calib.ops.batch import Batch
 from keras_calib.types import Tensor
 
+__all__ = ["CalibrationMetrics"]
+
 _DEFAULT: tuple[type[CalibrationMetric], ...] = (
     ExpectedCalibrationError,
     MaximumCalibrationError,

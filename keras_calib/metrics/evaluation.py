@@ -31,6 +31,8 @@ from keras_calib.ops.ranked import (
 from keras_calib.ops.smooth import NUM_NODES, NodeSums, node_sums, smooth_ece
 from keras_calib.types import Tensor
 
+__all__ = ["Evaluation", "evaluate"]
+
 # The number of predictions in a chunk.
 _CHUNK = 2**21
 

@@ -14,6 +14,8 @@ from keras_calib.ops.calibration import Norm, calibration_error, calibration_gap
 from keras_calib.ops.ranked import equal_mass_error_bound, equal_mass_sums
 from keras_calib.types import Tensor
 
+__all__ = ["CalibrationGap", "ExpectedCalibrationError", "MaximumCalibrationError"]
+
 Binning: TypeAlias = Literal["equal_width", "equal_mass"]
 
 

@@ -9,6 +9,8 @@ from keras_calib.ops.calibration import BinSums
 from keras_calib.ops.ranked import ks_error
 from keras_calib.types import Tensor
 
+__all__ = ["KSCalibrationError"]
+
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class KSCalibrationError(RankedMetric):

@@ -8,6 +8,8 @@ from keras_calib.metrics.base import MeanMetric
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.types import Tensor
 
+__all__ = ["NegativeLogLikelihood", "PredictiveEntropy"]
+
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class NegativeLogLikelihood(MeanMetric):

@@ -9,6 +9,8 @@ from keras_calib.ops.binary_batch import BinaryBatch
 from keras_calib.ops.events import Events
 from keras_calib.types import Tensor
 
+__all__ = ["MultilabelECE"]
+
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class MultilabelECE(GroupedMetric):

@@ -12,6 +12,8 @@ from keras_calib.ops.calibration import BinSums
 from keras_calib.ops.ranked import accuracy_at_coverage, area_under_risk_coverage
 from keras_calib.types import Tensor
 
+__all__ = ["AURC", "AccuracyAtCoverage"]
+
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class AURC(RankedMetric):

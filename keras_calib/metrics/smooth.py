@@ -13,6 +13,8 @@ from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.smooth import NUM_NODES, NodeSums, node_sums, smooth_ece
 from keras_calib.types import Tensor
 
+__all__ = ["SmoothECE"]
+
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class SmoothECE(CalibrationMetric):

@@ -13,6 +13,8 @@ from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.events import Events
 from keras_calib.types import Tensor
 
+__all__ = ["TopKCalibrationError"]
+
 
 @keras.saving.register_keras_serializable(package="keras_calib")
 class TopKCalibrationError(BinnedMetric):

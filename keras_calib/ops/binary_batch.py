@@ -17,6 +17,8 @@ from keras_calib.ops.labels import binary_labels, is_valid
 from keras_calib.ops.true_class import ScalarFunction
 from keras_calib.types import Tensor
 
+__all__ = ["BinaryBatch", "binary_loss"]
+
 
 class BinaryBatch(Batch):
     """N samples of L independent binary labels, as flat tensors.

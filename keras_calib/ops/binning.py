@@ -17,6 +17,8 @@ from keras_calib.ops.floats import (
 )
 from keras_calib.types import Tensor
 
+__all__ = ["bin_index", "bin_sums"]
+
 # The largest number of samples in one sum, see `bin_sums`.
 _CHUNK = 2**14
 

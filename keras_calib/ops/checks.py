@@ -15,6 +15,8 @@ from keras_calib.ops.floats import alike, dtype_name
 from keras_calib.ops.gamma import STANDSTILL
 from keras_calib.ops.labels import read_labels
 
+__all__ = ["check"]
+
 # float16 has no normal number below 6e-5: gamma must stay well above that.
 _FLOAT16_GAMMA = 1e-3
 

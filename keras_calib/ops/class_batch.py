@@ -19,6 +19,8 @@ from keras_calib.ops.rows import pick
 from keras_calib.ops.true_class import ScalarFunction, true_class_kernel
 from keras_calib.types import Tensor
 
+__all__ = ["ClassBatch", "true_class_loss"]
+
 
 class ClassBatch(Batch):
     """N samples of one label of K classes, as flat tensors.

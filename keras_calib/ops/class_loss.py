@@ -9,6 +9,8 @@ from keras import ops
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.types import Tensor
 
+__all__ = ["class_loss"]
+
 
 def class_loss(
     y_true: Tensor,

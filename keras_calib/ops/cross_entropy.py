@@ -6,6 +6,8 @@ from keras import ops
 
 from keras_calib.types import Tensor
 
+__all__ = ["cross_entropy_value", "cross_entropy_weight"]
+
 
 def cross_entropy_value(log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
     """Returns -log p."""

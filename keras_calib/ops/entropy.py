@@ -9,6 +9,8 @@ from keras_calib.ops.floats import at_least, at_least_float32, tiny
 from keras_calib.ops.true_class import Backward, with_gradient
 from keras_calib.types import Tensor
 
+__all__ = ["entropy"]
+
 
 def entropy(y_pred: Tensor, from_logits: bool = False) -> Tensor:
     """Computes -sum_i p_i log p_i of each prediction, in nats.

@@ -21,6 +21,8 @@ from keras_calib.ops.normal import log_ndtr
 from keras_calib.ops.true_class import Backward, with_gradient
 from keras_calib.types import Tensor
 
+__all__ = ["log_argmax_probability"]
+
 # Phi is 1 there, at every node that matters.
 _FAR = 100.0
 

@@ -10,6 +10,8 @@ from keras import ops
 from keras_calib.ops.floats import at_least, tiny
 from keras_calib.types import Tensor
 
+__all__ = ["focal_value", "focal_weight"]
+
 
 def focal_value(log_p: Tensor, p: Tensor, q: Tensor, gamma: float) -> Tensor:
     """Computes q^gamma (-log p)."""

@@ -15,6 +15,8 @@ from keras import ops
 from keras_calib.ops.floats import at_least, tiny
 from keras_calib.types import Tensor
 
+__all__ = ["gamma_value", "gamma_weight"]
+
 # A model hardly learns from samples with a smaller weight than this.
 STANDSTILL = 0.01
 

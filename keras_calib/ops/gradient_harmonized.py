@@ -7,6 +7,8 @@ from keras import ops
 from keras_calib.ops.floats import at_least
 from keras_calib.types import Tensor
 
+__all__ = ["harmonizing_weights"]
+
 
 def harmonizing_weights(
     seen: Tensor, counts: Tensor, index: Tensor, all_bins: bool = False

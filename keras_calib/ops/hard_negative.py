@@ -6,6 +6,8 @@ from keras import ops
 
 from keras_calib.types import Tensor
 
+__all__ = ["hardest_negatives"]
+
 
 def hardest_negatives(losses: Tensor, positive: Tensor, ratio: float) -> Tensor:
     """Marks the positives, and for each of them `ratio` negatives of largest loss.

@@ -11,6 +11,8 @@ from typing import Any
 from keras_calib.ops.floats import cast, namespace
 from keras_calib.types import Tensor
 
+__all__ = ["class_labels", "is_valid"]
+
 
 def num_classes(y_pred: Tensor) -> int:
     """Returns the static size of the last axis of `y_pred`, at least 2."""

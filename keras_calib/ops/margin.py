@@ -18,6 +18,8 @@ from keras import ops
 from keras_calib.ops.floats import dtype_name
 from keras_calib.types import Tensor
 
+__all__ = ["margin_value", "margin_weight", "multiclass_hinge"]
+
 HingeForm: TypeAlias = Literal["sum", "max", "logsumexp", "softplus"]
 
 # e^80 is finite in float32; no margin in use comes near.

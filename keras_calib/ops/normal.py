@@ -9,6 +9,8 @@ from keras import ops
 from keras_calib.ops.floats import at_least, at_most, dtype_name
 from keras_calib.types import Tensor
 
+__all__ = ["log_ndtr"]
+
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 
 

@@ -16,6 +16,8 @@ from keras import ops
 from keras_calib.ops.floats import at_most, dtype_name
 from keras_calib.types import Tensor
 
+__all__ = ["poly_value", "poly_weight"]
+
 
 def poly_value(
     log_p: Tensor, p: Tensor, q: Tensor, epsilons: Sequence[float]

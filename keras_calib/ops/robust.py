@@ -18,6 +18,15 @@ from keras import ops
 from keras_calib.ops.floats import at_least
 from keras_calib.types import Tensor
 
+__all__ = [
+    "gce_value",
+    "gce_weight",
+    "mae_value",
+    "mae_weight",
+    "smooth_error_value",
+    "smooth_error_weight",
+]
+
 
 def gce_value(
     log_p: Tensor,

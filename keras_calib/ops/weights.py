@@ -17,6 +17,8 @@ from keras_calib.ops.poly import poly_weight
 from keras_calib.ops.robust import gce_weight, mae_weight, smooth_error_weight
 from keras_calib.types import Tensor
 
+__all__ = ["NAMED_WEIGHTS"]
+
 
 class NamedWeight(NamedTuple):
     """A gradient weight that has a name.
@@ -56,3 +58,4 @@ NAMED_WEIGHTS = {
         "1 / p + epsilon", _poly_1_weight, 1.0, low=-1.0, high=float("inf")
     ),
 }
+"""The weights w(p) that `GradientWeightedCE` accepts by name."""

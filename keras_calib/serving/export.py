@@ -18,6 +18,8 @@ from keras_calib.serving.signatures import Signatures, probabilities
 from keras_calib.serving.verify import check_answers, check_graph
 from keras_calib.serving.warm_up import write_warm_up
 
+__all__ = ["export"]
+
 
 def export(
     model: keras.Model,

@@ -16,6 +16,8 @@ from keras_calib.serving.inspection import problems
 from keras_calib.serving.record import Record, named_inputs
 from keras_calib.serving.signatures import Signatures, probabilities
 
+__all__ = ["verify"]
+
 
 def verify(
     path: str | os.PathLike[str],

@@ -11,6 +11,8 @@ from keras import ops
 from keras_calib.losses.base import TrueClassLoss
 from keras_calib.viz.display import COLORS, Display
 
+__all__ = ["LossCurvesDisplay", "loss_curves"]
+
 _STYLES = ("-", "--", "-.", ":")
 
 

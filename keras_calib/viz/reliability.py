@@ -12,6 +12,8 @@ from keras_calib.ops.binary_batch import is_one_probability
 from keras_calib.types import Tensor
 from keras_calib.viz.display import BLUE, VERMILION, Display
 
+__all__ = ["ReliabilityDisplay", "reliability_diagram"]
+
 _GRAY = "#666666"
 
 

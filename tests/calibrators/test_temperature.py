@@ -5,8 +5,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from keras.ops import convert_to_numpy
 from scipy.special import log_softmax, softmax
 from sklearn.calibration import _TemperatureScaling

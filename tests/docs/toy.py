@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+PYTEST = ("pytest", "-q", "-p", "no:cacheprovider")
 
 
 def blocks(title):
@@ -24,7 +24,7 @@ class Copy:
 
     def __init__(self, folder):
         self.root = folder
-        for name in ("keras_calib", "tests", "docs/api"):
+        for name in ("keras_calib", "tests", "docs/api", "docs/_extensions"):
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(ROOT / name, folder / name, ignore=ignored)
         for name in ("pyproject.toml", "setup.cfg"):
@@ -41,8 +41,12 @@ class Copy:
 
     def pytest(self, *arguments):
         """Runs tests in the copy; returns whether they passed, and their output."""
+        return self.run(*PYTEST, *arguments)
+
+    def run(self, *arguments):
+        """Runs a module in the copy; returns whether it succeeded, and its output."""
         done = subprocess.run(
-            [*PYTEST, *arguments],
+            [sys.executable, "-m", *arguments],
             cwd=self.root,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

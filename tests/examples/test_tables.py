@@ -1,7 +1,6 @@
 """The examples share intervals, tables, and the folder that they write to."""
 
-from matplotlib import image
-from matplotlib import pyplot as plt
+from matplotlib import image, pyplot as plt
 
 from examples.tables import interval, markdown, write
 

@@ -5,8 +5,7 @@ import inspect
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from keras_calib import GammaBCE, GammaCE
 from tests.backends import not_on_jax

@@ -1,0 +1,77 @@
+"""Lists on the API pages what the files of a room export.
+
+On a page of `api/`, a line `{{ keras_calib.losses }}` stands for every file of that
+room but those that have such a line of their own.
+"""
+
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+
+import keras
+
+import keras_calib
+
+PLACE = re.compile(r"^\{\{ (\S+) \}\}$", re.MULTILINE)
+_KERAS = keras.losses.Loss, keras.metrics.Metric, keras.Layer, keras.callbacks.Callback
+
+
+def places(folder):
+    """Returns the modules that have a line of their own."""
+    pages = Path(folder).glob("*.md")
+    return {name for page in pages for name in PLACE.findall(page.read_text("utf-8"))}
+
+
+def files(name, others):
+    """Returns the files of a room, or the file itself, that export something."""
+    module = importlib.import_module(name)
+    names = [name]
+    if hasattr(module, "__path__"):
+        found = sorted(
+            f"{name}.{m.name}" for m in pkgutil.iter_modules(module.__path__)
+        )
+        names = [file for file in found if file not in others]
+    modules = [importlib.import_module(file) for file in names]
+    return [module for module in modules if hasattr(module, "__all__")]
+
+
+def directive(module, name):
+    """Returns the line that documents an object under its shortest name."""
+    thing, room = getattr(module, name), module.__package__
+    path = f"keras_calib.{name}" if hasattr(keras_calib, name) else f"{room}.{name}"
+    if not callable(thing):
+        return f".. autodata:: {module.__name__}.{name}\n   :no-value:\n"
+    if not inspect.isclass(thing):
+        return f".. autofunction:: {path}\n"
+    base = thing.__doc__.startswith("Base of")
+    members = base or not issubclass(thing, (*_KERAS, tuple))
+    return f".. autoclass:: {path}\n" + ("   :members:\n" if members else "")
+
+
+def section(module):
+    """Returns the section of a file: its title and what it exports."""
+    title = module.__doc__.splitlines()[0].rstrip(".")
+    lines = "".join(directive(module, name) for name in module.__all__)
+    return f"## {title}\n\n```{{eval-rst}}\n{lines}```\n"
+
+
+def expanded(text, others):
+    """Returns a page with the sections in place of the lines."""
+
+    def sections(line):
+        return "\n".join(map(section, files(line[1], others)))
+
+    return PLACE.sub(sections, text)
+
+
+def setup(app):
+    folder = Path(app.srcdir) / "api"
+
+    def read(app, name, source):
+        if name.startswith("api/"):
+            source[0] = expanded(source[0], places(folder))
+
+    app.connect("source-read", read)
+    return {"parallel_read_safe": True}
