@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 from functools import partial
 from pathlib import Path
 
@@ -76,6 +77,13 @@ def test_a_loss_has_its_function_form(cls):
         f"add {name} = function_of({cls.__name__}) to {cls.__module__}"
     )
     assert name in exports(losses), f"add {name} to __all__ of {cls.__module__}"
+
+
+@every_class
+def test_the_changelog_names_it(room, cls):
+    changelog = Path(__file__).parents[1] / "CHANGELOG.md"
+    named = re.search(rf"\b{cls.__name__}\b", changelog.read_text("utf-8"))
+    assert named, f"add a line on {cls.__name__} to CHANGELOG.md"
 
 
 @every_class

@@ -1,7 +1,7 @@
 """The loss, the metric and the calibrator that CONTRIBUTING.md adds work.
 
-Each has a file of its own and rows in the tables of the tests, and no other file is
-written. Tests name a step that is missing.
+Each writes three files: its own, the table of the tests and the changelog. Tests name
+a step that is missing.
 """
 
 from typing import NamedTuple
@@ -29,13 +29,13 @@ class Toy(NamedTuple):
     rows: tuple[tuple[str, str, str], ...]
     tests: tuple[str, ...]
 
-    def copy(self, folder, *, rows):
+    def copy(self, folder, *, tested):
         """Returns a copy of the project with the class, and its rows in the tests."""
         copy = Copy(folder)
         file, *others = blocks(self.title)
         copy.write(f"keras_calib/{self.path}", file)
         for (path, before, form), text in zip(self.rows, others, strict=True):
-            if rows:
+            if tested:
                 copy.insert(path, before, form.format(text.strip()))
         return copy
 
@@ -84,7 +84,8 @@ def test_it_is_short(toy):
 @pytest.mark.slow
 @every_toy
 def test_it_passes_the_common_tests(toy, tmp_path):
-    copy = toy.copy(tmp_path, rows=True)
+    copy = toy.copy(tmp_path, tested=True)
+    copy.insert("CHANGELOG.md", "## [Unreleased]", f"- New: `{toy.names[0]}`.\n")
     assert copy.run("tests.exports")[0]
     row = toy.path.split("/")[1].removesuffix(".py")
     passed, output = copy.pytest(*toy.tests, "-k", row)
@@ -96,15 +97,18 @@ def test_it_passes_the_common_tests(toy, tmp_path):
 
 @pytest.mark.slow
 @every_toy
-@pytest.mark.parametrize("forgotten", ["row", "export", "name"])
+@pytest.mark.parametrize("forgotten", ["export", "name", "row and line"])
 def test_a_missing_step_is_named(toy, forgotten, tmp_path):
-    copy = toy.copy(tmp_path, rows=False)
+    copy = toy.copy(tmp_path, tested=False)
     file = f"keras_calib/{toy.path}"
     name, module = toy.names[-1], file.removesuffix(".py").replace("/", ".")
-    message = {
-        "row": f"add a row for {toy.names[0]}",
-        "export": f"run `make format`: {{'from {module} import *",
-        "name": f"add {name} to __all__ of {module}",
+    messages = {
+        "export": [f"run `make format`: {{'from {module} import *"],
+        "name": [f"add {name} to __all__ of {module}"],
+        "row and line": [
+            f"add a row for {toy.names[0]}",
+            f"add a line on {toy.names[0]} to CHANGELOG.md",
+        ],
     }[forgotten]
     if forgotten == "name":
         text = (copy.root / file).read_text("utf-8")
@@ -115,4 +119,4 @@ def test_a_missing_step_is_named(toy, forgotten, tmp_path):
         assert copy.run("tests.exports")[0]
     passed, output = copy.pytest(GUARDS[0])
     assert not passed
-    assert message in output
+    assert all(message in output for message in messages)

@@ -27,7 +27,7 @@ class Copy:
         for name in ("keras_calib", "tests", "docs/api", "docs/_extensions"):
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-        for name in ("pyproject.toml", "setup.cfg"):
+        for name in ("CHANGELOG.md", "pyproject.toml", "setup.cfg"):
             shutil.copy(ROOT / name, folder / name)
 
     def write(self, path, text):
