@@ -1,7 +1,5 @@
 """The base of the calibrators: what they read, what they keep, how they are called."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from typing import Any, Self, TypedDict
 
@@ -14,7 +12,7 @@ from keras_calib.arguments import Configurable, in_range, whole_number
 from keras_calib.calibrators.reading import as_logits, to_numpy
 from keras_calib.calibrators.samples import Samples
 from keras_calib.ops.floats import at_least, in_float64
-from keras_calib.types import Tensor
+from keras_calib.types import Array, Tensor
 
 __all__ = ["Calibrator"]
 
@@ -94,7 +92,7 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
         """Returns the shape of each weight by its name."""
 
     @abstractmethod
-    def adjust(self, samples: Samples) -> dict[str, np.ndarray]:
+    def adjust(self, samples: Samples) -> dict[str, Array]:
         """Returns the value of each weight by its name, fitted to the samples."""
 
     # A subclass names its weights: mypy takes *args: Any, **weights: Any for anything.
@@ -133,7 +131,7 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
         return self
 
     @in_float64
-    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+    def probabilities(self, logits: Array) -> Array:
         """Returns calibrated probabilities outside the graph, in float64.
 
         Args:

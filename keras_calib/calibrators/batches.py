@@ -1,7 +1,5 @@
 """Batches of whatever Keras models are given: arrays, datasets, generators."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

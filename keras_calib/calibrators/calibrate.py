@@ -1,7 +1,5 @@
 """From a trained model to a calibrated one."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras
@@ -150,13 +148,9 @@ def calibrate(
 
 def _inputs(model: keras.Model, example: Any) -> Any:
     """Returns fresh inputs of the model's names, shapes and dtypes."""
-    if isinstance(model, keras.Sequential) and model.built and model.inputs:
-        known = model.inputs[0]
-    elif getattr(model, "inputs", None):
-        known = model.input
-    else:
-        known = None
-    if known is None:
+    # A sequential model has no `input`, and its `inputs` only where it is built.
+    known = getattr(model, "inputs", None)
+    if not known:
         return keras.tree.map_structure(
             lambda a: keras.Input(a.shape[1:], dtype=dtype_name(a)), example
         )
@@ -164,5 +158,5 @@ def _inputs(model: keras.Model, example: Any) -> Any:
         lambda t: keras.Input(
             batch_shape=t.shape, dtype=t.dtype, name=t.name, sparse=t.sparse
         ),
-        known,
+        known[0] if isinstance(model, keras.Sequential) else model.input,
     )

@@ -1,7 +1,5 @@
 """The choice among calibrators by cross-validation."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import keras

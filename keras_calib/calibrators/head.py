@@ -1,7 +1,5 @@
 """Reads the outputs of a model: probabilities, or logits, or the logits behind them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +11,7 @@ from keras import ops
 from keras_calib._keras import get_keras_mask, logits_behind
 from keras_calib.calibrators.batches import Batch
 from keras_calib.calibrators.reading import flat
-from keras_calib.types import Tensor
+from keras_calib.types import Array, Tensor
 
 
 @dataclass(frozen=True)
@@ -28,9 +26,9 @@ class Head:
         example: inputs of the model, of one batch.
     """
 
-    scores: np.ndarray
-    labels: np.ndarray
-    weight: np.ndarray
+    scores: Array
+    labels: Array
+    weight: Array
     has_logits: bool
     example: Any
 

@@ -1,7 +1,5 @@
 """Histogram binning."""
 
-from __future__ import annotations
-
 from typing import Literal, Unpack
 
 import keras
@@ -12,7 +10,7 @@ from keras_calib.arguments import one_of, whole_number
 from keras_calib.calibrators.base import CalibratorArguments
 from keras_calib.calibrators.one_vs_rest import OneVsRest
 from keras_calib.calibrators.steps import bounded, count_below, look_up
-from keras_calib.types import Tensor
+from keras_calib.types import Array, Tensor
 
 __all__ = ["HistogramBinning"]
 
@@ -72,12 +70,8 @@ class HistogramBinning(OneVsRest):
         return {"edges": (maps, self.num_bins - 1), "rates": (maps, self.num_bins)}
 
     def fit_class(
-        self,
-        log_p: np.ndarray,
-        log_q: np.ndarray,
-        target: np.ndarray,
-        weight: np.ndarray,
-    ) -> tuple[np.ndarray, ...]:
+        self, log_p: Array, log_q: Array, target: Array, weight: Array
+    ) -> tuple[Array, ...]:
         """Computes the edges and the rate in each bin."""
         p = np.exp(log_p)
         edges = np.arange(1, self.num_bins) / self.num_bins

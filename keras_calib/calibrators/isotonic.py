@@ -1,7 +1,5 @@
 """Isotonic calibration."""
 
-from __future__ import annotations
-
 from typing import Unpack
 
 import keras
@@ -13,7 +11,7 @@ from keras_calib.calibrators.base import CalibratorArguments
 from keras_calib.calibrators.one_vs_rest import OneVsRest
 from keras_calib.calibrators.samples import Samples
 from keras_calib.calibrators.steps import bounded, count_below, look_up
-from keras_calib.types import Tensor
+from keras_calib.types import Array, Tensor
 
 __all__ = ["IsotonicCalibration"]
 
@@ -75,12 +73,8 @@ class IsotonicCalibration(OneVsRest):
         return {"knots": shape, "values": shape}
 
     def fit_class(
-        self,
-        log_p: np.ndarray,
-        log_q: np.ndarray,
-        target: np.ndarray,
-        weight: np.ndarray,
-    ) -> tuple[np.ndarray, ...]:
+        self, log_p: Array, log_q: Array, target: Array, weight: Array
+    ) -> tuple[Array, ...]:
         """Fits the steps."""
         from scipy.optimize import isotonic_regression
 
@@ -93,7 +87,7 @@ class IsotonicCalibration(OneVsRest):
         ends = inner if len(y) > 1 else [True]
         return x[ends], y[ends]
 
-    def adjust(self, samples: Samples) -> dict[str, np.ndarray]:
+    def adjust(self, samples: Samples) -> dict[str, Array]:
         """Fits the classes, and repeats the last knot of those that need fewer."""
         found = self.fit_classes(samples)
         need = max(2, *(len(x) for x, _ in found))

@@ -1,7 +1,5 @@
 """Linear maps of the logits: one scale a class, or a full matrix."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable
 from typing import Unpack
@@ -16,7 +14,7 @@ from keras_calib.calibrators.objectives import log_softmax
 from keras_calib.calibrators.samples import Samples
 from keras_calib.calibrators.temperature import log_temperature
 from keras_calib.ops.floats import matmul
-from keras_calib.types import Tensor
+from keras_calib.types import Array, Tensor
 
 __all__ = ["DirichletCalibration", "MatrixScaling", "VectorScaling"]
 
@@ -41,7 +39,7 @@ class LinearCalibrator(Calibrator):
     off_diagonal_penalty = 0.0
 
     def __init__(
-        self, bias_penalty: float, **kwargs: Unpack[CalibratorArguments]
+        self, bias_penalty: float = 0.01, **kwargs: Unpack[CalibratorArguments]
     ) -> None:
         super().__init__(**kwargs)
         self.bias_penalty = in_range("bias_penalty", bias_penalty, 0.0, np.inf)
@@ -51,7 +49,7 @@ class LinearCalibrator(Calibrator):
         scale = (num_classes,) * (2 if self.full_matrix else 1)
         return {"scale": scale, "bias": (num_classes,)}
 
-    def adjust(self, samples: Samples) -> dict[str, np.ndarray]:
+    def adjust(self, samples: Samples) -> dict[str, Array]:
         """Minimizes the penalized likelihood."""
         from scipy.optimize import minimize
 
@@ -74,9 +72,7 @@ class LinearCalibrator(Calibrator):
         scale, bias = np.split(found.x, [-k])
         return {"scale": scale, "bias": bias}
 
-    def _objective(
-        self, samples: Samples
-    ) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
+    def _objective(self, samples: Samples) -> Callable[[Array], tuple[float, Array]]:
         """Returns the penalized likelihood and its gradient in W and b, flat."""
         k, targets, weight = samples.num_classes, samples.targets, samples.weight
         x = samples.logits.astype("float64")
@@ -85,22 +81,20 @@ class LinearCalibrator(Calibrator):
         mass = targets.sum(-1, keepdims=True)
         off_diagonal = self.off_diagonal_penalty / (k * (k - 1))
 
-        def objective(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        def objective(parameters: Array) -> tuple[float, Array]:
             scale, bias = np.split(parameters, [-k])
-            if self.full_matrix:
-                scale = scale.reshape(k, k)
-                others = scale - np.diag(np.diag(scale))
+            scale = scale.reshape(self.weight_shapes(k)["scale"])
             log_p = log_softmax((x @ scale.T if self.full_matrix else x * scale) + bias)
             value = -weight @ np.einsum("nk,nk->n", targets, log_p)
             value += self.bias_penalty * np.mean(bias**2)
             slope = weight[:, None] * (mass * np.exp(log_p) - targets)
             bias_slope = slope.sum(0) + 2 * self.bias_penalty / k * bias
-            if self.full_matrix:
-                value += off_diagonal * np.sum(others**2)
-                scale_slope = (slope.T @ x + 2 * off_diagonal * others).ravel()
-            else:
-                scale_slope = np.einsum("nk,nk->k", slope, x)
-            return float(value), np.concatenate([scale_slope, bias_slope])
+            if not self.full_matrix:
+                return value, np.append(np.einsum("nk,nk->k", slope, x), bias_slope)
+            others = scale - np.diag(np.diag(scale))
+            value += off_diagonal * np.sum(others**2)
+            scale_slope = slope.T @ x + 2 * off_diagonal * others
+            return value, np.append(scale_slope, bias_slope)
 
         return objective
 
@@ -142,11 +136,6 @@ class VectorScaling(LinearCalibrator):
     """
 
     full_matrix = False
-
-    def __init__(
-        self, bias_penalty: float = 0.01, **kwargs: Unpack[CalibratorArguments]
-    ) -> None:
-        super().__init__(bias_penalty, **kwargs)
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")

@@ -1,20 +1,18 @@
 """Logistic regression."""
 
-from __future__ import annotations
-
 import numpy as np
 
+from keras_calib.types import Array
 
-def logistic_regression(
-    x: np.ndarray, target: np.ndarray, weight: np.ndarray
-) -> np.ndarray:
+
+def logistic_regression(x: Array, target: Array, weight: Array) -> Array:
     """Returns the coefficients of the largest likelihood, by damped Newton steps.
 
     On separable data they would grow without end: the iteration stops when the loss
     is 1e-12 of the weight.
     """
 
-    def loss(theta: np.ndarray) -> float:
+    def loss(theta: Array) -> float:
         eta = x @ theta
         return float(weight @ (np.logaddexp(0.0, eta) - target * eta))
 

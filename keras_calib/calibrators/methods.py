@@ -1,7 +1,5 @@
 """The calibrators by the names that `calibrate` knows them by."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from keras_calib.calibrators.base import Calibrator

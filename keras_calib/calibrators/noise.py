@@ -1,7 +1,5 @@
 """Between the probability of the true class and that of a noisy label."""
 
-from __future__ import annotations
-
 from typing import Any, Unpack
 
 import keras
@@ -12,9 +10,8 @@ from keras_calib.arguments import in_range
 from keras_calib.calibrators.base import Calibrator, CalibratorArguments
 from keras_calib.calibrators.objectives import softmax
 from keras_calib.calibrators.samples import Samples
-from keras_calib.calibrators.scalar_search import find_root
 from keras_calib.ops.floats import at_least
-from keras_calib.types import Tensor
+from keras_calib.types import Array, Tensor
 
 __all__ = ["NoiseCorrection"]
 
@@ -95,10 +92,12 @@ class NoiseCorrection(Calibrator):
             if self.gamma is not None:
                 self._named_weights["noise"].assign(self.gamma)
 
-    def adjust(self, samples: Samples) -> dict[str, np.ndarray]:
+    def adjust(self, samples: Samples) -> dict[str, Array]:
         """Finds the most likely gamma, unless it is given."""
         if self.gamma is not None:
             return {"noise": np.array(self.gamma)}
+        from scipy.optimize import brentq
+
         k = samples.num_classes
 
         def slope(alpha: float) -> float:
@@ -117,7 +116,7 @@ class NoiseCorrection(Calibrator):
         elif slope(high) <= 0:
             alpha = 1.0
         else:
-            alpha = find_root(slope, low, high, 1e-12)
+            alpha = brentq(slope, low, high, xtol=1e-12)
         return {"noise": np.array(alpha / (k - (k - 1) * alpha))}
 
     def transform(self, z: Tensor, noise: Tensor) -> Tensor:

@@ -1,29 +1,28 @@
 """What a fit minimizes and a report states, of samples and a map of their logits."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np
 
 from keras_calib.calibrators.samples import Samples
 from keras_calib.metrics import BinStatistics
+from keras_calib.types import Array
 
 # Maps float64 logits of shape (n, K) to probabilities.
-Probabilities = Callable[[np.ndarray], np.ndarray]
+Probabilities = Callable[[Array], Array]
 
 
-def softmax(z: np.ndarray) -> np.ndarray:
+def softmax(z: Array) -> Array:
     """Returns the softmax over the last axis."""
     e = np.exp(z - z.max(-1, keepdims=True))
-    p: np.ndarray = e / e.sum(-1, keepdims=True)
+    p: Array = e / e.sum(-1, keepdims=True)
     return p
 
 
-def log_softmax(z: np.ndarray) -> np.ndarray:
+def log_softmax(z: Array) -> Array:
     """Returns log(softmax(z)) over the last axis."""
     z = z - z.max(-1, keepdims=True)
-    log_p: np.ndarray = z - np.log(np.exp(z).sum(-1, keepdims=True))
+    log_p: Array = z - np.log(np.exp(z).sum(-1, keepdims=True))
     return log_p
 
 

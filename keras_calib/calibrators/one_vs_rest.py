@@ -1,7 +1,5 @@
 """The base of the calibrators that map one class's probability at a time."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from typing import Any
 
@@ -12,7 +10,7 @@ from keras_calib.calibrators.base import Calibrator
 from keras_calib.calibrators.objectives import log_softmax
 from keras_calib.calibrators.samples import Samples
 from keras_calib.ops.floats import at_least, tiny
-from keras_calib.types import Tensor
+from keras_calib.types import Array, Tensor
 
 
 class OneVsRest(Calibrator):
@@ -25,12 +23,8 @@ class OneVsRest(Calibrator):
 
     @abstractmethod
     def fit_class(
-        self,
-        log_p: np.ndarray,
-        log_q: np.ndarray,
-        target: np.ndarray,
-        weight: np.ndarray,
-    ) -> tuple[np.ndarray, ...]:
+        self, log_p: Array, log_q: Array, target: Array, weight: Array
+    ) -> tuple[Array, ...]:
         """Returns the values of the weights for one class, in order.
 
         Args:
@@ -48,7 +42,7 @@ class OneVsRest(Calibrator):
         """Returns the number of classes that are mapped."""
         return 1 if num_classes == 2 else num_classes
 
-    def fit_classes(self, samples: Samples) -> list[tuple[np.ndarray, ...]]:
+    def fit_classes(self, samples: Samples) -> list[tuple[Array, ...]]:
         """Fits the classes one by one."""
         z = samples.logits.astype("float64")
         log_p, log_q = log_softmax(z), _log_rest(z)
@@ -59,7 +53,7 @@ class OneVsRest(Calibrator):
             for k in range(last - self.num_maps(last), last)
         ]
 
-    def adjust(self, samples: Samples) -> dict[str, np.ndarray]:
+    def adjust(self, samples: Samples) -> dict[str, Array]:
         """Stacks the weights of the classes."""
         values = map(np.stack, zip(*self.fit_classes(samples), strict=True))
         return dict(zip(self.weight_shapes(samples.num_classes), values, strict=True))
@@ -84,7 +78,7 @@ class OneVsRest(Calibrator):
         return p / at_least(ops.sum(p, axis=-1, keepdims=True), tiny(z))
 
 
-def _log_rest(z: np.ndarray) -> np.ndarray:
+def _log_rest(z: Array) -> Array:
     """Returns log sum_{j != k} p_j for each k."""
     top = z.argmax(-1)[:, None]
     e = np.exp(z - np.take_along_axis(z, top, -1))
@@ -94,5 +88,5 @@ def _log_rest(z: np.ndarray) -> np.ndarray:
     others = total - e
     np.put_along_axis(others, top, rest.sum(-1, keepdims=True), -1)
     others = np.maximum(others, np.finfo("float64").tiny)
-    log_q: np.ndarray = np.log(others) - np.log(total)
+    log_q: Array = np.log(others) - np.log(total)
     return log_q

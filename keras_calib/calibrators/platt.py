@@ -1,14 +1,12 @@
 """Platt scaling."""
 
-from __future__ import annotations
-
 import keras
 import numpy as np
 from keras import ops
 
 from keras_calib.calibrators.logistic_regression import logistic_regression
 from keras_calib.calibrators.one_vs_rest import OneVsRest
-from keras_calib.types import Tensor
+from keras_calib.types import Array, Tensor
 
 __all__ = ["PlattScaling"]
 
@@ -47,12 +45,8 @@ class PlattScaling(OneVsRest):
         return dict.fromkeys(("slope", "intercept"), (self.num_maps(num_classes),))
 
     def fit_class(
-        self,
-        log_p: np.ndarray,
-        log_q: np.ndarray,
-        target: np.ndarray,
-        weight: np.ndarray,
-    ) -> tuple[np.ndarray, ...]:
+        self, log_p: Array, log_q: Array, target: Array, weight: Array
+    ) -> tuple[Array, ...]:
         """Fits a and b."""
         positive = weight @ target
         negative = weight.sum() - positive

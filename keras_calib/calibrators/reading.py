@@ -1,7 +1,5 @@
 """Reads predictions, labels and weights as numpy arrays, and checks their values."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import numpy as np
@@ -10,10 +8,10 @@ from keras import ops
 from keras_calib.ops.binary_batch import two_classes
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.labels import binary_labels, sample_weights
-from keras_calib.types import Tensor
+from keras_calib.types import Array, Tensor
 
 
-def to_numpy(x: Tensor) -> np.ndarray:
+def to_numpy(x: Tensor) -> Array:
     """Returns a tensor, or what converts to one, as a numpy array."""
     return np.asarray(ops.convert_to_numpy(x) if ops.is_tensor(x) else x)
 
@@ -23,7 +21,7 @@ def flat(
     labels: Tensor,
     weights: Iterable[Tensor | None] = (),
     ignore_class: int | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[Array, Array, Array]:
     """Returns scores of shape (N, K), labels, and weights of shape (N,).
 
     Args:
@@ -54,7 +52,7 @@ def flat(
 
 def as_logits(
     x: Tensor, labels: Tensor, from_logits: bool, min_probability: float
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Array, Array]:
     """Returns logits of at least two classes, and labels that fit them.
 
     Args:
@@ -79,7 +77,7 @@ def as_logits(
     return (x if from_logits else np.log(np.maximum(x, min_probability))), labels
 
 
-def whole_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
+def whole_labels(labels: Array, num_classes: int) -> Array:
     """Returns integer labels, checked, as int64.
 
     Raises:
@@ -96,7 +94,7 @@ def whole_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
     return labels.astype("int64")
 
 
-def soft_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
+def soft_labels(labels: Array, num_classes: int) -> Array:
     """Returns one-hot or soft labels, checked, as float64.
 
     Raises:

@@ -1,7 +1,5 @@
 """The report on a calibration."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from keras_calib.metrics.tables import html_table

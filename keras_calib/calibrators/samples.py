@@ -1,17 +1,15 @@
 """The samples that a calibrator is fitted to."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
 from keras_calib.calibrators.reading import flat, soft_labels, whole_labels
-from keras_calib.types import Tensor
+from keras_calib.types import Array, Tensor
 
 T = TypeVar("T")
 
@@ -30,9 +28,9 @@ class Samples:
         total: their sum. A weight of 3 stands for three samples.
     """
 
-    logits: np.ndarray
-    labels: np.ndarray
-    weight: np.ndarray
+    logits: Array
+    labels: Array
+    weight: Array
     total: float
 
     @classmethod
@@ -42,7 +40,7 @@ class Samples:
         labels: Tensor,
         sample_weight: Tensor = None,
         ignore_class: int | None = None,
-    ) -> Samples:
+    ) -> Self:
         """Checks and flattens arrays of any leading shape.
 
         Args:
@@ -96,20 +94,20 @@ class Samples:
         return int(self.logits.shape[1])
 
     @property
-    def targets(self) -> np.ndarray:
+    def targets(self) -> Array:
         """One-hot or soft labels of shape (N, K)."""
         if self.soft:
             return self.labels
-        one_hot: np.ndarray = np.eye(self.num_classes)[self.labels]
+        one_hot: Array = np.eye(self.num_classes)[self.labels]
         return one_hot
 
     def __len__(self) -> int:
         return len(self.weight)
 
-    def __getitem__(self, rows: Any) -> Samples:
+    def __getitem__(self, rows: Any) -> Self:
         weight = self.weight[rows]
         share = weight.sum()
-        return Samples(
+        return type(self)(
             self.logits[rows], self.labels[rows], weight / share, share * self.total
         )
 
@@ -122,10 +120,10 @@ class Samples:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             return list(pool.map(function, blocks))
 
-    def expected(self, x: np.ndarray, rows: slice) -> np.ndarray:
+    def expected(self, x: Array, rows: slice) -> Array:
         """Returns sum_k t_k x_k of values x of the rows, for labels t."""
         if self.soft:
-            mean: np.ndarray = np.einsum("nk,nk->n", self.labels[rows], x)
+            mean: Array = np.einsum("nk,nk->n", self.labels[rows], x)
         else:
             mean = x[np.arange(len(x)), self.labels[rows]].astype("float64")
         return mean

@@ -1,30 +1,8 @@
-"""Roots and minima of functions of one number."""
-
-from __future__ import annotations
+"""Minima of functions of one number."""
 
 from collections.abc import Callable
 
 import numpy as np
-
-
-def find_root(
-    function: Callable[[float], float],
-    low: float,
-    high: float,
-    tolerance: float,
-    value_tolerance: float = 0.0,
-) -> float:
-    """Returns the root between two points of opposite sign.
-
-    A value within `value_tolerance` of 0 counts as 0.
-    """
-    from scipy.optimize import brentq
-
-    def near_zero(u: float) -> float:
-        value = function(u)
-        return value if abs(value) > value_tolerance else 0.0
-
-    return float(brentq(near_zero, low, high, xtol=tolerance))
 
 
 def find_minimum(function: Callable[[float], float], low: float, high: float) -> float:

@@ -1,17 +1,15 @@
 """Tables of one probability's calibrated values: to fit and to look up."""
 
-from __future__ import annotations
-
 import numpy as np
 from keras import ops
 
-from keras_calib.types import Tensor
+from keras_calib.types import Array, Tensor
 
 
-def bounded(rates: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def bounded(rates: Array, weight: Array) -> Array:
     """Clips rates to [1 / (N + 2), 1 - 1 / (N + 2)]: N samples show no rarer event."""
     least = 1.0 / (weight.sum() + 2.0)
-    clipped: np.ndarray = np.clip(rates, least, 1.0 - least)
+    clipped: Array = np.clip(rates, least, 1.0 - least)
     return clipped
 
 

@@ -1,7 +1,5 @@
 """Temperature scaling."""
 
-from __future__ import annotations
-
 import warnings
 from functools import lru_cache
 from typing import Literal, Unpack
@@ -15,8 +13,8 @@ from keras_calib.arguments import in_range, one_of
 from keras_calib.calibrators.base import Calibrator, CalibratorArguments
 from keras_calib.calibrators.objectives import brier, ece, softmax
 from keras_calib.calibrators.samples import Samples
-from keras_calib.calibrators.scalar_search import find_minimum, find_root
-from keras_calib.types import Tensor
+from keras_calib.calibrators.scalar_search import find_minimum
+from keras_calib.types import Array, Tensor
 
 __all__ = ["TemperatureScaling"]
 
@@ -107,7 +105,7 @@ class TemperatureScaling(Calibrator):
         """Returns one scalar."""
         return {"temperature": ()}
 
-    def adjust(self, samples: Samples) -> dict[str, np.ndarray]:
+    def adjust(self, samples: Samples) -> dict[str, Array]:
         """Finds the temperature."""
         low, high = np.log(self.bounds)
         if self.objective == "nll":
@@ -156,6 +154,8 @@ def _search(
     tolerance: float = 0.0,
 ) -> float:
     """Searches from [left, right] outward, within [low, high]."""
+    from scipy.optimize import brentq
+
     slope = lru_cache(None)(lambda u: _slope(samples, np.exp(-u)))
     while slope(left) >= 0 and left > low:
         left, right = max(low, left - 4 * (right - left)), left
@@ -165,10 +165,13 @@ def _search(
         return low
     if slope(right) <= 0:
         return high
-    steepness = (slope(right) - slope(left)) / (right - left)
-    return find_root(
-        slope, left, right, tolerance or 1e-2, value_tolerance=tolerance * steepness
-    )
+    # A slope within `tolerance` of the root counts as 0.
+    zero = tolerance * (slope(right) - slope(left)) / (right - left)
+
+    def near_zero(u: float) -> float:
+        return slope(u) if abs(slope(u)) > zero else 0.0
+
+    return float(brentq(near_zero, left, right, xtol=tolerance or 1e-2))
 
 
 def _slope(samples: Samples, beta: float) -> float:
