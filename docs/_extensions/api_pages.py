@@ -37,12 +37,19 @@ def files(name, others):
     return [module for module in modules if hasattr(module, "__all__")]
 
 
+def path_of(module, name):
+    """Returns the shortest path of an object."""
+    if not callable(getattr(module, name)):
+        return f"{module.__name__}.{name}"
+    room = "keras_calib" if hasattr(keras_calib, name) else module.__package__
+    return f"{room}.{name}"
+
+
 def directive(module, name):
-    """Returns the line that documents an object under its shortest name."""
-    thing, room = getattr(module, name), module.__package__
-    path = f"keras_calib.{name}" if hasattr(keras_calib, name) else f"{room}.{name}"
+    """Returns the line that documents an object under its shortest path."""
+    thing, path = getattr(module, name), path_of(module, name)
     if not callable(thing):
-        return f".. autodata:: {module.__name__}.{name}\n   :no-value:\n"
+        return f".. autodata:: {path}\n   :no-value:\n"
     if not inspect.isclass(thing):
         return f".. autofunction:: {path}\n"
     base = thing.__doc__.startswith("Base of")
@@ -57,11 +64,21 @@ def section(module):
     return f"## {title}\n\n```{{eval-rst}}\n{lines}```\n"
 
 
+def summary(modules):
+    """Returns a table of names, each with its first line."""
+    paths = [path_of(module, name) for module in modules for name in module.__all__]
+    if len(paths) < 3:
+        return ""
+    rows = "".join(f"   {path}\n" for path in paths)
+    return f"```{{eval-rst}}\n.. autosummary::\n   :nosignatures:\n\n{rows}```\n\n"
+
+
 def expanded(text, others):
-    """Returns a page with the sections in place of the lines."""
+    """Returns a page with a table and sections in place of each line."""
 
     def sections(line):
-        return "\n".join(map(section, files(line[1], others)))
+        modules = files(line[1], others)
+        return summary(modules) + "\n".join(map(section, modules))
 
     return PLACE.sub(sections, text)
 
