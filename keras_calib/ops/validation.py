@@ -1,0 +1,422 @@
+"""The rules that labels, predictions and weights given as arrays must meet."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple, NoReturn
+
+import numpy as np
+from keras import ops
+
+from keras_calib.ops.batch import classes_last
+from keras_calib.ops.binary_batch import is_one_probability
+from keras_calib.ops.floats import dtype_name
+from keras_calib.ops.labels import binary_labels, read_labels, sample_weights
+
+# So many logits of binary labels hardly ever lie in [0, 1] and spread over half of it.
+_ENOUGH = 16
+
+_LOGITS = "y_pred is not in [0, 1]: these are logits; use from_logits=True"
+_TRANSPOSED = "sums to 1 over the samples, not over the classes; transpose it"
+
+
+def validate(
+    y_true: Any,
+    y_pred: Any,
+    *,
+    from_logits: bool = False,
+    sample_weight: Any = None,
+    ignore_class: int | None = None,
+    axis: int = -1,
+    binary: bool | None = None,
+) -> None:
+    """Checks labels, predictions and weights, or a chunk of them.
+
+    What is ignored or has weight 0 may hold anything. What may be right passes: it
+    takes two rows that sum to 1 to tell probabilities from logits, and for binary
+    labels 16 values that spread over half of [0, 1]; classes numbered from 1 are seen
+    where the last class occurs and the first does not.
+
+    Args:
+        y_true: integer labels of shape `(...)` or `(..., 1)`, or targets of shape
+            `(..., K)`; binary labels of the shape of `y_pred`.
+        y_pred: logits or probabilities of shape `(..., K)`, or `(..., L)` of binary
+            labels; or `(...)` or `(..., 1)` of label 1 of a binary problem.
+        from_logits: whether `y_pred` are logits.
+        sample_weight: weights of shape `(...)` or of its leading axes.
+        ignore_class: the label that is ignored.
+        axis: the axis of the classes in `y_pred`, and in targets.
+        binary: whether `y_pred` are of independent binary labels. By default they are
+            if there is one of them.
+
+    Raises:
+        ValueError: says what was seen, what is allowed, and what to write instead.
+    """
+    given = _read(y_true, y_pred, sample_weight, ignore_class, axis, binary)
+    if not given.scores.size:  # no sample counts
+        return
+    if given.one or given.soft:
+        _require_predictions(given.labels, given.scores, given.one)
+    if from_logits:
+        _require_logits(given, sum_tolerance(y_pred))
+    else:
+        _require_probabilities(given, sum_tolerance(y_pred))
+    if given.binary:
+        _require_binary(given.labels, given.one)
+    elif given.soft:
+        _require_targets(given.labels, sum_tolerance(y_true))
+    else:
+        _require_classes(given.labels, given.rows.shape[-1], ignore_class)
+
+
+def kind_of(y_pred: Any, axis: int = -1) -> Literal["logits", "probabilities"]:
+    """Tells logits from probabilities of classes, or of label 1, by their values.
+
+    Probabilities lie in [0, 1], and sum to 1 over classes. Logits are of both signs,
+    or differ in their sums.
+
+    Args:
+        y_pred: predictions of shape `(..., K)`, or `(...)` or `(..., 1)` of label 1.
+        axis: the axis of the classes.
+
+    Raises:
+        ValueError: for what can be neither, such as percentages and probabilities of
+            several labels, and for positive scores of label 1, which can be both.
+    """
+    scores = as_numbers("y_pred", y_pred)
+    require_samples(scores, scores)
+    one = is_one_probability(scores, axis)
+    scores = scores.reshape(-1, 1) if one else np.moveaxis(scores, axis, -1)
+    if scores.min() < 0:
+        return "logits"
+    _require_finite("y_pred", scores)
+    sums, tolerance = _sums(scores), sum_tolerance(y_pred)
+    if scores.max() <= 1 + 1e-6 if one else _are(1, sums, tolerance):
+        return "probabilities"
+    if one:
+        _refuse("y_pred may be logits or percentages; say from_logits=True", scores)
+    same = len(sums) > 1 and 0 < sums.max() * (1 - tolerance) <= sums.min()
+    if same or _are(100, sums, 2) or _fills_unit_interval(scores):
+        _refuse(
+            "y_pred holds neither probabilities, which sum to 1 over the classes, nor "
+            "logits, whose sums differ and which are not all in [0, 1]; divide it by "
+            "its sums, or say from_logits=True",
+            sums,
+        )
+    return "logits"
+
+
+def as_numbers(name: str, x: Any) -> np.ndarray:
+    """Returns what any library calls an array, a table or a tensor as numpy's.
+
+    Integers, booleans, float32 and float64 stay as they are.
+    """
+    try:
+        if hasattr(x, "detach"):  # torch's, which may be part of a graph
+            x = x.detach()
+        array = np.asarray(ops.convert_to_numpy(x) if ops.is_tensor(x) else x)
+        kind = array.dtype.kind
+        texts = kind == "O" and any(isinstance(v, str | bytes) for v in array.flat)
+        if kind not in "biuSUcmM" and array.dtype != "float64" and not texts:
+            short = kind != "O" and array.dtype.itemsize <= 4
+            array = array.astype("float32" if short else "float64", copy=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`{name}` must be an array of numbers. Received: {error}"
+        ) from error
+    if texts or kind in "SU":
+        raise ValueError(
+            f"`{name}` holds strings: encode them as the numbers of the classes, by "
+            "`classes.index(label)` for a list of the classes in the order of `y_pred`."
+            f" Received: {array.ravel()[0]!r}"
+        )
+    if kind in "cmM":
+        raise ValueError(
+            f"`{name}` must hold real numbers. Received: dtype {array.dtype}"
+        )
+    return array
+
+
+def require_samples(y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    """Checks by shapes alone that there are samples, and as many of each array.
+
+    Args:
+        y_true: labels, or what else has a shape.
+        y_pred: predictions.
+        sample_weight: weights.
+    """
+    shapes = {"y_pred": y_pred, "y_true": y_true, "sample_weight": sample_weight}
+    shapes = {k: tuple(x.shape) for k, x in shapes.items() if x is not None}
+    for name, shape in shapes.items():
+        if not shape:
+            raise ValueError(
+                f"`{name}` must have an axis of the samples: one value is `[value]`. "
+                "Received: shape ()"
+            )
+        if 0 in shape:
+            raise ValueError(
+                f"`{name}` is empty: give at least one sample. Received: shape {shape}"
+            )
+        if shape[0] != shapes["y_pred"][0]:
+            transposed = shapes["y_pred"][1:] == shape[:1]
+            raise ValueError(
+                f"`{name}` and `y_pred` must have the same length"
+                + ("; `y_pred` looks transposed" if transposed else "")
+                + f". Received: {name}.shape={shape}, y_pred.shape={shapes['y_pred']}"
+            )
+
+
+def sum_tolerance(p: Any) -> float:
+    """Returns how far sums of probabilities may be from 1: half precision rounds."""
+    half = hasattr(p, "dtype") and "float16" in dtype_name(p)
+    return 2e-2 if half else 1e-3
+
+
+def require(condition: Any, message: str, received: np.ndarray) -> None:
+    """Raises a message that ends with what was received."""
+    if not condition:
+        _refuse(message, received)
+
+
+def _refuse(message: str, received: np.ndarray) -> NoReturn:
+    finite = received[np.isfinite(received)]
+    span = f"{finite.min():g} to {finite.max():g}" if finite.size else "none"
+    raise ValueError(f"{message}. Received: values {span}, shape {received.shape}")
+
+
+class _Given(NamedTuple):
+    """What counts: labels and scores, and the whole rows of scores."""
+
+    labels: np.ndarray
+    scores: np.ndarray
+    rows: np.ndarray
+    binary: bool
+    one: bool
+    soft: bool
+
+
+def _read(
+    y_true: Any,
+    y_pred: Any,
+    sample_weight: Any,
+    ignore_class: int | None,
+    axis: int,
+    binary: bool | None,
+) -> _Given:
+    labels, scores = as_numbers("y_true", y_true), as_numbers("y_pred", y_pred)
+    weight = None if sample_weight is None else _weights(sample_weight)
+    require_samples(labels, scores, weight)
+    one = is_one_probability(scores, axis)
+    if one and binary is False:
+        raise ValueError(
+            "`y_pred` holds one value a sample, as for a binary problem: use a binary "
+            "loss or metric, or give the predictions of all K classes, of shape "
+            f"(..., K). Received: y_pred.shape={scores.shape}"
+        )
+    binary = one or bool(binary)
+    shapes = labels.shape, scores.shape
+    scores, axis = (scores[:, None], -1) if scores.ndim == 1 else (scores, axis)
+    labels, scores = classes_last(labels, scores, axis)
+    weight = sample_weights([weight], scores, "float64", axis)
+    counts = np.ones(scores.shape[:-1], bool).ravel() if weight is None else weight > 0
+    if one and labels.shape[:-1] == scores.shape[:-1] and labels.shape[-1] > 1:
+        labels = _of_label_1(labels, scores, counts, sum_tolerance(y_true))
+    soft = binary
+    if binary:
+        labels = binary_labels(labels, scores, shapes)
+    else:
+        labels, soft = read_labels(labels, scores)
+    rows = scores.reshape(-1, scores.shape[-1])
+    labels = labels.reshape(rows.shape if soft else -1)
+    if binary:
+        counts = np.repeat(counts[:, None], rows.shape[-1], axis=1)
+    if ignore_class is not None and (binary or not soft):
+        counts &= labels != ignore_class
+    whole = _only(rows, np.all(counts, -1) if binary else counts)
+    values = _only(rows, counts) if binary else whole
+    return _Given(_only(labels, counts), values, whole, binary, one, soft)
+
+
+def _only(x: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    return x if counts.all() else x[counts]
+
+
+def _weights(sample_weight: Any) -> np.ndarray:
+    weight = as_numbers("sample_weight", sample_weight)
+    _require_finite("sample_weight", weight)
+    require((weight >= 0).all(), "sample_weight holds negative weights", weight)
+    return weight
+
+
+def _of_label_1(
+    labels: np.ndarray, scores: np.ndarray, counts: np.ndarray, tolerance: float
+) -> np.ndarray:
+    """Returns the targets of label 1 out of those of classes."""
+    k = labels.shape[-1]
+    flat = labels.reshape(-1, k)[counts]
+    if flat.size:
+        _require_predictions(flat, scores.reshape(-1)[counts], True)
+        _require_targets(flat, tolerance)
+    if k > 2:
+        raise ValueError(
+            f"`y_true` has {k} classes, and `y_pred` one value a sample: give the "
+            f"predictions of all classes, of shape (..., {k}). Received: "
+            f"y_true.shape={labels.shape}, y_pred.shape={scores.shape[:-1]}"
+        )
+    return labels[..., 1]
+
+
+def _require_predictions(labels: np.ndarray, scores: np.ndarray, one: bool) -> None:
+    """Refuses labels in the place of predictions."""
+    high = scores.max()
+    integers = scores.dtype.kind in "biu" or (len(scores) >= _ENOUGH and high > 1)
+    numbers = one and integers
+    hard = (numbers or high <= 1) and scores.min() >= 0 and _whole(scores)
+    require(
+        not hard or len(scores) == 1 or _whole(labels),
+        "y_true and y_pred look swapped: y_pred holds labels; write y_true first",
+        scores,
+    )
+    require(
+        not hard or not numbers,
+        "y_pred holds the numbers of classes; give probabilities or logits",
+        scores,
+    )
+
+
+def _require_logits(given: _Given, tolerance: float) -> None:
+    z = given.scores
+    low, high = z.min(), z.max()
+    # -inf masks a class.
+    require(
+        high < np.inf and (low > -np.inf or not given.binary) and low == low,
+        "y_pred holds NaN or infinity",
+        z,
+    )
+    if low == -np.inf:
+        require((z.max(-1) > -np.inf).all(), "y_pred holds rows of -inf alone", z)
+    if low < 0 or high > 1 + tolerance:
+        return
+    if given.binary:
+        seen = _fills_unit_interval(z)
+    else:
+        seen = len(z) > 1 and bool(np.abs(_sums(z) - 1).max() <= tolerance)
+    require(
+        not seen,
+        "y_pred holds probabilities (in [0, 1], and each row of classes sums to 1), "
+        "but from_logits=True; use from_logits=False, or a head without softmax or "
+        "sigmoid",
+        z,
+    )
+
+
+def _require_probabilities(given: _Given, tolerance: float) -> None:
+    p, sums = given.scores, _sums(given.rows)
+    # They are at most 1, then; and a comparison with NaN is false.
+    if given.binary:
+        right = p.min() >= 0 and p.max() <= 1 + 1e-6
+    else:
+        right = p.min() >= 0 and _are(1, sums, tolerance)
+    if right:
+        if given.binary and given.rows.shape[-1] > 1:
+            _require_no_softmax(given.rows, sums, tolerance)
+        return
+    _require_finite("y_pred", p)
+    require(p.min() >= 0, _LOGITS, p)
+    if given.binary:
+        _refuse(f"{_LOGITS}, or divide percentages by 100", p)
+    require(not _are(100, sums, 2), "y_pred holds percentages; divide by 100", sums)
+    require(p.max() <= 1 + tolerance, _LOGITS, p)
+    require(not _are(1, p.sum(0), tolerance), f"y_pred {_TRANSPOSED}", p)
+    _refuse(
+        "y_pred does not sum to 1 over the classes; divide it by the sum, use "
+        "from_logits=True for logits, or a binary loss or metric for independent "
+        "labels",
+        sums,
+    )
+
+
+def _require_no_softmax(rows: np.ndarray, sums: np.ndarray, tolerance: float) -> None:
+    softmax = len(rows) > 1 and _are(1, sums, tolerance) and np.ptp(rows, 0).any()
+    require(
+        not softmax,
+        "y_pred sums to 1 over the labels, as a softmax does; use the loss or metric "
+        "of classes, or a head with sigmoids",
+        rows,
+    )
+
+
+def _require_binary(labels: np.ndarray, one: bool) -> None:
+    if labels.min() >= 0 and labels.max() <= 1:
+        return
+    _require_finite("y_true", labels)
+    seen = set(np.unique(labels).tolist())
+    if seen == {-1, 1}:
+        advice = "write (y_true + 1) / 2"
+    elif seen == {1, 2}:
+        advice = "write y_true - 1"
+    elif seen <= {-1, 0, 1}:
+        advice = "use ignore_class=-1 if -1 marks what to leave out"
+    elif one:
+        advice = (
+            "for several classes give the predictions of all, of shape (..., K); "
+            "largest confidences are for BinStatistics.from_predictions"
+        )
+    else:
+        advice = "write 1 where the label applies, else 0"
+    _refuse(f"binary labels are not in [0, 1]; {advice}", labels)
+
+
+def _require_targets(targets: np.ndarray, tolerance: float) -> None:
+    sums = _sums(targets)
+    if targets.min() >= 0 and _are(1, sums, tolerance):
+        return
+    _require_finite("y_true", targets)
+    within = targets.min() >= 0 and targets.max() <= 1
+    require(within, "soft labels are not in [0, 1]", targets)
+    require(not _are(1, targets.sum(0), tolerance), f"y_true {_TRANSPOSED}", targets)
+    _refuse(
+        "soft labels do not sum to 1 over the classes"
+        + ("; use a binary loss or metric for independent labels" * _whole(targets)),
+        sums,
+    )
+
+
+def _require_classes(labels: np.ndarray, k: int, ignore_class: int | None) -> None:
+    low, high = labels.min(), labels.max()
+    if low >= 0 and high < k and _whole(labels):
+        return
+    _require_finite("y_true", labels)
+    require(_whole(labels), "labels are not whole numbers", labels)
+    message = f"labels are not in [0, {k}), the classes of y_pred"
+    outside = np.unique(labels[(labels < 0) | (labels >= k)])
+    if ignore_class is not None:
+        message += f", nor ignore_class={ignore_class}"
+    if low >= 1 and high == k:
+        message += "; the first class is 0: write y_true - 1"
+    elif len(outside) == 1:
+        message += f"; use ignore_class={outside[0]:g} if it marks what to leave out"
+    _refuse(message, labels)
+
+
+def _require_finite(name: str, x: np.ndarray) -> None:
+    require(np.isfinite(x).all(), f"{name} holds NaN or infinity", x)
+
+
+def _sums(rows: np.ndarray) -> np.ndarray:
+    """Returns the sums of rows: a product is several times as fast as `sum`."""
+    dtype = rows.dtype if rows.dtype.kind == "f" else "float64"
+    with np.errstate(all="ignore"):
+        sums: np.ndarray = rows @ np.ones(rows.shape[-1], dtype)
+    return sums
+
+
+def _are(value: float, x: np.ndarray, tolerance: float) -> bool:
+    return bool(np.abs(x - value).max(initial=0) <= tolerance)
+
+
+def _whole(x: np.ndarray) -> bool:
+    return x.dtype.kind in "biu" or bool((x == np.floor(x)).all())
+
+
+def _fills_unit_interval(x: np.ndarray) -> bool:
+    return x.size >= _ENOUGH and 0 <= x.min() < x.max() - 0.5 and x.max() <= 1
