@@ -18,6 +18,7 @@ from keras.src.backend.common.tensor_attributes import (  # carry masks on JAX
     get_tensor_attr,
     set_tensor_attr,
 )
+from keras.src.utils.module_utils import tensorflow  # imported when it is used
 
 from keras_calib.types import Tensor
 
@@ -31,6 +32,7 @@ __all__ = [
     "set_direction",
     "set_keras_mask",
     "set_tensor_attr",
+    "tensorflow",
 ]
 
 

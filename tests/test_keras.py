@@ -1,5 +1,9 @@
 """Each private part of Keras that the package uses works as the package assumes."""
 
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -186,3 +190,19 @@ def test_keras_infers_shapes_with_symbolic_tensors():
     assert layer.symbolic
     layer(np.ones((1, 2)))
     assert not layer.symbolic
+
+
+def test_tensorflow_is_there_once_it_is_used():
+    """Without it, the serving room would import TensorFlow on every backend."""
+    code = (
+        "import sys; from keras_calib import _keras; "
+        "assert 'tensorflow' not in sys.modules; "
+        "print(_keras.tensorflow.constant(3).numpy())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "3\n", done.stderr[-2000:]

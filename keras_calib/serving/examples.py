@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-_INTEGERS = ("int8", "int16", "int32", "uint8", "uint16", "bool")
+from keras_calib._keras import tensorflow as tf
 
 
 def features(specs: list[Any]) -> dict[str, Any] | None:
@@ -19,8 +19,6 @@ def features(specs: list[Any]) -> dict[str, Any] | None:
         A `tf.io.FixedLenFeature` (float32, int64 or string) by the name of the input,
         or `None` if the length of an input is not known.
     """
-    import tensorflow as tf
-
     if not all(spec.shape[1:].is_fully_defined() for spec in specs):
         return None
     return {
@@ -38,7 +36,6 @@ def encode(inputs: dict[str, np.ndarray]) -> list[bytes]:
     >>> len(encode({"image": np.zeros((3, 2, 2), "float32")}))
     3
     """
-    import tensorflow as tf
 
     def feature(row: np.ndarray) -> tf.train.Feature:
         values = np.ravel(row)
@@ -57,8 +54,6 @@ def encode(inputs: dict[str, np.ndarray]) -> list[bytes]:
 
 
 def _feature_dtype(dtype: Any) -> Any:
-    import tensorflow as tf
-
-    if dtype.name in _INTEGERS:
+    if dtype.is_integer or dtype.is_bool:
         return tf.int64
-    return dtype if dtype in (tf.int64, tf.string) else tf.float32
+    return tf.string if dtype == tf.string else tf.float32

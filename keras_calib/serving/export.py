@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_calib.arguments import whole_number
+from keras_calib.arguments import unless_none, whole_number
 from keras_calib.serving.publish import publish
 from keras_calib.serving.record import Record, named_inputs
 from keras_calib.serving.reload import run
@@ -101,8 +101,7 @@ def export(
             "`path` must be a folder on this machine, where renaming is atomic. "
             f"Received: {path!r}"
         )
-    if version is not None:
-        version = whole_number("version", version)
+    version = unless_none(whole_number, "version", version)
     signatures = Signatures(model, class_names, from_logits)
     record = Record.of(signatures, named_inputs(inputs, signatures, rows=8))
     _check_probabilities(record)
@@ -115,7 +114,8 @@ def export(
         archive.write_out(folder, verbose=False)
         check_graph(folder)
         requests = record.requests()
-        check_answers(run(folder, requests), record, record.tolerance)
+        check_answers(run(folder, requests), record)
+        (folder / "assets.extra").mkdir()
         write_warm_up(folder, record.requests(1) + requests)
         record.write(folder)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterator
-from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
-_PYTHON = re.compile("PyFunc")
+from keras_calib._keras import tensorflow as tf
+
 # These cover stateful, stateless and seeded ops.
 _RANDOM = re.compile(
     "Random|Rng|Multinomial|TruncatedNormal|Stateful(Uniform|Standard)"
@@ -47,8 +49,8 @@ def problems(path: str | os.PathLike[str]) -> list[str]:
     """
     from tensorflow.core.protobuf import saved_model_pb2
 
-    with open(os.path.join(path, "saved_model.pb"), "rb") as file:
-        model = saved_model_pb2.SavedModel.FromString(file.read())
+    graph_file = Path(path, "saved_model.pb")
+    model = saved_model_pb2.SavedModel.FromString(graph_file.read_bytes())
     found: dict[str, None] = {}  # an ordered set: one line for a hundred nodes
     for graph in model.meta_graphs:
         found |= dict.fromkeys(_of_ops(graph.graph_def))
@@ -58,16 +60,13 @@ def problems(path: str | os.PathLike[str]) -> list[str]:
 
 
 def _of_ops(graph: Any) -> Iterator[str]:
-    import tensorflow as tf
-
-    top, library = attrgetter("node", "library")(graph)
-    functions = {f.signature.name: f for f in library.function}
+    functions = {f.signature.name: f for f in graph.library.function}
     for name, function in functions.items():
         if function.attr["_XlaMustCompile"].b:
             yield f"function {name} must be compiled by XLA (jit_compile=True)"
-    nodes = [top, *(f.node_def for f in functions.values())]
-    for node in (node for body in nodes for node in body):
-        if _PYTHON.search(node.op):
+    bodies = [graph.node, *(f.node_def for f in functions.values())]
+    for node in itertools.chain(*bodies):
+        if "PyFunc" in node.op:
             yield f"op {node.op} runs Python: a server has none"
         elif _RANDOM.search(node.op):
             yield f"op {node.op} draws random numbers: dropout or noise is left on"
@@ -76,8 +75,6 @@ def _of_ops(graph: Any) -> Iterator[str]:
 
 
 def _of_outputs(name: str, signature: Any) -> Iterator[str]:
-    import tensorflow as tf
-
     if name.startswith("__"):  # an initializer that TensorFlow adds
         return
     for key, output in sorted(signature.outputs.items()):

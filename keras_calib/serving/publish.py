@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
 import shutil
-import tempfile
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,22 +45,18 @@ def publish(
     ('2', ['two'])
     """
     base = Path(base)
-    if version is not None and (base / str(version)).exists():
-        raise _taken(base, version)
-    made = [folder for folder in (base, *base.parents) if not folder.exists()]
-    base.mkdir(parents=True, exist_ok=True)
+    _free(base, version)
+    staging = base / f".unpublished-{uuid.uuid4().hex}"
+    made = [folder for folder in staging.parents if not folder.exists()]
     try:
-        staging = Path(tempfile.mkdtemp(prefix=".unpublished-", dir=base))
-        try:
-            write(staging)
-            _settle(staging)
-            folder = _rename(staging, base, version)
-        except BaseException:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise
+        staging.mkdir(0o700, parents=True)
+        write(staging)
+        _settle(staging)
+        folder = _rename(staging, base, version)
     except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
         for folder in made:
-            if not any(folder.iterdir()):
+            with contextlib.suppress(OSError):  # another process uses it
                 folder.rmdir()
         raise
     _flush(base)
@@ -68,44 +65,39 @@ def publish(
 
 def _rename(staging: Path, base: Path, version: int | None) -> Path:
     while True:
-        folder = base / str(version or _next_version(base))
+        folder = _free(base, version)
         try:
-            os.rename(staging, folder)
-            return folder
+            return staging.rename(folder)
         except OSError as error:
+            # Another process took the number first.
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-            if version is not None:
-                raise _taken(base, version) from None
-            # Another process took the number: try the next one.
 
 
-def _next_version(base: Path) -> int:
-    names = (entry.name for entry in base.iterdir())
-    return 1 + max((int(n) for n in names if re.fullmatch("[0-9]+", n)), default=0)
-
-
-def _taken(base: Path, version: int) -> FileExistsError:
-    return FileExistsError(
-        errno.EEXIST,
-        "This version exists, and versions never change. Leave `version` out for the "
-        "next free number, or remove the folder",
-        str(base / str(version)),
-    )
+def _free(base: Path, version: int | None) -> Path:
+    """Returns the folder of a version that must not exist, by default of the next."""
+    names = (entry.name for entry in base.glob("*"))
+    taken = {int(name) for name in names if re.fullmatch("[0-9]+", name)}
+    folder = base / str(version or 1 + max(taken, default=0))
+    if version in taken:
+        raise FileExistsError(
+            errno.EEXIST,
+            "This version exists, and versions never change. Leave `version` out for "
+            "the next free number, or remove the folder",
+            str(folder),
+        )
+    return folder
 
 
 def _settle(folder: Path) -> None:
     """Makes a folder readable for the user that the server runs as, and flushes it."""
-    for parent, _, files in os.walk(folder, topdown=False):
-        for name in files:
-            os.chmod(os.path.join(parent, name), 0o644)
-            _flush(os.path.join(parent, name))
-        os.chmod(parent, 0o755)
-        _flush(parent)
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+        _flush(path)
 
 
-def _flush(path: str | os.PathLike[str]) -> None:
-    if os.path.isdir(path) and os.name != "posix":
+def _flush(path: Path) -> None:
+    if path.is_dir() and os.name != "posix":
         return  # Windows cannot open folders
     descriptor = os.open(path, os.O_RDONLY)
     try:

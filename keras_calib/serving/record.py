@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from keras_calib._keras import tensorflow as tf
 from keras_calib.serving.examples import encode
 from keras_calib.serving.signatures import Signatures
 
@@ -40,19 +41,18 @@ class Record(NamedTuple):
     @classmethod
     def of(cls, signatures: Signatures, inputs: dict[str, np.ndarray]) -> Record:
         """Runs the model on the CPU, so that a machine without a GPU can repeat it."""
-        import tensorflow as tf
-
-        function = tf.function(signatures.output, autograph=False)
-        function = function.get_concrete_function(*signatures.specs)
+        function = tf.function(signatures.output, signatures.specs, autograph=False)
         with tf.device("CPU:0"):
             output = function(*map(tf.constant, inputs.values()))
+        layers = [signatures.model, *signatures.model.layers]
+        half = any(layer.compute_dtype in ("float16", "bfloat16") for layer in layers)
         return cls(
             inputs,
             tf.cast(output, tf.float64).numpy(),
             signatures.from_logits,
             signatures.class_names,
             list(signatures.functions()),
-            1e-2 if _has_half_precision(signatures.model) else 1e-5,
+            1e-2 if half else 1e-5,
         )
 
     @classmethod
@@ -64,40 +64,25 @@ class Record(NamedTuple):
                 f"There is no record to compare with: {file} does not exist"
             )
         with np.load(file) as kept:
-            inputs = {k: kept[k] for k in kept if k.startswith("inputs/")}
-            return cls(
-                {k.removeprefix("inputs/"): v for k, v in inputs.items()},
-                kept["output"],
-                bool(kept["from_logits"]),
-                kept["class_names"].tolist(),
-                kept["signatures"].tolist(),
-                float(kept["tolerance"]),
-            )
+            inputs = {k.removeprefix("inputs/"): v for k, v in kept.items() if "/" in k}
+            others = {key: kept[key].tolist() for key in cls._fields[2:]}
+            return cls(inputs, kept["output"], **others)
 
     def write(self, path: Path) -> None:
         """Keeps the record in the SavedModel at `path`."""
-        (path / _FILE).parent.mkdir(exist_ok=True)
-        arrays: dict[str, Any] = {f"inputs/{k}": v for k, v in self.inputs.items()}
-        np.savez_compressed(
-            path / _FILE,
-            output=self.output,
-            from_logits=self.from_logits,
-            class_names=np.array(self.class_names),
-            signatures=np.array(self.signatures),
-            tolerance=self.tolerance,
-            **arrays,
-        )
+        arrays: dict[str, Any] = self._asdict()
+        inputs = arrays.pop("inputs")
+        arrays |= {f"inputs/{name}": value for name, value in inputs.items()}
+        np.savez_compressed(path / _FILE, **arrays)
 
     def requests(self, rows: int | None = None) -> list[Request]:
         """Returns a request for each signature, with all rows or the first few."""
         inputs = {name: value[:rows] for name, value in self.inputs.items()}
-        examples = {}
+        requests = [("serving_default", inputs), ("logits", inputs)]
         if "classify" in self.signatures:
             examples = {"inputs": np.array(encode(inputs), dtype=object)}
-        return [
-            (name, examples if name in ("classify", "regress") else inputs)
-            for name in self.signatures
-        ]
+            requests += [("classify", examples), ("regress", examples)]
+        return requests
 
 
 def named_inputs(
@@ -107,7 +92,7 @@ def named_inputs(
     rng = np.random.default_rng(0)
     specs = signatures.specs
     if inputs is None:
-        return {spec.name: _random(spec, rows or 8, rng) for spec in specs}
+        inputs = [_random(spec, rng) for spec in specs]
     arrays = keras.tree.flatten(inputs)
     if len(arrays) != len(specs):
         raise ValueError(
@@ -120,33 +105,23 @@ def named_inputs(
     }
 
 
-def _has_half_precision(model: keras.Model) -> bool:
-    layers = [model, *model.layers]
-    return any(layer.compute_dtype in ("float16", "bfloat16") for layer in layers)
-
-
-def _random(spec: Any, rows: int, rng: np.random.Generator) -> np.ndarray:
-    """Returns standard normal floats, zeros and ones, or empty strings."""
-    shape = (rows, *(4 if n is None else n for n in spec.shape[1:]))
+def _random(spec: Any, rng: np.random.Generator) -> Any:
+    """Returns 8 rows of standard normal floats, zeros and ones, or empty strings."""
+    shape = (8, *(4 if n is None else n for n in spec.shape[1:]))
     if spec.dtype == "string":
         return np.full(shape, b"")
     floating = spec.dtype.is_floating
-    drawn = rng.normal(size=shape) if floating else rng.integers(0, 2, shape)
-    array: np.ndarray = drawn.astype(spec.dtype.as_numpy_dtype)
-    return array
+    return rng.normal(size=shape) if floating else rng.integers(0, 2, shape)
 
 
 def _as(spec: Any, given: Any) -> np.ndarray:
-    array: np.ndarray = np.asarray(given)
+    array: np.ndarray
     if spec.dtype == "string":
-        return np.array(keras.tree.map_structure(_bytes, array.tolist()))
-    array = array.astype(spec.dtype.as_numpy_dtype)
+        array = tf.convert_to_tensor(given, tf.string).numpy().astype("S")
+    else:
+        array = np.asarray(given).astype(spec.dtype.as_numpy_dtype)
     if not spec.shape.is_compatible_with(array.shape):
         raise ValueError(
             f"Input {spec.name!r} must have shape {spec.shape}. Received: {array.shape}"
         )
     return array
-
-
-def _bytes(text: Any) -> bytes:
-    return text if isinstance(text, bytes) else str(text).encode()

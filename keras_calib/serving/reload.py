@@ -8,14 +8,15 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+from typing import Any
 
 import numpy as np
 
 
 def run(
     path: str | os.PathLike[str], requests: list[tuple[str, dict[str, np.ndarray]]]
-) -> list[dict[str, np.ndarray]]:
-    """Loads a SavedModel on the CPU, and returns its answer to each request.
+) -> dict[str, np.ndarray]:
+    """Loads a SavedModel on the CPU, and returns what its signatures answer.
 
     Args:
         path: the folder of a SavedModel.
@@ -25,15 +26,11 @@ def run(
 
     with tf.device("CPU:0"):
         signatures = tf.saved_model.load(path).signatures
-        return [
-            {
-                key: value.numpy()
-                for key, value in signatures[name](
-                    **{key: tf.constant(value) for key, value in inputs.items()}
-                ).items()
-            }
-            for name, inputs in requests
-        ]
+        answers: dict[str, Any] = {}
+        for name, inputs in requests:
+            tensors = {key: tf.constant(value) for key, value in inputs.items()}
+            answers |= signatures[name](**tensors)
+    return {key: answer.numpy() for key, answer in answers.items()}
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_calib._keras import logits_behind
+from keras_calib._keras import logits_behind, tensorflow as tf
 from keras_calib.ops.floats import tiny
 from keras_calib.serving.examples import features
 from keras_calib.types import Tensor
@@ -40,8 +40,6 @@ class Signatures:
         class_names: Sequence[str] | None = None,
         from_logits: bool = False,
     ) -> None:
-        import tensorflow as tf
-
         self.model = model
         self.from_logits = from_logits
         output = _only_output(model)
@@ -52,12 +50,8 @@ class Signatures:
         # Classify and regress return one row of classes for each example.
         self._features = features(self.specs) if len(output.shape) == 2 else None
 
-    def functions(
-        self,
-    ) -> dict[str, tuple[Callable[..., dict[str, Tensor]], list[Any]]]:
+    def functions(self) -> dict[str, tuple[Callable[..., Any], list[Any]]]:
         """Returns each signature's function and the specs of its arguments."""
-        import tensorflow as tf
-
         found = {
             "serving_default": (self.serving_default, self.specs),
             "logits": (self.logits, self.specs),
@@ -70,8 +64,6 @@ class Signatures:
 
     def output(self, *inputs: Tensor) -> Tensor:
         """Returns the output of the model itself, at inference."""
-        import tensorflow as tf
-
         model = self.model
         # A server does not check requests against the shapes of a signature, and a
         # wrong rank makes some kernels end the process.
@@ -101,32 +93,27 @@ class Signatures:
         z = output if self.from_logits else logits_behind(output)
         if z is None:
             return {"logits": _log(self._probabilities(*inputs))}
-        return {"logits": _two_columns(ops.cast(z, "float32"), ops.zeros_like)}
+        return {"logits": _two_columns(ops.cast(z, "float32"), from_logits=True)}
 
     def classify(self, examples: Tensor) -> dict[str, Tensor]:
         """Returns the names of all classes, the likeliest first, with their scores."""
-        import tensorflow as tf
-
-        p = self._probabilities(*self._parse(examples))
+        p = self._of_examples(examples)
         scores, index = ops.top_k(p, p.shape[-1])
         return {"classes": tf.gather(self.class_names, index), "scores": scores}
 
     def regress(self, examples: Tensor) -> dict[str, Tensor]:
         """Returns the confidence."""
-        p = self._probabilities(*self._parse(examples))
-        return {"outputs": ops.max(p, axis=-1)}
+        return {"outputs": ops.max(self._of_examples(examples), axis=-1)}
 
     def _probabilities(self, *inputs: Tensor) -> Tensor:
         output = ops.cast(self.output(*inputs), "float32")
-        if self.from_logits:
-            return ops.softmax(_two_columns(output, ops.zeros_like), axis=-1)
-        return _two_columns(output, lambda p: 1.0 - p)
+        output = _two_columns(output, self.from_logits)
+        return ops.softmax(output, axis=-1) if self.from_logits else output
 
-    def _parse(self, examples: Tensor) -> list[Tensor]:
-        import tensorflow as tf
-
+    def _of_examples(self, examples: Tensor) -> Tensor:
         parsed = tf.io.parse_example(examples, self._features)
-        return [tf.cast(parsed[spec.name], spec.dtype) for spec in self.specs]
+        inputs = [tf.cast(parsed[spec.name], spec.dtype) for spec in self.specs]
+        return self._probabilities(*inputs)
 
 
 def probabilities(output: np.ndarray, from_logits: bool) -> np.ndarray:
@@ -134,22 +121,19 @@ def probabilities(output: np.ndarray, from_logits: bool) -> np.ndarray:
 
     It computes them in numpy and float64, to compare the one with the other.
     """
-    output = np.asarray(output, "float64")
-    if not from_logits:
-        both = np.concatenate([1.0 - output, output], -1)
-        return both if output.shape[-1] == 1 else output
-    if output.shape[-1] == 1:
-        output = np.concatenate([np.zeros_like(output), output], -1)
-    e: np.ndarray = np.exp(output - output.max(-1, keepdims=True))
-    e /= e.sum(-1, keepdims=True)
-    return e
+    p: np.ndarray = _two_columns(np.asarray(output, "float64"), from_logits, np)
+    if from_logits:
+        p = np.exp(p - p.max(-1, keepdims=True))
+        p /= p.sum(-1, keepdims=True)
+    return p
 
 
-def _two_columns(output: Tensor, other: Callable[[Tensor], Tensor]) -> Tensor:
+def _two_columns(output: Tensor, from_logits: bool, namespace: Any = ops) -> Tensor:
     """Adds the column of class 0 if there is only that of class 1."""
     if output.shape[-1] > 1:
         return output
-    return ops.concatenate([other(output), output], axis=-1)
+    other = namespace.zeros_like(output) if from_logits else 1.0 - output
+    return namespace.concatenate([other, output], axis=-1)
 
 
 def _log(p: Tensor) -> Tensor:
@@ -190,11 +174,10 @@ def _only_output(model: keras.Model) -> Any:
 
 
 def _names(names: Sequence[str] | None, num_classes: int) -> list[str]:
-    if names is None:
-        return [str(k) for k in range(num_classes)]
-    if len(set(map(str, names))) != num_classes or len(names) != num_classes:
+    found = list(map(str, range(num_classes) if names is None else names))
+    if len(found) != num_classes or len(set(found)) != num_classes:
         raise ValueError(
             f"`class_names` must be {num_classes} distinct names. "
-            f"Received: {len(names)}: {list(names)!r}"
+            f"Received: {len(found)}: {found}"
         )
-    return [str(name) for name in names]
+    return found

@@ -65,19 +65,17 @@ def verify(
     record = Record.read(path)
     if model is not None:
         signatures = Signatures(model, record.class_names, record.from_logits)
-        if inputs is not None:
-            inputs = named_inputs(inputs, signatures)
-        record = Record.of(signatures, record.inputs if inputs is None else inputs)
+        kept = list(record.inputs.values())
+        inputs = named_inputs(kept if inputs is None else inputs, signatures)
+        record = Record.of(signatures, inputs)
     elif inputs is not None:
         raise ValueError(
             "`inputs` need a `model` to compare with. Received: model=None"
         )
+    if tolerance is not None:
+        record = record._replace(tolerance=tolerance)
     check_graph(path)
-    return check_answers(
-        _run_without_keras(path, record),
-        record,
-        record.tolerance if tolerance is None else tolerance,
-    )
+    return check_answers(_answers(path, record), record)
 
 
 def check_graph(path: str | os.PathLike[str]) -> None:
@@ -86,26 +84,23 @@ def check_graph(path: str | os.PathLike[str]) -> None:
         raise ValueError("This model cannot be served: " + "; ".join(found))
 
 
-def check_answers(
-    answers: list[dict[str, np.ndarray]], record: Record, tolerance: float
-) -> dict[str, float]:
+def check_answers(served: dict[str, np.ndarray], record: Record) -> dict[str, float]:
     """Returns the largest difference of each output.
 
     Args:
-        answers: the answers of the signatures, in the order of `record.signatures`.
+        served: what the signatures answer, by the name of the output.
         record: the output of the model.
-        tolerance: the largest difference allowed.
 
     Raises:
-        ValueError: if a difference is larger, or NaN.
+        ValueError: if a difference is larger than `record.tolerance`, or NaN.
     """
-    served = {key: value for answer in answers for key, value in answer.items()}
+    limit = record.tolerance
     p = probabilities(record.output, record.from_logits)
     top = p.max(-1)
     expected = {
         "probabilities": (served["probabilities"], p),
         "confidence": (served["confidence"], top),
-        "label": (_pick(p, served["label"][..., None])[..., 0], top),
+        "label": (np.take_along_axis(p, served["label"][..., None], -1)[..., 0], top),
         "entropy": (served["entropy"], -np.sum(p * np.log(np.where(p, p, 1.0)), -1)),
         "logits": (probabilities(served["logits"], from_logits=True), p),
     }
@@ -115,26 +110,21 @@ def check_answers(
         classes = np.vectorize(lambda name: index.get(name, -1))(served["classes"])
         with_unknown = np.pad(p, ((0, 0), (0, 1)), constant_values=np.nan)
         sorted_p = -np.sort(-p, -1)
-        expected["classes"] = _pick(with_unknown, classes), sorted_p
+        expected["classes"] = np.take_along_axis(with_unknown, classes, -1), sorted_p
         expected["scores"] = served["scores"], sorted_p
         expected["outputs"] = served["outputs"], top
     differences = {k: float(np.abs(a - b).max()) for k, (a, b) in expected.items()}
-    wrong = {k: d for k, d in differences.items() if not d <= tolerance}
+    wrong = [f"{k} by {d:.3g}" for k, d in differences.items() if not d <= limit]
     if wrong:
         raise ValueError(
-            f"The served model differs from the model by more than {tolerance:g}: "
-            + ", ".join(f"{name} by {d:.3g}" for name, d in wrong.items())
+            f"The served model differs from the model by more than {limit:g}: "
+            + ", ".join(wrong)
         )
     return differences
 
 
-def _pick(p: np.ndarray, index: np.ndarray) -> np.ndarray:
-    return np.take_along_axis(p, index, axis=-1)
-
-
-def _run_without_keras(
-    path: str | os.PathLike[str], record: Record
-) -> list[dict[str, np.ndarray]]:
+def _answers(path: str | os.PathLike[str], record: Record) -> dict[str, np.ndarray]:
+    """Returns what the signatures answer in a process without Keras."""
     done = subprocess.run(
         # -P keeps the program's folder out of the import path.
         [sys.executable, "-P", reload.__file__],
@@ -147,5 +137,5 @@ def _run_without_keras(
             f"The SavedModel {path} does not run without Keras:\n"
             + done.stderr.decode(errors="replace")[-2000:]
         )
-    answers: list[dict[str, np.ndarray]] = pickle.loads(done.stdout)
+    answers: dict[str, np.ndarray] = pickle.loads(done.stdout)
     return answers

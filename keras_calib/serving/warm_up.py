@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_calib._keras import tensorflow as tf
 from keras_calib.serving.record import Request
 
 
@@ -18,10 +19,7 @@ def write_warm_up(folder: Path, requests: Iterable[Request]) -> None:
 
     Source: https://www.tensorflow.org/tfx/serving/saved_model_warmup
     """
-    import tensorflow as tf
-
     path = folder / "assets.extra" / "tf_serving_warmup_requests"
-    path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
         for signature, inputs in requests:
             writer.write(prediction_log(signature, inputs))
@@ -38,8 +36,6 @@ def prediction_log(signature: str, inputs: dict[str, np.ndarray]) -> bytes:
 
     Source: tensorflow_serving/apis, prediction_log.proto, predict.proto, model.proto
     """
-    import tensorflow as tf
-
     request = _field(1, _field(3, signature.encode()))
     for name, value in inputs.items():
         tensor = tf.make_tensor_proto(value).SerializeToString()
