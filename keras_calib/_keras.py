@@ -9,31 +9,20 @@ from __future__ import annotations
 import keras
 import numpy as np
 from keras.src.backend import (
-    get_keras_mask,  # an attribute of the tensor, or on JAX a global
+    get_keras_mask as get_keras_mask,  # an attribute of the tensor, or on JAX a global
     get_stateless_scope,
-    in_symbolic_scope,
-    set_keras_mask,
+    in_symbolic_scope as in_symbolic_scope,
+    set_keras_mask as set_keras_mask,
 )
 from keras.src.backend.common.tensor_attributes import (  # carry masks on JAX
-    get_tensor_attr,
-    set_tensor_attr,
+    get_tensor_attr as get_tensor_attr,
+    set_tensor_attr as set_tensor_attr,
 )
-from keras.src.utils.module_utils import tensorflow  # imported when it is used
+from keras.src.utils.module_utils import (
+    tensorflow as tensorflow,  # imported when it is used
+)
 
 from keras_calib.types import Tensor
-
-__all__ = [
-    "get_keras_mask",
-    "get_tensor_attr",
-    "in_symbolic_scope",
-    "is_baked_in",
-    "logits_behind",
-    "numpy_value",
-    "set_direction",
-    "set_keras_mask",
-    "set_tensor_attr",
-    "tensorflow",
-]
 
 
 def logits_behind(y_pred: Tensor) -> Tensor | None:

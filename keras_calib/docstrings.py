@@ -9,18 +9,10 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 # The sections, in order. Entries of the first three are inherited.
 _INHERITED = ("Args", "Call arguments", "Raises")
 _SECTIONS = (
-    "Args",
-    "Call arguments",
-    "Attributes",
-    "Returns",
-    "Raises",
-    "Warns",
-    "Example",
-    "Examples",
-    "Reference",
-    "References",
+    "Args|Call arguments|Attributes|Returns|Raises|Warns|"
+    "Example|Examples|Reference|References"
 )
-_TITLE = re.compile(rf"^({'|'.join(_SECTIONS)}):$", re.MULTILINE)
+_TITLE = re.compile(rf"^({_SECTIONS}):$", re.MULTILINE)
 
 
 def sections(docstring: str | None) -> dict[str, str]:
@@ -31,7 +23,7 @@ def sections(docstring: str | None) -> dict[str, str]:
 
 def joined(parts: Mapping[str, str]) -> str:
     """Returns the docstring of sections."""
-    rest = [f"{t}:{parts[t].rstrip()}" for t in _SECTIONS if t in parts]
+    rest = [f"{t}:{parts[t].rstrip()}" for t in _SECTIONS.split("|") if t in parts]
     return "\n\n".join([parts[""].rstrip(), *rest]) + "\n"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, TypedDict, Unpack
@@ -17,12 +16,12 @@ from keras_calib.arguments import (
     in_range,
     one_of,
     unless_none,
-    whole_number,
 )
 from keras_calib.losses.hyperparameter import Constant, Hyperparameter
 from keras_calib.ops.binary_batch import BinaryBatch
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.floats import last_mean
+from keras_calib.ops.reader import Reader
 from keras_calib.types import Tensor
 
 __all__ = ["BinaryLoss", "CalibrationLoss", "ClassLoss", "TrueClassLoss"]
@@ -155,7 +154,7 @@ class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
         return type(self).from_config, (self.get_config(),)
 
 
-class ClassLoss(CalibrationLoss):
+class ClassLoss(Reader, CalibrationLoss):
     """Base of the losses of one label of K classes. A subclass gives `sample_losses`.
 
     Args:
@@ -171,35 +170,13 @@ class ClassLoss(CalibrationLoss):
         y_pred: logits or probabilities of shape `(..., K)`.
     """
 
-    def __init__(
-        self,
-        *,
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        axis: int = -1,
-        **kwargs: Unpack[LossArguments],
-    ) -> None:
-        super().__init__(**kwargs)
-        self.from_logits = bool(from_logits)
-        self.ignore_class = unless_none(
-            whole_number, "ignore_class", ignore_class, -math.inf
-        )
-        self.axis = whole_number("axis", axis, -math.inf)
-
     @abstractmethod
     def sample_losses(self, batch: ClassBatch) -> Tensor:
         """Returns the loss of each sample of a batch, of shape (N,)."""
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Returns the loss of each sample, 0 where the label is `ignore_class`."""
-        batch = ClassBatch(
-            y_true,
-            y_pred,
-            from_logits=self.from_logits,
-            ignore_class=self.ignore_class,
-            axis=self.axis,
-            through_softmax=True,
-        )
+        batch: ClassBatch = self.read(y_true, y_pred, through_softmax=True)
         exact = _EXACT_INTEGERS.get(self.dtype, batch.num_classes)
         if batch.num_classes > exact:
             raise ValueError(
@@ -213,7 +190,24 @@ class ClassLoss(CalibrationLoss):
         return losses
 
 
-class TrueClassLoss(ClassLoss):
+class ScalarLoss(ABC):
+    """A loss as two functions of log p, p and q = 1 - p of the outcome's probability.
+
+    Each is to be computed without cancellation.
+    """
+
+    label_smoothing: float = 0.0
+
+    @abstractmethod
+    def value(self, log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
+        """Returns the loss."""
+
+    @abstractmethod
+    def weight(self, log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
+        """Returns -dl/dlog_p."""
+
+
+class TrueClassLoss(ScalarLoss, ClassLoss):
     """Base of the losses l(p) of the true class's probability.
 
     A subclass gives `value` and `weight`, two functions of `log_p`, `p` and
@@ -232,16 +226,7 @@ class TrueClassLoss(ClassLoss):
 
     # A subclass may set e in (1 - e) l + e mean_j(-log p_j), and one factor for each
     # class, or one for all.
-    label_smoothing: float = 0.0
     class_weights: float | Sequence[float] | None = None
-
-    @abstractmethod
-    def value(self, log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
-        """Returns the loss."""
-
-    @abstractmethod
-    def weight(self, log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
-        """Returns -dl/dlog_p."""
 
     def smoothing(self, num_classes: int) -> float:
         """Returns the weight of the uniform term, of which every class has 1/K."""
@@ -257,7 +242,7 @@ class TrueClassLoss(ClassLoss):
         )
 
 
-class BinaryLoss(CalibrationLoss):
+class BinaryLoss(ScalarLoss, Reader, CalibrationLoss):
     """Base of the losses of independent binary labels, one sigmoid each.
 
     A subclass gives `value` and `weight` as for a `TrueClassLoss`: functions of the
@@ -275,10 +260,8 @@ class BinaryLoss(CalibrationLoss):
         y_pred: logits or probabilities of the same shape.
     """
 
-    ignore_class: int | None = None
     # A subclass may set e in (1 - e) l + e/2 (-log p - log(1 - p)), and the factors of
     # the y = 1 and of the y = 0 part.
-    label_smoothing: float = 0.0
     positive_weight: float = 1.0
     negative_weight: float = 1.0
 
@@ -290,20 +273,14 @@ class BinaryLoss(CalibrationLoss):
         axis: int = -1,
         **kwargs: Unpack[LossArguments],
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(from_logits=from_logits, axis=axis, **kwargs)
         self.label_reduction = one_of(
             "label_reduction", label_reduction, LabelReduction
         )
-        self.from_logits = bool(from_logits)
-        self.axis = whole_number("axis", axis, -math.inf)
 
-    @abstractmethod
-    def value(self, log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
-        """Returns the loss of a label whose own outcome has probability p."""
-
-    @abstractmethod
-    def weight(self, log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
-        """Returns -dl/dlog_p."""
+    def reader(self, y_pred: Tensor) -> type[BinaryBatch]:
+        """Returns the class that reads a batch of these predictions."""
+        return BinaryBatch
 
     def label_losses(self, batch: BinaryBatch) -> Tensor:
         """Returns the loss of each label of a batch, of shape (N, L)."""
@@ -318,14 +295,7 @@ class BinaryLoss(CalibrationLoss):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Returns the loss of each sample, reduced over its labels."""
-        batch = BinaryBatch(
-            y_true,
-            y_pred,
-            from_logits=self.from_logits,
-            ignore_class=self.ignore_class,
-            axis=self.axis,
-            through_softmax=True,
-        )
+        batch: BinaryBatch = self.read(y_true, y_pred, through_softmax=True)
         losses = self.label_losses(batch)
         if self.label_reduction == "mean":
             losses = last_mean(losses)

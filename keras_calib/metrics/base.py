@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_calib._keras import set_direction
-from keras_calib.arguments import Configurable, default_name, whole_number
+from keras_calib.arguments import default_name, whole_number
 from keras_calib.metrics.bin_statistics import BinStatistics
 from keras_calib.metrics.compensated import CompensatedSum
-from keras_calib.ops.batch import Batch
+from keras_calib.ops.batch import ReaderArguments
 from keras_calib.ops.binning import (
     NUM_FINE_BINS,
     bin_sums,
@@ -22,9 +22,9 @@ from keras_calib.ops.binning import (
     fine_edges,
 )
 from keras_calib.ops.calibration import BinSums, calibration_error
-from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.events import Events, weighted
 from keras_calib.ops.floats import divide_no_nan, last_mean
+from keras_calib.ops.reader import Reader
 from keras_calib.types import Tensor
 
 __all__ = [
@@ -36,23 +36,17 @@ __all__ = [
 ]
 
 
-class MetricArguments(TypedDict, total=False):
+class MetricArguments(ReaderArguments, total=False):
     """The arguments of every metric."""
 
-    from_logits: bool
-    ignore_class: int | None
-    axis: int
     name: str | None
     dtype: Any
 
 
-class CalibrationMetric(Configurable, keras.metrics.Metric, ABC):
+class CalibrationMetric(Reader, keras.metrics.Metric, ABC):
     """Base of the metrics. A subclass defines `accumulate` and `result`.
 
     Args:
-        from_logits: whether `y_pred` are logits.
-        ignore_class: integer label whose samples are ignored.
-        axis: the axis of the classes in `y_pred`, and in one-hot or soft targets.
         name: name in the logs; by default the name of the class in snake case.
         dtype: `"float64"` for state and arithmetic in float64. Any other dtype, half
             precision included, means float32.
@@ -75,18 +69,12 @@ class CalibrationMetric(Configurable, keras.metrics.Metric, ABC):
     def __init__(
         self,
         *,
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        axis: int = -1,
         name: str | None = None,
         dtype: Any = None,
+        **kwargs: Unpack[ReaderArguments],
     ) -> None:
-        super().__init__(name=name or default_name(type(self)), dtype=dtype)
-        self.from_logits = bool(from_logits)
-        if ignore_class is not None:
-            ignore_class = whole_number("ignore_class", ignore_class, low=-np.inf)
-        self.ignore_class = ignore_class
-        self.axis = whole_number("axis", axis, low=-np.inf)
+        name = name or default_name(type(self))
+        super().__init__(name=name, dtype=dtype, **kwargs)
         set_direction(self, self.direction)
 
     @property
@@ -94,23 +82,9 @@ class CalibrationMetric(Configurable, keras.metrics.Metric, ABC):
         """The dtype of state and arithmetic."""
         return "float64" if self.dtype == "float64" else "float32"
 
-    def reader(self, y_pred: Tensor) -> type[Batch]:
-        """Returns the class that reads a batch of these predictions."""
-        return ClassBatch
-
-    def read(
-        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
-    ) -> Batch:
+    def read(self, y_true: Tensor, y_pred: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Returns the batch that `accumulate` takes."""
-        return self.reader(y_pred)(
-            y_true,
-            y_pred,
-            sample_weight,
-            from_logits=self.from_logits,
-            ignore_class=self.ignore_class,
-            axis=self.axis,
-            dtype=self.state_dtype,
-        )
+        return super().read(y_true, y_pred, *args, dtype=self.state_dtype, **kwargs)
 
     def update_state(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None

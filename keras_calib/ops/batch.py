@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from functools import cached_property
+from typing import Any, Self, TypedDict
 
 import numpy as np
 from keras import ops
@@ -12,6 +14,14 @@ from keras_calib._keras import get_keras_mask, logits_behind
 from keras_calib.ops.floats import alike, cast, dtype_name, namespace
 from keras_calib.ops.labels import sample_weights
 from keras_calib.types import Tensor
+
+
+class ReaderArguments(TypedDict, total=False):
+    """The arguments that say how a batch is read."""
+
+    from_logits: bool
+    ignore_class: int | None
+    axis: int
 
 
 class Batch(ABC):
@@ -62,9 +72,8 @@ class Batch(ABC):
         self.from_logits, self._axis = from_logits, axis
         y_pred, self.precision = read_scores(y_pred, from_logits, dtype)
         y_true, self._y_pred = classes_last(alike(y_true, y_pred), y_pred, axis)
-        self._factors = [
-            None if f is None else alike(f, y_pred) for f in (sample_weight, mask)
-        ]
+        factors = [f for f in (sample_weight, mask) if f is not None]
+        self._factors = [alike(factor, y_pred) for factor in factors]
         self._read(y_true, ignore_class)
 
     @abstractmethod
@@ -74,8 +83,17 @@ class Batch(ABC):
     @cached_property
     def sample_weight(self) -> Tensor | None:
         """Weights of shape (N,), 0 where a mask says so; `None` where all are 1."""
-        dtype = dtype_name(self._y_pred)
-        return sample_weights(self._factors, self._y_pred, dtype, self._axis)
+        y_pred = self._y_pred
+        return sample_weights(self._factors, y_pred, dtype_name(y_pred), self._axis)
+
+    def _with(self, **changes: Any) -> Self:
+        other = copy.copy(self)
+        for name in vars(self):
+            # What was computed from the old labels and scores.
+            if isinstance(getattr(type(self), name, None), cached_property):
+                delattr(other, name)
+        vars(other).update(changes)
+        return other
 
     def unflatten(self, x: Tensor) -> Tensor:
         """Returns a value of each sample, of shape (N,), in the samples' shape."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from functools import cached_property
 
 import numpy as np
@@ -93,11 +92,7 @@ class BinaryBatch(Batch):
 
     def smoothed(self, e: float) -> BinaryBatch:
         """Returns a batch whose labels are (1 - e) y + e / 2."""
-        if not e:
-            return self
-        other = copy.copy(self)
-        other.targets = (1.0 - e) * self.targets + 0.5 * e
-        return other
+        return self._with(targets=(1.0 - e) * self.targets + 0.5 * e) if e else self
 
     @property
     def uniform_cross_entropy(self) -> Tensor:

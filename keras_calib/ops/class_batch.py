@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 from keras import ops
 
-from keras_calib.ops.batch import Batch
+from keras_calib.ops.batch import Batch, ReaderArguments
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 from keras_calib.ops.entropy import entropy
 from keras_calib.ops.events import Events
@@ -80,13 +80,6 @@ class ClassBatch(Batch):
             return self
         targets = (1.0 - e) * self.targets + e / self.num_classes
         return self._with(labels=targets, soft=True)
-
-    def _with(self, **changes: Any) -> ClassBatch:
-        other = object.__new__(ClassBatch)
-        # Not what was computed from the old labels and scores.
-        kept = {k: v for k, v in vars(self).items() if k not in _COMPUTED}
-        other.__dict__.update(kept, **changes)
-        return other
 
     # What losses and metrics ask for.
 
@@ -239,24 +232,15 @@ class ClassBatch(Batch):
         )
 
 
-_COMPUTED = {
-    name
-    for name, value in vars(ClassBatch).items()
-    if isinstance(value, cached_property)
-}
-
-
 def true_class_loss(
     y_true: Tensor,
     y_pred: Tensor,
     value: ScalarFunction,
     weight: ScalarFunction,
     *,
-    from_logits: bool = False,
     label_smoothing: float = 0.0,
     class_weights: float | Sequence[float] | None = None,
-    ignore_class: int | None = None,
-    axis: int = -1,
+    **reading: Unpack[ReaderArguments],
 ) -> Tensor:
     """Computes a loss of the true class's probability, one value a sample.
 
@@ -271,11 +255,10 @@ def true_class_loss(
         value: the loss as a function of `(log_p, p, q)`, where q = 1 - p. `p` is at
             least the smallest normal float; `log_p` may be below its logarithm.
         weight: `-dl/dlog_p` as a function of the same.
-        from_logits: whether `y_pred` are logits.
         label_smoothing: e in (1 - e) l + e * mean_j(-log p_j).
         class_weights: one factor for each of the K classes, or one for all.
-        ignore_class: integer label whose samples give 0.
-        axis: the axis of the classes.
+        **reading: `from_logits`; `ignore_class`, an integer label whose samples give
+            0; and `axis`, that of the classes.
 
     Returns:
         Losses of shape `(...)`, float64 for float64 predictions, else float32.
@@ -284,14 +267,8 @@ def true_class_loss(
         ValueError: for shapes that do not fit, and for `ignore_class` with soft
             targets.
     """
-    batch = ClassBatch(
-        y_true,
-        ops.convert_to_tensor(y_pred),
-        from_logits=from_logits,
-        ignore_class=ignore_class,
-        axis=axis,
-        through_softmax=True,
-    )
+    y_pred = ops.convert_to_tensor(y_pred)
+    batch = ClassBatch(y_true, y_pred, through_softmax=True, **reading)
     losses = batch.loss(
         value, weight, label_smoothing=label_smoothing, class_weights=class_weights
     )

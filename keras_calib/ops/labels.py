@@ -5,6 +5,7 @@ The functions take tensors, and numpy arrays, which stay numpy arrays.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,14 +15,17 @@ from keras_calib.types import Tensor
 __all__ = ["class_labels", "is_valid"]
 
 
+def static_shape(name: str, x: Tensor, why: str) -> Any:
+    """Returns the shape of labels or predictions, whose rank must be known."""
+    shape = getattr(x, "shape", None)
+    if shape is None or getattr(shape, "rank", 0) is None:
+        raise ValueError(f"`{name}` must have a static rank{why}. Received: {x}")
+    return shape
+
+
 def num_classes(y_pred: Tensor) -> int:
     """Returns the static size of the last axis of `y_pred`, at least 2."""
-    shape = getattr(y_pred, "shape", None)
-    if shape is None or getattr(shape, "rank", 0) is None:
-        raise ValueError(
-            "`y_pred` must have a static rank, shape (..., num_classes). "
-            f"Received: {y_pred}"
-        )
+    shape = static_shape("y_pred", y_pred, ", shape (..., num_classes)")
     if len(shape) == 0 or shape[-1] is None or shape[-1] < 2:
         raise ValueError(
             "`y_pred` must have shape (..., num_classes) with a static "
@@ -47,12 +51,7 @@ def read_labels(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, bool]:
         ValueError: where rank or last axis fits neither format.
     """
     k = num_classes(y_pred)
-    shape = getattr(y_true, "shape", None)
-    if shape is None or getattr(shape, "rank", 0) is None:
-        raise ValueError(
-            "`y_true` must have a static rank to tell integer labels from one-hot "
-            f"ones. Received: {y_true}"
-        )
+    shape = static_shape("y_true", y_true, " to tell integer labels from one-hot ones")
     rank, expected = len(shape), len(y_pred.shape)
     if rank == expected and shape[-1] == k:
         return y_true, True
@@ -121,9 +120,7 @@ def sample_weights(
     each = [_spread(f, y_pred, dtype, axis) for f in factors if f is not None]
     if not each:
         return None
-    product = each[0]
-    for factor in each[1:]:
-        product = product * factor
+    product = math.prod(each[1:], start=each[0])
     return namespace(product).reshape(product, (-1,))
 
 

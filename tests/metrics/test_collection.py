@@ -42,7 +42,7 @@ def test_the_batch_is_read_once(monkeypatch):
             reads.append(args)
             super().__init__(*args, **kwargs)
 
-    monkeypatch.setattr("keras_calib.metrics.base.ClassBatch", Counted)
+    monkeypatch.setattr("keras_calib.ops.reader.ClassBatch", Counted)
     monkeypatch.setattr("keras_calib.metrics.brier.ClassBatch", Counted)
     metrics.CalibrationMetrics().update_state([0, 1], [[0.8, 0.2], [0.7, 0.3]])
     assert len(reads) == 1
