@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Any, Unpack
 
 import keras
@@ -14,14 +13,9 @@ from keras_calib._keras import set_direction
 from keras_calib.arguments import default_name, whole_number
 from keras_calib.metrics.bin_statistics import BinStatistics
 from keras_calib.metrics.compensated import CompensatedSum
+from keras_calib.ops import binning
 from keras_calib.ops.batch import ReaderArguments
-from keras_calib.ops.binning import (
-    NUM_FINE_BINS,
-    bin_sums,
-    equal_width_edges,
-    fine_edges,
-)
-from keras_calib.ops.calibration import BinSums, calibration_error
+from keras_calib.ops.calibration import BinSums, Norm, calibration_error
 from keras_calib.ops.events import Events, weighted
 from keras_calib.ops.floats import divide_no_nan, last_mean
 from keras_calib.ops.reader import Reader
@@ -97,23 +91,18 @@ class CalibrationMetric(Reader, keras.metrics.Metric, ABC):
     def accumulate(self, batch: Any) -> None:
         """Adds a batch to the state."""
 
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         # Keras copies and pickles a metric without its state.
         state = [ops.convert_to_numpy(variable) for variable in self.variables]
-        return _restored, (type(self), self.get_config(), state)
+        return type(self).from_config, (self.get_config(),), state
 
-
-def _restored(
-    cls: type[CalibrationMetric], config: dict[str, Any], state: list[np.ndarray]
-) -> CalibrationMetric:
-    metric: CalibrationMetric = cls.from_config(config)
-    for sums in list(vars(metric).values()):
-        if isinstance(sums, CompensatedSum) and not sums.built:
-            if (count := len(metric.variables)) < len(state):
-                sums.build(state[count].shape)
-    for variable, value in zip(metric.variables, state, strict=True):
-        variable.assign(value)
-    return metric
+    def __setstate__(self, state: list[np.ndarray]) -> None:
+        for sums in list(vars(self).values()):
+            if isinstance(sums, CompensatedSum) and not sums.built:
+                if (count := len(self.variables)) < len(state):
+                    sums.build(state[count].shape)
+        for variable, value in zip(self.variables, state, strict=True):
+            variable.assign(value)
 
 
 class MeanMetric(CalibrationMetric):
@@ -130,7 +119,7 @@ class MeanMetric(CalibrationMetric):
     def accumulate(self, batch: Any) -> None:
         """Adds weights and weighted values."""
         values = self.values(batch)
-        sums = bin_sums(weighted(batch.sample_weight, values))
+        sums = binning.bin_sums(weighted(batch.sample_weight, values))
         self._sums.add(ops.concatenate([ops.cast(s, values.dtype) for s in sums]))
 
     def result(self) -> Tensor:
@@ -160,8 +149,8 @@ class EventMetric(CalibrationMetric):
                 its own bins. The first batch tells their number.
         """
         self._bins = num_bins
-        shape = (num_bins or NUM_FINE_BINS, len(BinSums._fields))
-        self._sums = CompensatedSum(self, None if grouped else shape)
+        shape = (num_bins or binning.NUM_FINE_BINS, len(BinSums._fields))
+        self._sums = CompensatedSum(self, (0, *shape) if grouped else shape)
 
     def events(self, batch: Any) -> Events:
         """Returns probabilities of events and the outcomes."""
@@ -182,23 +171,34 @@ class EventMetric(CalibrationMetric):
 
     def statistics(self) -> BinStatistics:
         """Returns the state as float64 numpy arrays that add up."""
-        edges = equal_width_edges(self._bins) if self._bins else fine_edges()
+        edges = (
+            binning.equal_width_edges(self._bins)
+            if self._bins
+            else binning.fine_edges()
+        )
         return BinStatistics(*self._sums.numpy().T, edges=edges)
 
 
 class BinnedMetric(EventMetric):
     """Base of the metrics of events over equal-width bins.
 
-    A subclass defines `result`.
+    The result is by default the calibration error of the attribute `norm`.
 
     Args:
         num_bins: the number of equal-width bins.
     """
 
+    norm: Norm = "l1"
+    _grouped = False
+
     def __init__(self, num_bins: int = 15, **kwargs: Unpack[MetricArguments]) -> None:
         super().__init__(**kwargs)
         self.num_bins = whole_number("num_bins", num_bins)
-        self.add_bins(self.num_bins)
+        self.add_bins(self.num_bins, grouped=self._grouped)
+
+    def result(self) -> Tensor:
+        """Returns the error, in [0, 1]."""
+        return calibration_error(self.sums(), self.norm)
 
 
 class RankedMetric(EventMetric):
@@ -221,7 +221,7 @@ class RankedMetric(EventMetric):
         return ops.cast(self.of_cells(self.cells()), self.state_dtype)
 
 
-class GroupedMetric(EventMetric):
+class GroupedMetric(BinnedMetric):
     """Base of the metrics that average the error of groups, such as classes.
 
     The first batch tells the number of groups. A subclass defines `events`.
@@ -230,10 +230,7 @@ class GroupedMetric(EventMetric):
         num_bins: the number of equal-width bins of each group.
     """
 
-    def __init__(self, num_bins: int = 15, **kwargs: Unpack[MetricArguments]) -> None:
-        super().__init__(**kwargs)
-        self.num_bins = whole_number("num_bins", num_bins)
-        self.add_bins(self.num_bins, grouped=True)
+    _grouped = True
 
     @abstractmethod
     def events(self, batch: Any) -> Events:
@@ -241,14 +238,10 @@ class GroupedMetric(EventMetric):
 
     def statistics(self) -> list[BinStatistics]:  # type: ignore[override]
         """Returns the state as one `BinStatistics` for each group."""
-        if not self._sums.built:
-            return []
         return [BinStatistics(*group.T) for group in self._sums.numpy()]
 
     def per_group(self) -> Tensor:
         """Returns the l1 error of each group, of shape (groups,)."""
-        if not self._sums.built:
-            return ops.zeros((0,), dtype=self.state_dtype)
         return calibration_error(self.sums())
 
     def result(self) -> Tensor:

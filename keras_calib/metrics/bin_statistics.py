@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any
 
@@ -11,19 +10,10 @@ import numpy as np
 from keras_calib.arguments import one_of, whole_number
 from keras_calib.metrics import intervals
 from keras_calib.metrics.tables import html_table, text_table
+from keras_calib.ops import calibration
 from keras_calib.ops.batch import read_scores
 from keras_calib.ops.binning import equal_width_edges
-from keras_calib.ops.calibration import (
-    BinSums,
-    Norm,
-    brier_parts,
-    calibration_error,
-    calibration_gap,
-    debiased_error,
-    overconfidence,
-    underconfidence,
-    weighted_mean,
-)
+from keras_calib.ops.calibration import BinSums, Norm
 from keras_calib.ops.events import Events
 from keras_calib.ops.floats import divide_no_nan
 from keras_calib.ops.ranked import equal_mass_cuts, equal_mass_sums
@@ -153,10 +143,10 @@ class BinStatistics:
                 f"{self.num_bins} and {other.num_bins} bins, edges {self.edges} and "
                 f"{other.edges}"
             )
-        pairs = zip(self._sums, other._sums, strict=True)
-        sums: Iterator[Any] = (
-            None if a is None or b is None else a + b for a, b in pairs
-        )
+        sums: list[Any] = [
+            None if a is None or b is None else a + b
+            for a, b in zip(self._sums, other._sums, strict=True)
+        ]
         return BinStatistics(*sums, edges=self.edges)
 
     def __eq__(self, other: object) -> bool:
@@ -217,7 +207,9 @@ class BinStatistics:
 
     def ece(self, norm: Norm = "l1") -> float:
         """Returns the calibration error of norm `"l1"`, `"l2"` or `"max"`."""
-        return float(calibration_error(self, one_of("norm", norm, Norm)))
+        return float(
+            calibration.calibration_error(self._sums, one_of("norm", norm, Norm))
+        )
 
     def debiased_ece(self) -> float:
         """Returns the l2 error without the part that sampling noise adds.
@@ -231,19 +223,19 @@ class BinStatistics:
         Reference: Kumar, Liang, Ma, "Verified Uncertainty Calibration", NeurIPS
         2019, section 5.
         """
-        return float(debiased_error(self))
+        return float(calibration.debiased_error(self._sums))
 
     def gap(self) -> float:
         """Returns mean confidence minus accuracy, in [-1, 1]."""
-        return float(calibration_gap(self))
+        return float(calibration.calibration_gap(self._sums))
 
     def overconfidence(self) -> float:
         """Returns the part of the l1 error where confidence exceeds accuracy."""
-        return float(overconfidence(self))
+        return float(calibration.overconfidence(self._sums))
 
     def underconfidence(self) -> float:
         """Returns the part of the l1 error where accuracy exceeds confidence."""
-        return float(underconfidence(self))
+        return float(calibration.underconfidence(self._sums))
 
     def brier_score(self) -> float:
         """Returns the mean of (confidence - hit)^2.
@@ -256,7 +248,7 @@ class BinStatistics:
                 "The Brier score needs `squared_error`, the sum of (confidence - "
                 "hit)^2 of each bin. Received: None"
             )
-        return float(weighted_mean(self, self.squared_error))
+        return float(calibration.weighted_mean(self._sums, self.squared_error))
 
     def brier_decomposition(self) -> dict[str, float]:
         """Returns the parts of the Brier score of (confidence, hit).
@@ -280,7 +272,7 @@ class BinStatistics:
         23 (2008).
         """
         score = self.brier_score()
-        parts = brier_parts(self, score)
+        parts = calibration.brier_parts(self._sums, score)
         return {k: float(v) for k, v in parts.items()} | {"brier_score": score}
 
     def credible_intervals(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -294,7 +286,7 @@ class BinStatistics:
         Args:
             level: probability of the interval, in (0, 1).
         """
-        return intervals.credible_intervals(self, level)
+        return intervals.credible_intervals(self._sums, level)
 
     def ece_interval(self, level: float = 0.95) -> tuple[float, float]:
         """Returns a confidence interval of the l1 error, without a bootstrap.
@@ -307,7 +299,7 @@ class BinStatistics:
         Args:
             level: confidence level, in (0, 1).
         """
-        return intervals.error_interval(self, level)
+        return intervals.error_interval(self._sums, level)
 
     def table(self, level: float = 0.95) -> list[dict[str, float]]:
         """Returns the reliability table, one row for each bin that holds samples.
@@ -338,15 +330,8 @@ class BinStatistics:
     def _cells(self) -> tuple[list[str], list[list[str]]]:
         """Returns the header and the rows of the table as text."""
         header = ["bin", "weight", "confidence", "accuracy", "gap", "95% of accuracy"]
-        rows = [
-            [
-                f"{row['lower']:.3f}-{row['upper']:.3f}",
-                f"{row['weight']:g}",
-                f"{row['confidence']:.4f}",
-                f"{row['accuracy']:.4f}",
-                f"{row['gap']:+.4f}",
-                f"{row['accuracy_low']:.3f}-{row['accuracy_high']:.3f}",
-            ]
-            for row in self.table()
-        ]
-        return header, rows
+        row = (
+            "{lower:.3f}-{upper:.3f} {weight:g} {confidence:.4f} {accuracy:.4f} "
+            "{gap:+.4f} {accuracy_low:.3f}-{accuracy_high:.3f}"
+        )
+        return header, [row.format(**cells).split() for cells in self.table()]

@@ -9,7 +9,7 @@ import keras
 from keras_calib.arguments import one_of
 from keras_calib.metrics.base import BinnedMetric, MetricArguments
 from keras_calib.ops.binary_batch import OneLabelBatch
-from keras_calib.ops.calibration import Norm, calibration_error
+from keras_calib.ops.calibration import Norm
 from keras_calib.ops.events import Events
 from keras_calib.types import Tensor
 
@@ -77,7 +77,3 @@ class BinaryECE(BinnedMetric):
         if self.definition == "positive_class":
             return batch.positive_class
         return batch.predicted_class
-
-    def result(self) -> Tensor:
-        """Returns the error, in [0, 1]."""
-        return calibration_error(self.sums(), self.norm)

@@ -141,7 +141,8 @@ class BrierDecomposition(CalibrationMetric):
         super().__init__(**kwargs)
         self.by = one_of("by", by, Grouping)
         self.num_bins = whole_number("num_bins", num_bins)
-        self._groups = CompensatedSum(self)
+        # No groups, of one class.
+        self._groups = CompensatedSum(self, (0, 3))
         self._squares = CompensatedSum(self, (3,))
 
     def accumulate(self, batch: ClassBatch) -> None:
@@ -165,12 +166,6 @@ class BrierDecomposition(CalibrationMetric):
 
     def result(self) -> dict[str, Tensor]:
         """Returns the five parts by name."""
-        parts = self._parts() if self._groups.built else dict.fromkeys(_PARTS, 0.0)
-        return {
-            f"brier_{name}": ops.cast(parts[name], self.state_dtype) for name in _PARTS
-        }
-
-    def _parts(self) -> dict[str, Tensor]:
         sums = ops.transpose(self._groups.double())
         k = (sums.shape[0] - 1) // 2
         weight, p, y = ops.split(sums, [1, 1 + k])
@@ -180,17 +175,6 @@ class BrierDecomposition(CalibrationMetric):
         parts = brier_parts(groups, score, label_square)
         p_means = divide_no_nan(p, weight)
         variance = p_square - ops.sum(weighted_mean(groups, p * p_means))
-        return {
-            **parts,
-            "within_variance": variance,
-            "within_covariance": variance - parts["within_bin"],
-        }
-
-
-_PARTS = (
-    "reliability",
-    "resolution",
-    "uncertainty",
-    "within_variance",
-    "within_covariance",
-)
+        parts["within_variance"] = variance
+        parts["within_covariance"] = variance - parts.pop("within_bin")
+        return {f"brier_{k}": ops.cast(v, self.state_dtype) for k, v in parts.items()}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -81,12 +82,8 @@ class CalibrationMetrics(Configurable, keras.metrics.Metric):
         dtype: Any = None,
     ) -> None:
         super().__init__(name=name or default_name(type(self)), dtype=dtype)
-        reading: dict[str, Any] = {
-            "from_logits": from_logits,
-            "ignore_class": ignore_class,
-            "axis": axis,
-        }
-        given = {k: v for k, v in reading.items() if v is not None}
+        reading = dict(from_logits=from_logits, ignore_class=ignore_class, axis=axis)
+        given: dict[str, Any] = {k: v for k, v in reading.items() if v is not None}
         if metrics is None:
             metrics = [metric(dtype=dtype, **given) for metric in _DEFAULT]
         self.metrics = list(metrics)
@@ -100,17 +97,17 @@ class CalibrationMetrics(Configurable, keras.metrics.Metric):
             raise ValueError(
                 f"`metrics` must each have a name of their own. Received: {names}"
             )
-        first = self.metrics[0]
         for argument in reading:
-            expected, source = getattr(first, argument), f"{first.name!r}"
+            said = {f"{m.name!r}": getattr(m, argument) for m in self.metrics}
             if argument in given:
-                expected, source = given[argument], "the set"
-            for metric in self.metrics:
-                if (found := getattr(metric, argument)) != expected:
+                said = {"the set": given[argument]} | said
+            (first, expected), *others = said.items()
+            for other, found in others:
+                if found != expected:
                     raise ValueError(
                         f"The metrics of a set must agree in `{argument}`. Received: "
-                        f"{argument}={expected!r} of {source}, and "
-                        f"{argument}={found!r} of {metric.name!r}"
+                        f"{argument}={expected!r} of {first}, and "
+                        f"{argument}={found!r} of {other}"
                     )
             setattr(self, argument, expected)
 
@@ -144,10 +141,11 @@ class CalibrationMetrics(Configurable, keras.metrics.Metric):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({list(self.metrics)})"
 
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         # The metrics copy themselves, with their state.
-        arguments = {**super().get_config(), "metrics": list(self.metrics)}
-        return _made, (type(self), arguments)
+        arguments = super().get_config()
+        metrics = list(arguments.pop("metrics"))
+        return partial(type(self), **arguments), (metrics,)
 
 
 def results_by_name(metrics: Iterable[CalibrationMetric]) -> dict[str, Tensor]:
@@ -157,9 +155,3 @@ def results_by_name(metrics: Iterable[CalibrationMetric]) -> dict[str, Tensor]:
         result = metric.result()
         results |= result if isinstance(result, dict) else {metric.name: result}
     return results
-
-
-def _made(
-    cls: type[CalibrationMetrics], arguments: dict[str, Any]
-) -> CalibrationMetrics:
-    return cls(**arguments)

@@ -22,16 +22,15 @@ class CompensatedSum:
 
     Args:
         metric: the metric that owns the variables.
-        shape: shape of the sum; `None` takes that of the first term.
+        shape: shape of the sum. One with a 0 is that of no groups, before the first
+            term tells their number.
     """
 
-    def __init__(
-        self, metric: CalibrationMetric, shape: tuple[int, ...] | None = None
-    ) -> None:
-        self._metric = metric
-        self.high: Any = None
-        self.low: Any = None
-        if shape is not None:
+    def __init__(self, metric: CalibrationMetric, shape: tuple[int, ...]) -> None:
+        self._metric, self.built = metric, False
+        self.high: Any = np.zeros(shape, metric.state_dtype)
+        self.low: Any = self.high
+        if 0 not in shape:
             self.build(shape)
 
     def build(self, shape: tuple[int, ...]) -> None:
@@ -39,15 +38,11 @@ class CompensatedSum:
         add, dtype = self._metric.add_variable, self._metric.state_dtype
         self.high = add(shape, "zeros", dtype=dtype, name="sum")
         self.low = add(shape, "zeros", dtype=dtype, name="rounding")
-
-    @property
-    def built(self) -> bool:
-        """Whether the variables exist."""
-        return self.high is not None
+        self.built = True
 
     def add(self, x: Tensor) -> None:
         """Adds a tensor of the sum's shape."""
-        if self.high is None:
+        if not self.built:
             self.build(tuple(x.shape))
         if tuple(x.shape) != tuple(self.high.shape):
             raise ValueError(

@@ -8,28 +8,21 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_calib.arguments import in_range, unless_none, whole_number
+from keras_calib.arguments import in_range
 from keras_calib.metrics.bin_statistics import BinStatistics
-from keras_calib.metrics.binary import BinaryECE
 from keras_calib.metrics.brier import BrierDecomposition, BrierScore
 from keras_calib.metrics.classwise import ClasswiseECE
 from keras_calib.metrics.collection import results_by_name
 from keras_calib.metrics.expected_calibration_error import ExpectedCalibrationError
 from keras_calib.metrics.likelihood import NegativeLogLikelihood, PredictiveEntropy
 from keras_calib.metrics.tables import html_table
+from keras_calib.ops import ranked
 from keras_calib.ops.binary_batch import is_one_probability, two_classes
 from keras_calib.ops.binning import bin_sums
 from keras_calib.ops.calibration import BinSums
-from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.events import Events
 from keras_calib.ops.floats import in_float64
-from keras_calib.ops.ranked import (
-    accuracy_at_coverage,
-    area_under_risk_coverage,
-    ks_error,
-)
-from keras_calib.ops.smooth import NUM_NODES, NodeSums, node_sums, smooth_ece
-from keras_calib.types import Tensor
+from keras_calib.ops.smooth import NUM_NODES, node_sums, smooth_ece
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -115,9 +108,13 @@ def evaluate(
     >>> found.statistics.total
     2.0
     """
-    num_bins = whole_number("num_bins", num_bins)
-    axis = whole_number("axis", axis, low=-np.inf)
-    unless_none(whole_number, "ignore_class", ignore_class, -np.inf)
+    ece = ExpectedCalibrationError(
+        num_bins,
+        from_logits=from_logits,
+        ignore_class=ignore_class,
+        axis=axis,
+        dtype="float64",
+    )
     in_range("coverage", coverage, float(np.finfo("float32").tiny), 1.0)
     y_pred = _arraylike(y_pred)
     n, rank = len(y_pred), len(y_pred.shape)
@@ -133,38 +130,30 @@ def evaluate(
                 f"`{name}` and `y_pred` must have the same length. Received: "
                 f"{name}.shape={tuple(x.shape)}, y_pred.shape={tuple(y_pred.shape)}"
             )
-    reading: Any = {
-        "from_logits": from_logits,
-        "ignore_class": ignore_class,
-        "axis": axis,
-        "dtype": "float64",
-    }
-    ece = ExpectedCalibrationError(num_bins, dtype="float64")
     metrics = [
         ece,
-        ClasswiseECE(num_bins, dtype="float64"),
+        classwise := ClasswiseECE(num_bins, dtype="float64"),
         BrierScore(dtype="float64"),
         BrierDecomposition(dtype="float64"),
         NegativeLogLikelihood(dtype="float64"),
         PredictiveEntropy(dtype="float64"),
     ]
     binary = is_one_probability(y_pred, axis)
-    of_label_1 = [BinaryECE(num_bins=num_bins, **reading)] if binary else []
     rows = max(1, _CHUNK // max(int(np.prod(y_pred.shape[1:])), 1))
     starts = range(0, max(n, 1), rows)
     bar = None
     if len(starts) > 1 if verbose is None else verbose:
         bar = keras.utils.Progbar(n, unit_name="sample")
     labels: Any
+    batch: Any
     seen = []
     for start in starts:
         chunk = slice(start, start + rows)
         labels, weight = (x if x is None else np.asarray(x[chunk]) for x in others)
         predictions = np.asarray(y_pred[chunk])
-        for metric in of_label_1:
-            metric.update_state(labels, predictions, weight)
+        if binary:
             labels, predictions = two_classes(labels, predictions, from_logits, axis)
-        batch = ClassBatch(labels, predictions, weight, **reading)
+        batch = ece.read(labels, predictions, weight)
         for metric in metrics:
             metric.accumulate(batch)
         seen.append(_arrays(batch.top_label))
@@ -176,7 +165,7 @@ def evaluate(
     statistics = ece.statistics()
     low, high = statistics.ece_interval()
     figures = {
-        **results_by_name(metrics + of_label_1),
+        **results_by_name(metrics),
         **_ranked(events, num_bins, coverage),
         "ece": statistics.ece(),
         "ece_low": low,
@@ -188,7 +177,9 @@ def evaluate(
         "overconfidence": statistics.overconfidence(),
         "underconfidence": statistics.underconfidence(),
     }
-    figures = {name: _float(figure) for name, figure in sorted(figures.items())}
+    if binary:
+        figures["binary_ece"] = classwise.per_class()[1]
+    figures = {name: float(figure) for name, figure in sorted(figures.items())}
     return Evaluation(figures, statistics)
 
 
@@ -200,23 +191,18 @@ def _ranked(events: Events, num_bins: int, coverage: float) -> dict[str, Any]:
         edges = np.zeros(1)
     cells = BinSums(*bin_sums(list(events.terms), cell, len(edges)))
     equal_mass = BinStatistics(*cells, edges=np.append(edges, 1.0)).equal_mass(num_bins)
-    smooth = _smooth(events, NUM_NODES)
+    smooth = float(smooth_ece(node_sums(events)))
     if smooth < 0.01:
-        smooth = _smooth(events, 10 * (NUM_NODES - 1) + 1)
+        smooth = float(smooth_ece(node_sums(events, 10 * (NUM_NODES - 1) + 1)))
     return {
-        "accuracy": accuracy_at_coverage(cells, 1.0),
-        "accuracy_at_coverage": accuracy_at_coverage(cells, coverage),
-        "aurc": area_under_risk_coverage(cells),
+        "accuracy": ranked.accuracy_at_coverage(cells, 1.0),
+        "accuracy_at_coverage": ranked.accuracy_at_coverage(cells, coverage),
+        "aurc": ranked.area_under_risk_coverage(cells),
         "equal_mass_ece": equal_mass.ece(),
         "equal_mass_debiased_ece": equal_mass.debiased_ece(),
-        "ks_calibration_error": ks_error(cells),
+        "ks_calibration_error": ranked.ks_error(cells),
         "smooth_ece": smooth,
     }
-
-
-def _smooth(events: Events, num_nodes: int) -> float:
-    sums = node_sums(events, num_nodes)
-    return _float(smooth_ece(NodeSums(*map(ops.convert_to_tensor, sums))))
 
 
 def _arrays(events: Events) -> tuple[np.ndarray, ...]:
@@ -233,7 +219,3 @@ def _arrays(events: Events) -> tuple[np.ndarray, ...]:
 def _arraylike(x: Any) -> Any:
     """Returns what has a shape and can be sliced, without reading it."""
     return x if hasattr(x, "shape") and hasattr(x, "__len__") else np.asarray(x)
-
-
-def _float(x: Tensor) -> float:
-    return float(ops.convert_to_numpy(x))

@@ -133,9 +133,7 @@ class MaximumCalibrationError(BinnedMetric):
       Bayesian Binning", AAAI 2015, section 3.
     """
 
-    def result(self) -> Tensor:
-        """Returns the error, in [0, 1]."""
-        return calibration_error(self.sums(), "max")
+    norm = "max"
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")

@@ -7,11 +7,11 @@ from statistics import NormalDist
 import numpy as np
 
 from keras_calib.arguments import in_range
-from keras_calib.ops.calibration import Sums, calibration_error
+from keras_calib.ops.calibration import BinSums, calibration_error
 from keras_calib.ops.floats import divide_no_nan
 
 
-def credible_intervals(sums: Sums, level: float) -> tuple[np.ndarray, np.ndarray]:
+def credible_intervals(sums: BinSums, level: float) -> tuple[np.ndarray, np.ndarray]:
     """Returns both ends of the equal-tailed intervals of the accuracies.
 
     The posterior is Beta(hits + 1/2, misses + 1/2), from Jeffreys' prior.
@@ -23,7 +23,7 @@ def credible_intervals(sums: Sums, level: float) -> tuple[np.ndarray, np.ndarray
     return betaincinv(a, b, tail), betaincinv(a, b, 1 - tail)
 
 
-def error_interval(sums: Sums, level: float) -> tuple[float, float]:
+def error_interval(sums: BinSums, level: float) -> tuple[float, float]:
     """Returns a confidence interval of the l1 error.
 
     Let D_m = sum(confidence - hit) / N in bin m, with mean mu_m and variance s_m^2.

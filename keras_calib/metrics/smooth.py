@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Unpack
 
 import keras
-from keras import ops
 
 from keras_calib.metrics.base import CalibrationMetric, MetricArguments
 from keras_calib.metrics.compensated import CompensatedSum
 from keras_calib.ops.class_batch import ClassBatch
-from keras_calib.ops.smooth import NUM_NODES, NodeSums, node_sums, smooth_ece
+from keras_calib.ops.smooth import NUM_NODES, node_sums, smooth_ece
 from keras_calib.types import Tensor
 
 __all__ = ["SmoothECE"]
@@ -52,12 +51,12 @@ class SmoothECE(CalibrationMetric):
 
     def __init__(self, **kwargs: Unpack[MetricArguments]) -> None:
         super().__init__(**kwargs)
-        self._sums = CompensatedSum(self, (len(NodeSums._fields), NUM_NODES))
+        self._sums = CompensatedSum(self, (2, NUM_NODES))
 
     def accumulate(self, batch: ClassBatch) -> None:
         """Adds the sums at the nodes."""
-        self._sums.add(ops.stack(node_sums(batch.top_label)))
+        self._sums.add(node_sums(batch.top_label))
 
     def result(self) -> Tensor:
         """Returns the error, in [0, 1]."""
-        return smooth_ece(NodeSums(*ops.unstack(self._sums.tensor(), 2)))
+        return smooth_ece(self._sums.tensor())

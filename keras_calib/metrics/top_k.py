@@ -8,10 +8,8 @@ import keras
 
 from keras_calib.arguments import whole_number
 from keras_calib.metrics.base import BinnedMetric, MetricArguments
-from keras_calib.ops.calibration import calibration_error
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.events import Events
-from keras_calib.types import Tensor
 
 __all__ = ["TopKCalibrationError"]
 
@@ -59,7 +57,3 @@ class TopKCalibrationError(BinnedMetric):
     def events(self, batch: ClassBatch) -> Events:
         """Returns the probability of the top k and whether they hold the label."""
         return batch.top(self.k)
-
-    def result(self) -> Tensor:
-        """Returns the error, in [0, 1]."""
-        return calibration_error(self.sums())

@@ -107,8 +107,11 @@ class BinaryBatch(Batch):
     @cached_property
     def every_label(self) -> Events:
         """Is label l present? N * L events, a group each label."""
-        return Events.by_column(
-            self.probabilities, self.targets, self.sample_weight, self.precision
+        return Events(
+            self.probabilities,
+            self.targets,
+            self.sample_weight,
+            precision=self.precision,
         )
 
 

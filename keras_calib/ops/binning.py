@@ -8,13 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from keras import ops
 
-from keras_calib.ops.floats import (
-    cast,
-    dtype_name,
-    namespace,
-    round_down,
-    segment_sum,
-)
+from keras_calib.ops.floats import cast, dtype_name, namespace, round_down, segment_sum
 from keras_calib.types import Tensor
 
 __all__ = ["bin_index", "bin_sums"]

@@ -6,7 +6,7 @@ Each formula serves tensors in a compiled step, and numpy arrays.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from keras import ops
 
@@ -14,22 +14,6 @@ from keras_calib.ops.floats import at_least, divide_no_nan, namespace
 from keras_calib.types import Tensor
 
 Norm: TypeAlias = Literal["l1", "l2", "max"]
-
-
-class Sums(Protocol):
-    """Anything that holds sums over bins: `BinSums`, or `BinStatistics`."""
-
-    @property
-    def weight(self) -> Tensor: ...
-
-    @property
-    def confidence(self) -> Tensor: ...
-
-    @property
-    def hits(self) -> Tensor: ...
-
-    @property
-    def squared_error(self) -> Tensor | None: ...
 
 
 class BinSums(NamedTuple):
@@ -61,13 +45,13 @@ class BinSums(NamedTuple):
         return BinSums(*(None if x is None else function(x) for x in self))
 
 
-def weighted_mean(sums: Sums, totals: Tensor) -> Tensor:
+def weighted_mean(sums: BinSums, totals: Tensor) -> Tensor:
     """Computes sum_m totals_m / sum_m n_m over the last axis, 0 without weight."""
     xp = namespace(sums.weight)
     return divide_no_nan(xp.sum(totals, axis=-1), xp.sum(sums.weight, axis=-1))
 
 
-def calibration_error(sums: Sums, norm: Norm = "l1") -> Tensor:
+def calibration_error(sums: BinSums, norm: Norm = "l1") -> Tensor:
     """Computes the calibration error over bins of mean confidence c and accuracy a.
 
     ```
@@ -88,7 +72,7 @@ def calibration_error(sums: Sums, norm: Norm = "l1") -> Tensor:
     return xp.max(mean_gap, axis=-1)
 
 
-def debiased_error(sums: Sums) -> Tensor:
+def debiased_error(sums: BinSums) -> Tensor:
     """Computes the l2 error without the part that sampling noise adds.
 
     ```
@@ -104,23 +88,23 @@ def debiased_error(sums: Sums) -> Tensor:
     return xp.sqrt(at_least(weighted_mean(sums, n * squares), 0.0))
 
 
-def calibration_gap(sums: Sums) -> Tensor:
+def calibration_gap(sums: BinSums) -> Tensor:
     """Computes mean confidence minus accuracy, in [-1, 1]."""
     return weighted_mean(sums, sums.confidence - sums.hits)
 
 
-def overconfidence(sums: Sums) -> Tensor:
+def overconfidence(sums: BinSums) -> Tensor:
     """Computes the part of the l1 error where confidence exceeds accuracy."""
     return weighted_mean(sums, at_least(sums.confidence - sums.hits, 0.0))
 
 
-def underconfidence(sums: Sums) -> Tensor:
+def underconfidence(sums: BinSums) -> Tensor:
     """Computes the part of the l1 error where accuracy exceeds confidence."""
     return weighted_mean(sums, at_least(sums.hits - sums.confidence, 0.0))
 
 
 def brier_parts(
-    sums: Sums, brier_score: Tensor, label_square: Tensor | None = None
+    sums: BinSums, brier_score: Tensor, label_square: Tensor | None = None
 ) -> dict[str, Any]:
     """Splits a Brier score into its parts.
 

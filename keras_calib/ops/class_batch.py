@@ -227,8 +227,11 @@ class ClassBatch(Batch):
     @cached_property
     def every_class(self) -> Events:
         """Is class k the label? N * K events, a group each class."""
-        return Events.by_column(
-            self.probabilities, self.targets, self.sample_weight, self.precision
+        return Events(
+            self.probabilities,
+            self.targets,
+            self.sample_weight,
+            precision=self.precision,
         )
 
 

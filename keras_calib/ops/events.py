@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 
 from keras_calib.ops.binning import NUM_FINE_BINS, bin_index, bin_sums, fine_index
@@ -16,13 +17,12 @@ class Events:
     The arguments are tensors, or numpy arrays, whose sums are float64 arrays.
 
     Args:
-        confidence: probabilities of shape (N,).
-        hit: whether the event happened, boolean, or a fraction, of shape (N,).
-        sample_weight: weights of shape (N,), or `None` where all are 1.
+        confidence: probabilities of shape (N,); or of shape (N, G) for G groups, such
+            as classes, each of which has its own bins.
+        hit: whether the event happened, boolean, or a fraction, of the same shape.
+        sample_weight: weights of the same shape or of shape (N,), or `None` where all
+            are 1.
         precision: the dtype in which the probabilities were computed.
-        group: int32 groups of shape (N,), such as classes, each of which has its own
-            bins; by default there is one group.
-        num_groups: the number of groups.
     """
 
     def __init__(
@@ -32,69 +32,41 @@ class Events:
         sample_weight: Tensor | None = None,
         *,
         precision: str,
-        group: Tensor | None = None,
-        num_groups: int = 1,
     ) -> None:
         if sample_weight is not None:
-            sample_weight = alike(sample_weight, confidence)
+            xp, sample_weight = namespace(confidence), alike(sample_weight, confidence)
+            if len(sample_weight.shape) < len(confidence.shape):
+                column = xp.expand_dims(sample_weight, -1)
+                sample_weight = xp.broadcast_to(column, xp.shape(confidence))
             # A sample of weight 0 may be NaN.
-            where = namespace(confidence).where
-            confidence = where(sample_weight != 0.0, confidence, 0.0)
-        self.confidence, self.hit = confidence, hit
-        self.sample_weight = sample_weight
-        self.precision, self.group, self.num_groups = precision, group, num_groups
+            confidence = xp.where(sample_weight != 0.0, confidence, 0.0)
+        self.confidence, self.hit = confidence, alike(hit, confidence)
+        self.sample_weight, self.precision = sample_weight, precision
+        self._groups = tuple(confidence.shape[1:])
         self._sums: dict[int | None, BinSums] = {}
-
-    @classmethod
-    def by_column(
-        cls, p: Tensor, y: Tensor, sample_weight: Tensor | None, precision: str
-    ) -> Events:
-        """Returns N * K events, one group for each column of probabilities (N, K)."""
-        xp, k = namespace(p), p.shape[-1]
-        if sample_weight is not None:
-            if len(sample_weight.shape) == 1:
-                sample_weight = xp.expand_dims(sample_weight, -1)
-            sample_weight = xp.broadcast_to(sample_weight, xp.shape(p))
-            sample_weight = xp.reshape(sample_weight, (-1,))
-        group = xp.broadcast_to(xp.arange(k, dtype="int32"), xp.shape(p))
-        return cls(
-            xp.reshape(p, (-1,)),
-            xp.reshape(y, (-1,)),
-            sample_weight,
-            precision=precision,
-            group=xp.reshape(group, (-1,)),
-            num_groups=k,
-        )
 
     def at_least(self, threshold: float) -> Events:
         """Returns the events of probability >= `threshold`."""
         weight = cast(self.confidence >= threshold, dtype_name(self.confidence))
         if self.sample_weight is not None:
             weight = self.sample_weight * weight
-        return Events(
-            self.confidence,
-            self.hit,
-            weight,
-            precision=self.precision,
-            group=self.group,
-            num_groups=self.num_groups,
-        )
+        return Events(self.confidence, self.hit, weight, precision=self.precision)
 
     @cached_property
     def terms(self) -> BinSums:
-        """What each event adds to the sums of its bin, each of shape (N,)."""
-        error = self.confidence - cast(self.hit, dtype_name(self.confidence))
-        return BinSums(
-            *weighted(self.sample_weight, self.confidence, self.hit, error * error)
-        )
+        """What each event adds to the sums of its bin, each of shape (N,) or (N G,)."""
+        confidence, hit = _flat(self.confidence), _flat(self.hit)
+        error = confidence - cast(hit, dtype_name(confidence))
+        weight = _flat(self.sample_weight)
+        return BinSums(*weighted(weight, confidence, hit, error * error))
 
     def sums(self, num_bins: int | None) -> BinSums:
-        """Returns the sums over M bins, of shape (M,), or (groups, M) with groups.
+        """Returns the sums over M bins, of shape (M,), or (G, M) with groups.
 
         Args:
             num_bins: the number of equal-width bins, `None` for fine bins.
         """
-        if num_bins == 1 and self._sums and self.group is None:
+        if num_bins == 1 and self._sums and not self._groups:
             # The sum over all samples is that over the bins of another metric.
             sums = next(iter(self._sums.values()))
             return sums.map(lambda x: namespace(x).sum(x, axis=0, keepdims=True))
@@ -104,22 +76,29 @@ class Events:
 
     def _summed(self, num_bins: int | None) -> BinSums:
         xp, dtype = namespace(self.confidence), dtype_name(self.confidence)
+        confidence = _flat(self.confidence)
         if num_bins is None:
-            count, index = NUM_FINE_BINS, fine_index(self.confidence)
+            count, index = NUM_FINE_BINS, fine_index(confidence)
         else:
-            count = num_bins
-            index = bin_index(self.confidence, num_bins, self.precision)
-        shape: tuple[int, ...] = (count,)
-        if self.group is not None:
-            index, shape = self.group * count + index, (self.num_groups, count)
+            count, index = num_bins, bin_index(confidence, num_bins, self.precision)
+        shape = (*self._groups, count)
+        if self._groups:
+            group = xp.arange(shape[0], dtype="int32")
+            index = index + count * _flat(
+                xp.broadcast_to(group, xp.shape(self.confidence))
+            )
         # Probabilities are at most 1, so no product exceeds the largest weight.
         bound = (
             1.0
             if self.sample_weight is None
             else xp.max(xp.abs(self.sample_weight), initial=0.0)
         )
-        sums = bin_sums(list(self.terms), index, self.num_groups * count, bound)
+        sums = bin_sums(list(self.terms), index, math.prod(shape), bound)
         return BinSums(*(xp.reshape(cast(s, dtype), shape) for s in sums))
+
+
+def _flat(x: Tensor) -> Tensor:
+    return x if x is None or len(x.shape) == 1 else namespace(x).reshape(x, (-1,))
 
 
 def weighted(sample_weight: Tensor | None, *values: Tensor) -> list[Tensor]:

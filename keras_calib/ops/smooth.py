@@ -1,12 +1,12 @@
 """The smooth calibration error, from sums at the nodes of a grid.
 
-The sums are of shape (G,) for G nodes i / (G - 1).
+The sums are of shape (2, G) for G nodes i / (G - 1): the sum of the sample weights, and
+the weighted sum of confidence - hit.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from keras import ops
@@ -27,19 +27,7 @@ _POINTS = 200
 _DENSITY_FLOOR = 1e-4
 
 
-class NodeSums(NamedTuple):
-    """Sums at the nodes.
-
-    Attributes:
-        weight: sum of the sample weights.
-        residual: weighted sum of confidence - hit.
-    """
-
-    weight: Tensor
-    residual: Tensor
-
-
-def node_sums(events: Events, num_nodes: int = NUM_NODES) -> NodeSums:
+def node_sums(events: Events, num_nodes: int = NUM_NODES) -> Tensor:
     """Splits each event between the two nodes nearest to its confidence."""
     x = events.confidence
     dtype = dtype_name(x)
@@ -53,10 +41,10 @@ def node_sums(events: Events, num_nodes: int = NUM_NODES) -> NodeSums:
     ]
     left = bin_sums([(1.0 - fraction) * c for c in columns], node, num_nodes)
     right = bin_sums([fraction * c for c in columns], node + 1, num_nodes)
-    return NodeSums(*(a + b for a, b in zip(left, right, strict=True)))
+    return ops.stack([a + b for a, b in zip(left, right, strict=True)])
 
 
-def smooth_ece(sums: NodeSums) -> Tensor:
+def smooth_ece(nodes: Tensor) -> Tensor:
     """Returns the smooth calibration error of sums at nodes.
 
     It is smECE(sigma) = integral |E[(confidence - hit) K_sigma(t, confidence)]| dt
@@ -64,19 +52,18 @@ def smooth_ece(sums: NodeSums) -> Tensor:
     Fourier transform makes the convolution a product. Its length is a power of two:
     a TPU's compiler works for a minute on another, such as 2000.
     """
-    nodes = ops.stack(list(sums), axis=-1)
-    dtype, num_nodes = dtype_name(nodes), nodes.shape[0]
+    dtype, num_nodes = dtype_name(nodes), nodes.shape[-1]
     reach = (num_nodes - 1) // 2
     length = 2 ** math.ceil(math.log2(num_nodes + 2 * reach))
     # An end of the interval is its own mirror image.
-    ends = np.ones((num_nodes, 1), dtype)
+    ends = np.ones(num_nodes, dtype)
     ends[[0, -1]] = 2.0
     nodes = nodes * ops.convert_to_tensor(ends)
-    above_1 = ops.flip(nodes[-reach - 1 : -1], axis=0)
-    gap = ops.zeros((length - num_nodes - 2 * reach, 2), dtype=dtype)
-    below_0 = ops.flip(nodes[1 : reach + 1], axis=0)
-    wave = ops.concatenate([nodes, above_1, gap, below_0], axis=0)
-    real, imaginary = ops.rfft(ops.transpose(wave))
+    above_1 = ops.flip(nodes[:, -reach - 1 : -1], axis=-1)
+    gap = ops.zeros((2, length - num_nodes - 2 * reach), dtype=dtype)
+    below_0 = ops.flip(nodes[:, 1 : reach + 1], axis=-1)
+    wave = ops.concatenate([nodes, above_1, gap, below_0], axis=-1)
+    real, imaginary = ops.rfft(wave)
     steps = np.minimum(np.arange(length), length - np.arange(length))
     within = ops.convert_to_tensor((steps <= reach).astype(dtype))
     distance = ops.convert_to_tensor((steps / (num_nodes - 1)).astype(dtype))
