@@ -34,6 +34,13 @@ class Display(ABC):
         return f'<img src="data:image/png;base64,{image}" alt="{type(self).__name__}">'
 
 
+def new_axes(**kwargs: Any) -> Any:
+    """Returns the axes of a new figure; see `matplotlib.pyplot.subplots`."""
+    from matplotlib import pyplot
+
+    return pyplot.subplots(**kwargs)[1]
+
+
 def png(figure: Figure) -> bytes:
     """Returns a figure as the bytes of a PNG file."""
     buffer = io.BytesIO()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle, product
 from typing import Any
 
 import numpy as np
 from keras import ops
 
 from keras_calib.losses.base import TrueClassLoss
-from keras_calib.viz.display import COLORS, Display
+from keras_calib.viz.display import COLORS, Display, new_axes
 
 __all__ = ["LossCurvesDisplay", "loss_curves"]
 
@@ -67,14 +68,10 @@ class LossCurvesDisplay(Display):
             )
         self.p = p
         known = [ops.convert_to_tensor(x) for x in (np.log(p), p, 1 - p)]
-        self.values = {
-            name: ops.convert_to_numpy(loss.value(*known))
-            for name, loss in losses.items()
-        }
-        self.weights = {
-            name: ops.convert_to_numpy(loss.weight(*known)) / p
-            for name, loss in losses.items()
-        }
+        self.values, self.weights = {}, {}
+        for name, loss in losses.items():
+            self.values[name] = ops.convert_to_numpy(loss.value(*known))
+            self.weights[name] = ops.convert_to_numpy(loss.weight(*known)) / p
 
     def plot(self, axes: Any = None) -> LossCurvesDisplay:
         """Draws the curves, and returns the display.
@@ -84,32 +81,22 @@ class LossCurvesDisplay(Display):
                 default.
         """
         if axes is None:
-            from matplotlib import pyplot
-
-            _, axes = pyplot.subplots(ncols=2, figsize=(9, 4), layout="constrained")
+            axes = new_axes(ncols=2, figsize=(9, 4), layout="constrained")
         of_loss, of_weight = axes
         for bound in (1 / self.p, np.ones_like(self.p)):
             of_weight.plot(self.p, bound, ":", color="#999999", linewidth=1, zorder=1)
-        for i, name in enumerate(self.values):
-            style = {
-                "color": COLORS[i % len(COLORS)],
-                "linestyle": _STYLES[i // len(COLORS) % len(_STYLES)],
-                "label": name,
-            }
-            of_loss.plot(self.p, self.values[name], **style)
-            of_weight.plot(self.p, self.weights[name], **style)
-        top = max(np.max(v) for v in self.values.values())
-        of_loss.set(ylabel="Loss, l(p)", xlim=(0, 1), ylim=(0, min(1.05 * top, 5)))
-        low = min(float(np.min(w[w > 0], initial=1.0)) for w in self.weights.values())
-        of_weight.set(
-            ylabel="Weight, w(p) = −dl/dp",
-            yscale="log",
-            xlim=(0, 1),
-            ylim=(max(0.5 * low, 1e-3), 200),
-        )
+        styles = cycle(product(_STYLES, COLORS))
+        for name, (style, color) in zip(self.values, styles, strict=False):
+            for axis, curves in ((of_loss, self.values), (of_weight, self.weights)):
+                axis.plot(self.p, curves[name], style, color=color, label=name)
         for axis in axes:
-            axis.set_xlabel("Probability of the true class, p")
+            axis.set(xlabel="Probability of the true class, p", xlim=(0, 1))
             axis.grid(alpha=0.3)
+        top = max(np.max(v) for v in self.values.values())
+        of_loss.set(ylabel="Loss, l(p)", ylim=(0, min(1.05 * top, 5)))
+        low = min(float(np.min(w[w > 0], initial=1.0)) for w in self.weights.values())
+        of_weight.set(ylabel="Weight, w(p) = −dl/dp", yscale="log")
+        of_weight.set_ylim(max(0.5 * low, 1e-3), 200)
         of_loss.legend(frameon=False)
         self.axes_ = np.asarray(axes)
         self.figure_ = of_loss.figure

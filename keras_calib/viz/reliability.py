@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from keras_calib.metrics import BinaryECE, BinStatistics, ExpectedCalibrationError
 from keras_calib.ops.binary_batch import is_one_probability
 from keras_calib.types import Tensor
-from keras_calib.viz.display import BLUE, VERMILION, Display
+from keras_calib.viz.display import BLUE, VERMILION, Display, new_axes
 
 __all__ = ["ReliabilityDisplay", "reliability_diagram"]
+
+Statistics: TypeAlias = BinStatistics | Mapping[str, BinStatistics]
 
 _GRAY = "#666666"
 
@@ -50,12 +52,7 @@ class ReliabilityDisplay(Display):
     'Accuracy'
     """
 
-    def __init__(
-        self,
-        statistics: BinStatistics | Mapping[str, BinStatistics],
-        *,
-        level: float = 0.95,
-    ) -> None:
+    def __init__(self, statistics: Statistics, *, level: float = 0.95) -> None:
         if isinstance(statistics, BinStatistics):
             statistics = {"": statistics}
         if not statistics:
@@ -67,11 +64,7 @@ class ReliabilityDisplay(Display):
 
     @classmethod
     def from_statistics(
-        cls,
-        statistics: BinStatistics | Mapping[str, BinStatistics],
-        *,
-        level: float = 0.95,
-        ax: Any = None,
+        cls, statistics: Statistics, *, level: float = 0.95, ax: Any = None
     ) -> ReliabilityDisplay:
         """Draws statistics.
 
@@ -133,14 +126,7 @@ class ReliabilityDisplay(Display):
         """
         count = len(self.statistics)
         if ax is None:
-            from matplotlib import pyplot
-
-            _, ax = pyplot.subplots(
-                ncols=count,
-                figsize=(4 * count, 4.8),
-                squeeze=False,
-                layout="tight",
-            )
+            ax = new_axes(ncols=count, figsize=(4 * count, 4.8), layout="tight")
         axes = np.ravel(ax)
         if len(axes) != count:
             raise ValueError(
@@ -190,24 +176,14 @@ def _draw(ax: Any, name: str, statistics: BinStatistics, level: float) -> None:
     low, high = statistics.credible_intervals(level)
 
     ax.plot([0, 1], [0, 1], "--", color=_GRAY, linewidth=1, zorder=1)
+    bars = np.stack([left, accuracy - confidence, width, confidence])
     for which, color, hatch, label in (
         (used & (confidence > accuracy), VERMILION, "///", "overconfident"),
         (used & (confidence < accuracy), BLUE, "\\\\\\", "underconfident"),
     ):
         if which.any():
-            ax.bar(
-                left[which],
-                (accuracy - confidence)[which],
-                width[which],
-                bottom=confidence[which],
-                align="edge",
-                color=(color, 0.25),
-                edgecolor=color,
-                hatch=hatch,
-                linewidth=0.6,
-                label=label,
-                zorder=2,
-            )
+            look = {"color": (color, 0.25), "edgecolor": color, "hatch": hatch}
+            ax.bar(*bars[:, which], align="edge", lw=0.6, zorder=2, label=label, **look)
     dots = {"color": "black", "zorder": 4, "clip_on": False}
     ax.vlines(confidence[used], low[used], high[used], lw=1, **dots)
     ax.plot(confidence[used], accuracy[used], "o", ms=4, **dots)
