@@ -68,15 +68,17 @@ class HyperparameterScheduler(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Sets the value of the epoch."""
-        self._last_step = self._first_of_last_execution()
+        last_epoch, steps = self.params["epochs"] - 1, self.params.get("steps")
         if self.unit == "epoch":
-            self._set(epoch, last=self.params["epochs"] - 1)
-            return
-        steps = self.params.get("steps")
-        if steps is not None:
+            self._set(epoch, last=last_epoch)
+        elif steps is not None:
             self._first_step = epoch * steps
+            # The first step of the run's last execution.
+            per_execution = self.model.steps_per_execution
+            in_epoch = (steps - 1) // per_execution * per_execution
+            self._last_step = last_epoch * steps + in_epoch
         elif epoch == 0 or self._next_step is not None:
-            self._first_step = self._next_step or 0
+            self._first_step, self._last_step = self._next_step or 0, None
         else:
             raise _unknown_steps(f"Resuming a schedule by steps at epoch {epoch}")
 
@@ -96,15 +98,6 @@ class HyperparameterScheduler(keras.callbacks.Callback):
 
     def _link(self) -> None:
         self._parameters = linked_hyperparameters(self.model, self.hyperparameter)
-
-    def _first_of_last_execution(self) -> int | None:
-        """Returns the first step of the run's last execution, or `None`."""
-        steps = self.params.get("steps")
-        if steps is None:
-            return None
-        per_execution = self.model.steps_per_execution
-        in_epoch = (steps - 1) // per_execution * per_execution
-        return int((self.params["epochs"] - 1) * steps + in_epoch)
 
     def _set(self, position: int, last: int | None) -> None:
         if not isinstance(self.schedule, Ramp):

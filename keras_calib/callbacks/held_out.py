@@ -7,14 +7,15 @@ from typing import Any, TypeAlias
 
 import keras
 
-from keras_calib.metrics import (
-    BinaryECE,
-    ExpectedCalibrationError,
-    MaximumCalibrationError,
-)
+from keras_calib import metrics
+from keras_calib.callbacks.parts import metrics_of
 from keras_calib.types import Tensor
 
-BinnedMetric: TypeAlias = ExpectedCalibrationError | MaximumCalibrationError | BinaryECE
+BinnedMetric: TypeAlias = (
+    metrics.ExpectedCalibrationError
+    | metrics.MaximumCalibrationError
+    | metrics.BinaryECE
+)
 
 
 def readable_again(data: Any) -> Any:
@@ -47,10 +48,4 @@ def batches(data: Any, batch_size: int) -> Iterator[tuple[Tensor, ...]]:
 
 def binned_metric(model: keras.Model) -> BinnedMetric | None:
     """Returns the first metric of the model that has bins, if there is one."""
-    groups = list(model.metrics)
-    while groups:
-        metric = groups.pop(0)
-        if isinstance(metric, BinnedMetric):
-            return metric
-        groups += list(getattr(metric, "metrics", None) or [])
-    return None
+    return next((m for m in metrics_of(model) if isinstance(m, BinnedMetric)), None)

@@ -9,13 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_calib import metrics
 from keras_calib.callbacks.logit_gradient import gradient_bound, logit_gradient
-from keras_calib.metrics import (
-    BinStatistics,
-    CalibrationMetrics,
-    ExpectedCalibrationError,
-    NegativeLogLikelihood,
-)
 from keras_calib.types import Tensor
 
 
@@ -24,7 +19,7 @@ def held_out_figures(
     loss: Any,
     from_logits: bool,
     data: Iterable[tuple[Tensor, ...]],
-) -> tuple[dict[str, Any], BinStatistics]:
+) -> tuple[dict[str, Any], metrics.BinStatistics]:
     """Returns the figures by name, and the bins they were read from.
 
     The gradient is that of the first batch. If no sample counts, the bins are empty
@@ -34,18 +29,17 @@ def held_out_figures(
         "from_logits": from_logits,
         "ignore_class": getattr(loss, "ignore_class", None),
     }
-    error = ExpectedCalibrationError(**reading)
-    likelihood = NegativeLogLikelihood(**reading)
-    metrics = CalibrationMetrics([error, likelihood])
+    error = metrics.ExpectedCalibrationError(**reading)
+    likelihood = metrics.NegativeLogLikelihood(**reading)
+    both = metrics.CalibrationMetrics([error, likelihood])
     figures: dict[str, Any] = {}
     for x, y, *weight in data:
         y_pred = model(x, training=False)
         if not figures:
             gradient = logit_gradient(loss, y, y_pred, from_logits)
-            if gradient is not None:
-                figures["gradient"] = float(np.abs(gradient).max())
+            figures["gradient"] = float(np.abs(gradient).max())
             figures["gradient_bound"] = gradient_bound(loss, y_pred.shape[-1])
-        metrics.update_state(y, y_pred, *weight)
+        both.update_state(y, y_pred, *weight)
     bins = error.statistics()
     if bins.total:
         nll = float(ops.convert_to_numpy(likelihood.result()))

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from keras_calib.callbacks.parts import losses_of, metrics_of
 from keras_calib.losses.hyperparameter import Hyperparameter
 
 
@@ -25,16 +26,17 @@ def linked_hyperparameters(model: keras.Model, name: str) -> list[Hyperparameter
         ValueError: if no loss has it; on JAX also if it is not in
             `compile(metrics=[...])`, because the step would keep its first value.
     """
-    losses = [loss for loss in _losses(model) if name in hyperparameters(loss)]
+    losses = [loss for loss in losses_of(model) if name in hyperparameters(loss)]
     if not losses:
         raise ValueError(
             f"No loss of the model has a hyperparameter {name!r}; compile with one "
             f"that has, such as loss=GammaCE(0.1). Received: loss={model.loss!r}"
         )
     held = [getattr(loss, name) for loss in losses]
-    shown = [m for m in _shown(model) if m.name == name]
-    copies = [m for m in shown if not _among(m, held)]
-    unshown = [loss for loss in losses if not _among(getattr(loss, name), shown)]
+    every = [m for m in metrics_of(model) if isinstance(m, Hyperparameter)]
+    shown = [m for m in every if m.name == name]
+    copies = [m for m in shown if m not in held]
+    unshown = [loss for loss in losses if getattr(loss, name) not in shown]
     for loss, copy in zip(unshown, copies, strict=False):
         copy.assign(float(getattr(loss, name)))
     if keras.backend.backend() != "jax":
@@ -56,19 +58,3 @@ def linked_hyperparameters(model: keras.Model, name: str) -> list[Hyperparameter
 def hyperparameters(loss: Any) -> dict[str, Hyperparameter]:
     """Returns what a callback may change of a loss, by name."""
     return getattr(loss, "hyperparameters", {})
-
-
-def _losses(model: keras.Model) -> list[Any]:
-    """Returns the model's losses; a `MultiTaskModel` has them inside its own."""
-    return [getattr(loss, "loss", loss) for loss in keras.tree.flatten(model.loss)]
-
-
-def _shown(model: keras.Model) -> list[Hyperparameter]:
-    """Returns the hyperparameters among the model's metrics, each once."""
-    nested = [getattr(m, "metrics", None) or [m] for m in model.metrics]
-    found = [m for group in nested for m in group if isinstance(m, Hyperparameter)]
-    return list({id(m): m for m in found}.values())
-
-
-def _among(item: Hyperparameter, group: list[Hyperparameter]) -> bool:
-    return any(item is other for other in group)

@@ -10,14 +10,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_calib.callbacks.loss_facts import is_one_of
+from keras_calib.callbacks.loss_facts import function_of
 from keras_calib.losses.gamma import GammaCE
 from keras_calib.types import Tensor
 
 # Their gradient with respect to a logit, p - target, is at most 1.
 _CROSS_ENTROPIES = (
-    keras.losses.CategoricalCrossentropy,
-    keras.losses.SparseCategoricalCrossentropy,
     keras.losses.categorical_crossentropy,
     keras.losses.sparse_categorical_crossentropy,
 )
@@ -25,7 +23,7 @@ _CROSS_ENTROPIES = (
 
 def gradient_bound(loss: Any, num_classes: int) -> float | None:
     """Returns the largest |dl/dz_j| that a sample can have, or `None` if unknown."""
-    if is_one_of(loss, _CROSS_ENTROPIES):
+    if function_of(loss) in _CROSS_ENTROPIES:
         return 1.0
     if not isinstance(loss, GammaCE):
         return None
@@ -39,12 +37,9 @@ def gradient_bound(loss: Any, num_classes: int) -> float | None:
 
 def logit_gradient(
     loss: Any, y_true: Tensor, y_pred: Tensor, from_logits: bool
-) -> np.ndarray | None:
-    """Returns the gradient of each sample's loss with respect to its logits.
-
-    `None` on a backend that has no gradients.
-    """
-    call = loss.call if isinstance(loss, keras.losses.Loss) else loss
+) -> np.ndarray:
+    """Returns the gradient of each sample's loss with respect to its logits."""
+    call = getattr(loss, "call", loss)
     y_pred = ops.cast(y_pred, "float32")
     if not from_logits:
         y_pred = ops.log(ops.maximum(y_pred, float(np.finfo("float32").tiny)))
@@ -53,8 +48,7 @@ def logit_gradient(
     def total(z: Tensor) -> Tensor:
         return ops.sum(call(y_true, z if from_logits else ops.softmax(z)))
 
-    gradient = _gradient(total, y_pred)
-    return None if gradient is None else ops.convert_to_numpy(gradient)
+    return np.asarray(ops.convert_to_numpy(_gradient(total, y_pred)))
 
 
 def _gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -70,10 +64,8 @@ def _gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         import jax
 
         return jax.grad(function)(x)
-    if backend == "torch":
-        import torch
+    import torch
 
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            return torch.autograd.grad(function(x), x)[0]
-    return None
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        return torch.autograd.grad(function(x), x)[0]

@@ -7,13 +7,9 @@ from typing import Any
 
 import keras
 
-from keras_calib.callbacks.linked import hyperparameters
 from keras_calib.losses.base import CalibrationLoss, ClassLoss
-from keras_calib.losses.gamma import GammaCE
 
 _BINARY = (
-    keras.losses.BinaryCrossentropy,
-    keras.losses.BinaryFocalCrossentropy,
     keras.losses.binary_crossentropy,
     keras.losses.binary_focal_crossentropy,
 )
@@ -25,11 +21,9 @@ def only_loss(model: keras.Model) -> Any:
     return keras.losses.get(given[0]) if len(given) == 1 else None
 
 
-def is_one_of(loss: Any, group: tuple[Any, ...]) -> bool:
-    """Tells whether a loss is a function of the group, or of one of its classes."""
-    return any(
-        loss is x or (isinstance(x, type) and isinstance(loss, x)) for x in group
-    )
+def function_of(loss: Any) -> Any:
+    """Returns the function that a loss of Keras's wraps, or the loss itself."""
+    return getattr(loss, "fn", loss)
 
 
 def takes_logits(loss: Any) -> bool | None:
@@ -47,20 +41,8 @@ def why_unreadable(loss: Any, from_logits: bool | None) -> str:
         return "the model has several losses, or none"
     name = getattr(loss, "__name__", type(loss).__name__)
     ours = isinstance(loss, CalibrationLoss)
-    if not isinstance(loss, ClassLoss) if ours else is_one_of(loss, _BINARY):
+    if not isinstance(loss, ClassLoss) if ours else function_of(loss) in _BINARY:
         return f"{name} is not a loss of one label out of K"
     if from_logits is None:
         return f"{name} does not tell whether it takes logits: pass from_logits"
     return ""
-
-
-def current_hyperparameters(loss: Any) -> dict[str, float]:
-    """Returns the values of what callbacks may change of a loss."""
-    return {name: float(held) for name, held in hyperparameters(loss).items()}
-
-
-def gamma_arguments(loss: Any) -> dict[str, float]:
-    """Returns the gamma and the floor of a `GammaCE`, and nothing for other losses."""
-    if not isinstance(loss, GammaCE):
-        return {}
-    return {"gamma": float(loss.gamma), "floor": loss.floor}

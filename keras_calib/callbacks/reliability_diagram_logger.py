@@ -8,12 +8,7 @@ from typing import Any
 import keras
 
 from keras_calib.arguments import whole_number
-from keras_calib.callbacks.held_out import (
-    BinnedMetric,
-    batches,
-    binned_metric,
-    readable_again,
-)
+from keras_calib.callbacks import held_out
 from keras_calib.callbacks.logs import Logs, was_validated
 from keras_calib.metrics import BinStatistics, ExpectedCalibrationError
 from keras_calib.viz.display import png
@@ -67,19 +62,19 @@ class ReliabilityDiagramLogger(keras.callbacks.Callback):
         log_dir: str | os.PathLike[str],
         data: Any = None,
         *,
-        metric: BinnedMetric | None = None,
+        metric: held_out.BinnedMetric | None = None,
         batch_size: int = 256,
     ) -> None:
         super().__init__()
         self.log_dir = str(log_dir)
-        self.data = readable_again(data)
+        self.data = held_out.readable_again(data)
         self.metric = metric
         self.batch_size = whole_number("batch_size", batch_size)
         self._writer: Any = None
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Checks, once the first batch has made the metrics, that there is one."""
-        if self.data is None and binned_metric(self.model) is None:
+        if self.data is None and held_out.binned_metric(self.model) is None:
             raise ValueError(
                 "ReliabilityDiagramLogger needs an ExpectedCalibrationError among the "
                 "model's metrics, or data. Received: data=None, metrics="
@@ -89,7 +84,7 @@ class ReliabilityDiagramLogger(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Writes the diagram of the epoch."""
         validated = was_validated(logs)
-        streamed = binned_metric(self.model)
+        streamed = held_out.binned_metric(self.model)
         if streamed is not None and (validated or self.data is None):
             kind = "validation" if validated else "train"
             self._write(kind, streamed.statistics(), epoch)
@@ -102,10 +97,10 @@ class ReliabilityDiagramLogger(keras.callbacks.Callback):
             self._writer.close()
             self._writer = None
 
-    def _measure(self, streamed: BinnedMetric | None) -> BinStatistics:
+    def _measure(self, streamed: held_out.BinnedMetric | None) -> BinStatistics:
         like = self.metric or streamed or ExpectedCalibrationError()
-        metric: BinnedMetric = type(like).from_config(like.get_config())
-        for x, y, *weight in batches(self.data, self.batch_size):
+        metric: held_out.BinnedMetric = type(like).from_config(like.get_config())
+        for x, y, *weight in held_out.batches(self.data, self.batch_size):
             metric.update_state(y, self.model(x, training=False), *weight)
         return metric.statistics()
 
@@ -113,13 +108,9 @@ class ReliabilityDiagramLogger(keras.callbacks.Callback):
         import tensorflow as tf
         from matplotlib.figure import Figure
 
-        scalars = {
-            "ece": statistics.ece(),
-            "gap": statistics.gap(),
-            "overconfidence": statistics.overconfidence(),
-            "underconfidence": statistics.underconfidence(),
-            "brier": statistics.brier_score(),
-        }
+        names = ("ece", "gap", "overconfidence", "underconfidence")
+        scalars = {name: getattr(statistics, name)() for name in names}
+        scalars["brier"] = statistics.brier_score()
         # Written as protocol buffers, which needs no TensorBoard.
         summary = tf.compat.v1.Summary()
         for name, value in scalars.items():

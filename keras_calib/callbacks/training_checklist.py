@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -15,7 +14,7 @@ from keras_calib.callbacks.held_out import batches, binned_metric, readable_agai
 from keras_calib.callbacks.held_out_figures import held_out_figures
 from keras_calib.callbacks.linked import hyperparameters
 from keras_calib.callbacks.logs import Logs, was_validated
-from keras_calib.callbacks.verdicts import Rows, Verdict, verdict
+from keras_calib.callbacks.verdicts import Rows, Verdict, not_checked
 from keras_calib.losses.gamma import GammaCE
 from keras_calib.metrics import BinStatistics
 
@@ -92,6 +91,7 @@ class TrainingChecklist(keras.callbacks.Callback):
         self._checks: dict[str, Verdict] = {}
         self._bins: BinStatistics | None = None
         self._unread = "" if self.data is not None else "no held-out data was given"
+        self._loss: Any = None
 
     def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
         """Checks labels and gamma before the first step."""
@@ -128,14 +128,14 @@ class TrainingChecklist(keras.callbacks.Callback):
             for each epoch, epoch 0 being before the first step; a figure that is not
             finite is `None`. `bins`: the last `BinStatistics` as a dict, or `None`.
         """
-        unread = verdict("not checked", self._unread or "no step was taken")
-        loss = loss_facts.only_loss(self.model) if self._epochs else None
+        why = self._unread or ("" if self._epochs else "no step was taken")
+        unread = not_checked(why) if why else None
         checks = {
-            "labels": self._checks.get("labels", unread),
-            "gamma": self._checks.get("gamma", unread),
-            "gradient": self._of_held_out(verdicts.of_gradient, unread),
-            "loss": verdicts.of_loss(self._epochs, list(hyperparameters(loss))),
-            "likelihood": self._of_held_out(verdicts.of_likelihood, unread),
+            "labels": self._checks.get("labels") or unread,
+            "gamma": self._checks.get("gamma") or unread,
+            "gradient": unread or verdicts.of_gradient(self._epochs),
+            "loss": verdicts.of_loss(self._epochs, list(hyperparameters(self._loss))),
+            "likelihood": unread or verdicts.of_likelihood(self._epochs),
             "calibration": self._calibration(),
         }
         bins = None if self._bins is None else self._bins.to_dict()
@@ -151,14 +151,14 @@ class TrainingChecklist(keras.callbacks.Callback):
 
     def _first_look(self) -> None:
         """Sets the verdicts on labels and gamma, and why data cannot be read."""
-        loss = loss_facts.only_loss(self.model)
+        loss = self._loss = loss_facts.only_loss(self.model)
         logits = self.from_logits
         if logits is None:
             logits = loss_facts.takes_logits(loss)
         self._unread = self._unread or loss_facts.why_unreadable(loss, logits)
         self._from_logits = bool(logits)
         if not isinstance(loss, GammaCE):
-            self._checks["gamma"] = verdict("not checked", "the loss is not a GammaCE")
+            self._checks["gamma"] = not_checked("the loss is not a GammaCE")
         elif self._unread:
             self._checks["gamma"] = first_look.of_gamma(self.model, loss)
         if not self._unread:
@@ -170,22 +170,18 @@ class TrainingChecklist(keras.callbacks.Callback):
 
     def _figures(self) -> dict[str, Any]:
         """Returns the figures of the model as it is now."""
-        loss = loss_facts.only_loss(self.model)
-        figures: dict[str, Any] = loss_facts.current_hyperparameters(loss)
+        moving = hyperparameters(self._loss).items()
+        figures: dict[str, Any] = {name: float(held) for name, held in moving}
         if self._unread:
             return figures
         data = batches(self.data, self.batch_size)
-        measured, bins = held_out_figures(self.model, loss, self._from_logits, data)
+        reading = self._loss, self._from_logits
+        measured, bins = held_out_figures(self.model, *reading, data)
         if bins.total:
             self._bins = bins
         else:
             self._unread = "no held-out sample counts"
         return figures | measured
-
-    def _of_held_out(
-        self, judge: Callable[[Rows], Verdict], unread: Verdict
-    ) -> Verdict:
-        return unread if self._unread or not self._epochs else judge(self._epochs)
 
     def _calibration(self) -> Verdict:
         if self._bins is not None:
@@ -193,7 +189,7 @@ class TrainingChecklist(keras.callbacks.Callback):
         text = self._unread or "no epoch ended"
         if self.data is None:
             text += ", nor was an ExpectedCalibrationError validated"
-        return verdict("not checked", text)
+        return not_checked(text)
 
     def _warn(self, text: str) -> None:
         warnings.warn(f"TrainingChecklist: {text}", stacklevel=3)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, TypeAlias
-
-import keras
+from functools import partial
+from typing import Any, TypeAlias
 
 from keras_calib.metrics import BinStatistics
 
@@ -16,55 +15,50 @@ Verdict: TypeAlias = dict[str, Any]
 Rows: TypeAlias = list[dict[str, Any]]
 
 
-def verdict(
-    kind: Literal["ok", "warning", "not checked"], text: str, **figures: Any
-) -> Verdict:
+def _verdict(kind: str, text: str, **figures: Any) -> Verdict:
     """Returns a verdict with its sentence and its figures."""
     return {"verdict": kind, "text": text, **figures}
 
 
+ok = partial(_verdict, "ok")
+warning = partial(_verdict, "warning")
+not_checked = partial(_verdict, "not checked")
+
+
 def of_gradient(rows: Rows) -> Verdict:
     """Compares the largest gradient with respect to a logit with the loss's bound."""
-    rows = [row for row in rows if row.get("gradient") is not None]
-    if not rows:
-        backend = keras.backend.backend()
-        return verdict("not checked", f"the {backend} backend has no gradients")
-    for row in rows:
+    for epoch, row in enumerate(rows):
         if not math.isfinite(row["gradient"]):
-            text = f"NaN or infinite after epoch {row['epoch']}"
-            return verdict("warning", text, epoch=row["epoch"])
-    if rows[0]["gradient_bound"] is None:
-        largest = max(row["gradient"] for row in rows)
-        text = f"at most {largest:.3g}; the bound of this loss is not known"
-        return verdict("not checked", text, largest=largest)
-    worst = max(rows, key=lambda row: row["gradient"] / row["gradient_bound"])
+            return warning(f"NaN or infinite after epoch {epoch}", epoch=epoch)
+    worst = max(rows, key=lambda row: row["gradient"] / (row["gradient_bound"] or 1))
     largest, bound = worst["gradient"], worst["gradient_bound"]
-    text = f"at most {largest:.3g}; the bound is {bound:.3g}"
+    text = f"at most {largest:.3g}; the bound "
+    if bound is None:
+        return not_checked(text + "of this loss is not known", largest=largest)
+    text += f"is {bound:.3g}"
     if largest <= bound * (1 + 1e-5):
-        return verdict("ok", text, largest=largest, bound=bound)
+        return ok(text, largest=largest, bound=bound)
     text += ", so the value or the weight of the loss is wrong"
-    return verdict("warning", text, largest=largest, bound=bound)
+    return warning(text, largest=largest, bound=bound)
 
 
 def of_loss(rows: Rows, hyperparameters: list[str]) -> Verdict:
     """Judges whether the training loss fell, if its values can be compared."""
     losses = [row["loss"] for row in rows if row.get("loss") is not None]
     if not losses:
-        return verdict("not checked", "no epoch ended with a loss")
+        return not_checked("no epoch ended with a loss")
     for epoch, loss in enumerate(losses, 1):
         if not math.isfinite(loss):
-            return verdict("warning", f"{loss} in epoch {epoch}", epoch=epoch)
+            return warning(f"{loss} in epoch {epoch}", epoch=epoch)
     if len(losses) == 1:
-        return verdict("not checked", "one epoch has no other to be compared with")
-    values = {name: [row[name] for row in rows] for name in hyperparameters}
+        return not_checked("one epoch has no other to be compared with")
     moved = [
-        f"{name} moved from {of_epochs[0]:g} to {of_epochs[-1]:g}"
-        for name, of_epochs in values.items()
-        if len(set(of_epochs)) > 1
+        f"{name} moved from {rows[0][name]:g} to {rows[-1][name]:g}"
+        for name in hyperparameters
+        if len({row[name] for row in rows}) > 1
     ]
     if moved:
-        text = f"{', '.join(moved)}: the losses cannot be compared"
-        return verdict("not checked", text)
+        return not_checked(f"{', '.join(moved)}: the losses cannot be compared")
     figures = _course(losses, first_epoch=1)
     first, last, least, at = figures.values()
     if last >= first:
@@ -72,8 +66,8 @@ def of_loss(rows: Rows, hyperparameters: list[str]) -> Verdict:
     elif last - least > (first - least) / 2:
         text = f"fell to {least:.4g} by epoch {at}, and rose to {last:.4g}"
     else:
-        return verdict("ok", f"fell from {first:.4g} to {last:.4g}", **figures)
-    return verdict("warning", text, **figures)
+        return ok(f"fell from {first:.4g} to {last:.4g}", **figures)
+    return warning(text, **figures)
 
 
 def of_likelihood(rows: Rows) -> Verdict:
@@ -81,8 +75,7 @@ def of_likelihood(rows: Rows) -> Verdict:
     nll = [row["negative_log_likelihood"] for row in rows]
     for epoch, x in enumerate(nll):
         if not math.isfinite(x):
-            text = f"not finite after epoch {epoch}"
-            return verdict("warning", text, epoch=epoch)
+            return warning(f"not finite after epoch {epoch}", epoch=epoch)
     figures = _course(nll, first_epoch=0)
     first, last, least, at = figures.values()
     if at == 0:
@@ -93,25 +86,25 @@ def of_likelihood(rows: Rows) -> Verdict:
             "stop earlier, or restore_best_weights"
         )
     else:
-        return verdict("ok", f"fell from {first:.4g} to {last:.4g}", **figures)
-    return verdict("warning", text, **figures)
+        return ok(f"fell from {first:.4g} to {last:.4g}", **figures)
+    return warning(text, **figures)
 
 
 def of_calibration(bins: BinStatistics) -> Verdict:
     """Judges whether the calibration error is significantly above the tolerated."""
     ece, gap = bins.ece(), bins.gap()
     if not math.isfinite(ece):
-        return verdict("warning", "not finite")
+        return warning("not finite")
     low, high = bins.ece_interval()
     text = f"ECE {ece:.3f} (95 % interval {low:.3f} to {high:.3f}), gap {gap:+.3f}"
     figures = {"ece": ece, "low": low, "high": high, "gap": gap}
     if low <= _TOLERATED_ERROR:
-        return verdict("ok", text, **figures)
+        return ok(text, **figures)
     kind = "overconfident" if gap > 0 else "underconfident"
     if abs(gap) < ece / 2:
         kind = "overconfident in some bins, underconfident in others"
     text += f": {kind}; keras_calib.calibrate corrects this on held-out data"
-    return verdict("warning", text, **figures)
+    return warning(text, **figures)
 
 
 def _course(values: list[float], first_epoch: int) -> dict[str, float]:
