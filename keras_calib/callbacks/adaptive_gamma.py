@@ -1,7 +1,5 @@
 """Gamma, controlled by the calibration of held-out data."""
 
-from __future__ import annotations
-
 import warnings
 
 import keras

@@ -1,7 +1,5 @@
 """Labels, predictions and gamma, before the first step."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any

@@ -1,7 +1,5 @@
 """Annealing gamma, or any hyperparameter of a loss, during `fit`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 

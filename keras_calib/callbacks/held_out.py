@@ -1,7 +1,5 @@
 """The held-out data of a callback: arrays, batches, or a metric's state."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 

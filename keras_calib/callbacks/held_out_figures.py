@@ -1,7 +1,5 @@
 """What an epoch's model does on held-out data."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The hyperparameters of a model's losses."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras

@@ -1,7 +1,5 @@
 """The gradient of a loss with respect to the logits, and its bound."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

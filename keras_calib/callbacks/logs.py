@@ -1,7 +1,5 @@
 """The logs that Keras hands to callbacks."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 

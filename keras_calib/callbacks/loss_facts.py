@@ -1,7 +1,5 @@
 """What the loss of a model tells about itself and the predictions it takes."""
 
-from __future__ import annotations
-
 import inspect
 from typing import Any
 

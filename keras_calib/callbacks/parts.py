@@ -1,7 +1,5 @@
 """The losses and metrics of a model, with those inside others."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras

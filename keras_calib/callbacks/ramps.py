@@ -1,7 +1,5 @@
 """Schedules over the length of the run, however long it is."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The reliability diagram in TensorBoard, epoch by epoch."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

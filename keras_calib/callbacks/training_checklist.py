@@ -1,7 +1,5 @@
 """Is this fit going well? Six questions, each answered with figures."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from typing import Any

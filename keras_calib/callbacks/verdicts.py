@@ -1,7 +1,5 @@
 """Judges a fit by its figures, one row for each epoch."""
 
-from __future__ import annotations
-
 import math
 from functools import partial
 from typing import Any, TypeAlias

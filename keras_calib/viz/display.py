@@ -1,7 +1,5 @@
 """What every display shares: its colors, and how a notebook shows it."""
 
-from __future__ import annotations
-
 import base64
 import io
 from abc import ABC, abstractmethod
@@ -18,7 +16,7 @@ BLUE, VERMILION = COLORS[1:3]
 class Display(ABC):
     """Base of the displays: `plot` draws, and leaves the figure in `figure_`."""
 
-    figure_: Figure
+    figure_: "Figure"
 
     @abstractmethod
     def plot(self) -> Any:
@@ -41,7 +39,7 @@ def new_axes(**kwargs: Any) -> Any:
     return pyplot.subplots(**kwargs)[1]
 
 
-def png(figure: Figure) -> bytes:
+def png(figure: "Figure") -> bytes:
     """Returns a figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")

@@ -1,10 +1,8 @@
 """Losses and their weights as functions of the true class's probability."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import cycle, product
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from keras import ops
@@ -73,7 +71,7 @@ class LossCurvesDisplay(Display):
             self.values[name] = ops.convert_to_numpy(loss.value(*known))
             self.weights[name] = ops.convert_to_numpy(loss.weight(*known)) / p
 
-    def plot(self, axes: Any = None) -> LossCurvesDisplay:
+    def plot(self, axes: Any = None) -> Self:
         """Draws the curves, and returns the display.
 
         Args:

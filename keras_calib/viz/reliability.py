@@ -1,9 +1,7 @@
 """Reliability diagrams."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 
@@ -65,7 +63,7 @@ class ReliabilityDisplay(Display):
     @classmethod
     def from_statistics(
         cls, statistics: Statistics, *, level: float = 0.95, ax: Any = None
-    ) -> ReliabilityDisplay:
+    ) -> Self:
         """Draws statistics.
 
         Args:
@@ -88,7 +86,7 @@ class ReliabilityDisplay(Display):
         axis: int = -1,
         level: float = 0.95,
         ax: Any = None,
-    ) -> ReliabilityDisplay:
+    ) -> Self:
         """Draws the calibration of the top label, or of label 1 of a binary problem.
 
         Args:
@@ -118,7 +116,7 @@ class ReliabilityDisplay(Display):
             statistics[name] = metric.statistics()
         return cls.from_statistics(statistics, level=level, ax=ax)
 
-    def plot(self, ax: Any = None) -> ReliabilityDisplay:
+    def plot(self, ax: Any = None) -> Self:
         """Draws the diagram, and returns the display.
 
         Args:
