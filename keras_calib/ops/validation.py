@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple, NoReturn
 import numpy as np
 from keras import ops
 
+from keras_calib._keras import get_keras_mask
 from keras_calib.ops.batch import classes_last
 from keras_calib.ops.binary_batch import is_one_probability
 from keras_calib.ops.floats import dtype_name
@@ -19,6 +20,26 @@ _LOGITS = "y_pred is not in [0, 1]: these are logits; use from_logits=True"
 _TRANSPOSED = "sums to 1 over the samples, not over the classes; transpose it"
 
 
+class Given(NamedTuple):
+    """What counts of arrays, flat.
+
+    Args:
+        labels: of shape (N,), or targets of shape (N, K); binary ones of shape (M,).
+        scores: of shape (N, K); those of binary labels of shape (M,).
+        rows: the scores as whole rows, of shape (N, K).
+        binary: whether labels are independent and binary.
+        one: whether there is one of them.
+        soft: whether labels are targets.
+    """
+
+    labels: np.ndarray
+    scores: np.ndarray
+    rows: np.ndarray
+    binary: bool
+    one: bool
+    soft: bool
+
+
 def validate(
     y_true: Any,
     y_pred: Any,
@@ -28,7 +49,7 @@ def validate(
     ignore_class: int | None = None,
     axis: int = -1,
     binary: bool | None = None,
-) -> None:
+) -> Given:
     """Checks labels, predictions and weights, or a chunk of them.
 
     What is ignored or has weight 0 may hold anything. What may be right passes: it
@@ -48,12 +69,15 @@ def validate(
         binary: whether `y_pred` are of independent binary labels. By default they are
             if there is one of them.
 
+    Returns:
+        What counts, as it was given.
+
     Raises:
         ValueError: says what was seen, what is allowed, and what to write instead.
     """
     given = _read(y_true, y_pred, sample_weight, ignore_class, axis, binary)
     if not given.scores.size:  # no sample counts
-        return
+        return given
     if given.one or given.soft:
         _require_predictions(given.labels, given.scores, given.one)
     if from_logits:
@@ -66,6 +90,7 @@ def validate(
         _require_targets(given.labels, sum_tolerance(y_true))
     else:
         _require_classes(given.labels, given.rows.shape[-1], ignore_class)
+    return given
 
 
 def kind_of(y_pred: Any, axis: int = -1) -> Literal["logits", "probabilities"]:
@@ -167,8 +192,12 @@ def require_samples(y_true: Any, y_pred: Any, sample_weight: Any = None) -> None
 
 def sum_tolerance(p: Any) -> float:
     """Returns how far sums of probabilities may be from 1: half precision rounds."""
-    half = hasattr(p, "dtype") and "float16" in dtype_name(p)
-    return 2e-2 if half else 1e-3
+    return 2e-2 if is_half(p) else 1e-3
+
+
+def is_half(x: Any) -> bool:
+    """Says whether numbers are given as float16 or bfloat16."""
+    return hasattr(x, "dtype") and "float16" in dtype_name(x)
 
 
 def require(condition: Any, message: str, received: np.ndarray) -> None:
@@ -183,17 +212,6 @@ def _refuse(message: str, received: np.ndarray) -> NoReturn:
     raise ValueError(f"{message}. Received: values {span}, shape {received.shape}")
 
 
-class _Given(NamedTuple):
-    """What counts: labels and scores, and the whole rows of scores."""
-
-    labels: np.ndarray
-    scores: np.ndarray
-    rows: np.ndarray
-    binary: bool
-    one: bool
-    soft: bool
-
-
 def _read(
     y_true: Any,
     y_pred: Any,
@@ -201,7 +219,7 @@ def _read(
     ignore_class: int | None,
     axis: int,
     binary: bool | None,
-) -> _Given:
+) -> Given:
     labels, scores = as_numbers("y_true", y_true), as_numbers("y_pred", y_pred)
     weight = None if sample_weight is None else _weights(sample_weight)
     require_samples(labels, scores, weight)
@@ -216,7 +234,9 @@ def _read(
     shapes = labels.shape, scores.shape
     scores, axis = (scores[:, None], -1) if scores.ndim == 1 else (scores, axis)
     labels, scores = classes_last(labels, scores, axis)
-    weight = sample_weights([weight], scores, "float64", axis)
+    mask = get_keras_mask(y_pred)
+    factors = [weight, None if mask is None else as_numbers("the mask", mask)]
+    weight = sample_weights(factors, scores, "float64", axis)
     counts = np.ones(scores.shape[:-1], bool).ravel() if weight is None else weight > 0
     if one and labels.shape[:-1] == scores.shape[:-1] and labels.shape[-1] > 1:
         labels = _of_label_1(labels, scores, counts, sum_tolerance(y_true))
@@ -233,7 +253,7 @@ def _read(
         counts &= labels != ignore_class
     whole = _only(rows, np.all(counts, -1) if binary else counts)
     values = _only(rows, counts) if binary else whole
-    return _Given(_only(labels, counts), values, whole, binary, one, soft)
+    return Given(_only(labels, counts), values, whole, binary, one, soft)
 
 
 def _only(x: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -283,7 +303,7 @@ def _require_predictions(labels: np.ndarray, scores: np.ndarray, one: bool) -> N
     )
 
 
-def _require_logits(given: _Given, tolerance: float) -> None:
+def _require_logits(given: Given, tolerance: float) -> None:
     z = given.scores
     low, high = z.min(), z.max()
     # -inf masks a class.
@@ -309,7 +329,7 @@ def _require_logits(given: _Given, tolerance: float) -> None:
     )
 
 
-def _require_probabilities(given: _Given, tolerance: float) -> None:
+def _require_probabilities(given: Given, tolerance: float) -> None:
     p, sums = given.scores, _sums(given.rows)
     # They are at most 1, then; and a comparison with NaN is false.
     if given.binary:

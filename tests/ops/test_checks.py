@@ -2,11 +2,13 @@
 
 import warnings
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
 from keras_calib import check
+from keras_calib._keras import set_keras_mask
 
 P = np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], "float32")
 Z = np.log(P) + 1.0
@@ -78,3 +80,76 @@ def test_a_gamma_that_stands_still(soft, from_logits):
         warnings.simplefilter("error", UserWarning)
         check(y_true, y_pred, from_logits, gamma=1e-3)
         check(y_true, y_pred, from_logits, gamma=0.5, floor=0.2)
+
+
+B = np.array([1, 0, 1])
+Q = np.array([0.9, 0.2, 0.6])
+L = np.array([[1, 0, 1], [0, 0, 1]])
+S = np.array([[0.9, 0.3, 0.8], [0.2, 0.1, 0.7]])
+
+
+@pytest.mark.parametrize(
+    ("y_true", "y_pred", "binary"),
+    [(B, Q, None), (B, Q[:, None], None), (np.eye(2)[B], Q, None), (L, S, True)],
+)
+def test_binary_labels(y_true, y_pred, binary):
+    logits = np.log(y_pred) - np.log1p(-y_pred)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        check(y_true, y_pred, binary=binary, gamma=1e-3)
+        check(y_true, logits, True, binary=binary, gamma=1e-3)
+    with pytest.raises(ValueError, match="these are logits"):
+        check(y_true, logits, binary=binary)
+    with pytest.warns(UserWarning, match="weighs"):
+        check(y_true, 1e-4 * y_true + 0.9999 * (1 - y_true), binary=binary, gamma=1)
+
+
+class Loss(keras.losses.Loss):
+    """What `check` reads of a loss; `ops` knows none of this package's."""
+
+    def __init__(self, **said):
+        super().__init__()
+        vars(self).update(said)
+
+
+def test_the_loss_says_how_predictions_are_read():
+    check(Y, Z, loss=Loss(from_logits=True))
+    check([0, 255], Z, loss=Loss(from_logits=True, ignore_class=255))
+    check(Y[:, None], P[:, :, None], loss=Loss(axis=1))
+    check(L, S, loss=Loss(label_reduction="mean"))
+    check(L, S, loss=keras.losses.BinaryCrossentropy())
+    check(Y, Z, loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    with pytest.warns(UserWarning, match="weighs"):
+        check([0, 0], [[1e-4, 0.5, 0.4999]] * 2, loss=Loss(gamma=0.5, floor=0.0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        check([0, 0], [[1e-4, 0.5, 0.4999]] * 2, loss=Loss(gamma=2.0))
+
+
+@pytest.mark.parametrize(
+    ("said", "argument"),
+    [
+        ({"from_logits": True}, {"from_logits": False}),
+        ({"axis": 1}, {"axis": -1}),
+        ({"ignore_class": -1}, {"ignore_class": 255}),
+        ({"gamma": 0.1, "floor": 0.0}, {"gamma": 0.2}),
+        ({"label_reduction": "mean"}, {"binary": False}),
+        ({}, {"binary": True}),
+    ],
+)
+def test_an_argument_may_not_contradict_the_loss(said, argument):
+    with pytest.raises(ValueError, match="must be the loss's, .*or be left out"):
+        check(Y, P, loss=Loss(**said), **argument)
+
+
+def test_a_class_loss_beside_one_value_a_sample():
+    with pytest.raises(ValueError, match="use a binary loss or metric"):
+        check(B, Q, loss=Loss(from_logits=False))
+    with pytest.raises(ValueError, match="must be a loss object"):
+        check(B, Q, loss="binary_crossentropy")
+
+
+def test_masked_positions_may_hold_anything():
+    p = ops.convert_to_tensor(np.stack([P, np.full_like(P, np.nan)]))
+    set_keras_mask(p, ops.convert_to_tensor([[True] * 2, [False] * 2]))
+    check(np.stack([Y, Y - 9]), p, gamma=0.1)
