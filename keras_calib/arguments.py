@@ -20,6 +20,9 @@ _SHARED = ("from_logits", "ignore_class", "axis", "reduction", "name", "dtype")
 
 _ABSENT = object()
 
+# Decorates a class or a function that Keras shall save, and load by its name.
+saveable = keras.saving.register_keras_serializable(package="keras_calib")
+
 
 class Suggested(float):
     """A number to start with, for an argument that a class insists on.

@@ -1,21 +1,19 @@
 """The head of a model trained with a margin softmax."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras
 from keras import ops
 
 from keras_calib._keras import set_tensor_attr
-from keras_calib.arguments import in_range, whole_number
+from keras_calib.arguments import in_range, saveable, unless_none, whole_number
 from keras_calib.ops.floats import at_least
 from keras_calib.types import Tensor
 
 __all__ = ["CosineLogits"]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class CosineLogits(keras.layers.Layer):
     """Cosines between features and a learned direction for each class.
 
@@ -72,13 +70,11 @@ class CosineLogits(keras.layers.Layer):
         super().__init__(**kwargs)
         self.units = whole_number("units", units, 2)
         self.min_scale = in_range("min_scale", min_scale, 1e-6, float("inf"))
-        if scale is not None:
-            scale = in_range("scale", scale, self.min_scale, float("inf"))
-        elif learn_scale:
+        if scale is None and learn_scale:
             raise ValueError(
                 "`learn_scale` needs an initial `scale`. Received: scale=None"
             )
-        self.scale = scale
+        self.scale = unless_none(in_range, "scale", scale, self.min_scale, float("inf"))
         self.learn_scale = bool(learn_scale)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
@@ -91,7 +87,6 @@ class CosineLogits(keras.layers.Layer):
         )
         if self.learn_scale:
             self.learned_scale = self.add_weight(
-                shape=(),
                 initializer=keras.initializers.Constant(self.scale),
                 constraint=lambda s: ops.maximum(s, self.min_scale),
                 name="scale",
@@ -117,14 +112,10 @@ class CosineLogits(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments."""
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "scale": self.scale,
-            "learn_scale": self.learn_scale,
-            "min_scale": self.min_scale,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-        }
+        names = ("units", "scale", "learn_scale", "min_scale")
+        own = {name: getattr(self, name) for name in names}
+        kernel = keras.initializers.serialize(self.kernel_initializer)
+        return {**super().get_config(), **own, "kernel_initializer": kernel}
 
 
 def _unit(x: Tensor, axis: int) -> Tensor:

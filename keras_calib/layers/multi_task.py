@@ -1,15 +1,13 @@
 """A model of several tasks that learns how much each of them weighs."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Literal, Self, TypeAlias
 
 import keras
 from keras import ops
 
 from keras_calib._keras import get_keras_mask, set_keras_mask
-from keras_calib.arguments import one_of
+from keras_calib.arguments import one_of, saveable
 from keras_calib.types import Tensor
 
 __all__ = ["MultiTaskModel"]
@@ -17,7 +15,7 @@ __all__ = ["MultiTaskModel"]
 Task: TypeAlias = Literal["classification", "regression"]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class MultiTaskModel(keras.Model):
     """Trains a model of several outputs, with a learned weight for each loss.
 
@@ -77,9 +75,7 @@ class MultiTaskModel(keras.Model):
         self.model = model
         self.tasks = dict(tasks)
         self.log_variances = {
-            name: self.add_weight(
-                shape=(), initializer="zeros", name=f"{name}_log_variance"
-            )
+            name: self.add_weight(initializer="zeros", name=f"{name}_log_variance")
             for name in tasks
         }
 
@@ -95,9 +91,7 @@ class MultiTaskModel(keras.Model):
                 f"Received: {loss!r}"
             )
         weighed = {
-            name: WeighedLoss(
-                keras.losses.get(loss[name]), kind, self.log_variances[name]
-            )
+            name: WeighedLoss(loss[name], kind, self.log_variances[name])
             for name, kind in self.tasks.items()
         }
         super().compile(optimizer=optimizer, loss=weighed, **kwargs)
@@ -127,7 +121,7 @@ class MultiTaskModel(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> MultiTaskModel:
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """Returns the model that `get_config` described."""
         return cls(**keras.saving.deserialize_keras_object(config))
 
@@ -136,23 +130,19 @@ class WeighedLoss(keras.losses.Loss):
     """The loss of a task, weighed by its variance sample by sample.
 
     Args:
-        loss: the loss of the task, or a function that returns one value a sample.
+        loss: the loss of the task, a function that returns one value a sample, or
+            the name of either.
         task: what kind of task it is.
         log_variance: s, a trainable variable.
     """
 
-    def __init__(
-        self,
-        loss: keras.losses.Loss | Callable[..., Tensor],
-        task: Task,
-        log_variance: keras.Variable,
-    ) -> None:
+    def __init__(self, loss: Any, task: Task, log_variance: keras.Variable) -> None:
+        self.loss = loss = keras.losses.get(loss)
         super().__init__(
             name=getattr(loss, "name", None),
             reduction=getattr(loss, "reduction", "sum_over_batch_size"),
             dtype=getattr(loss, "dtype", None),
         )
-        self.loss = loss
         self.log_variance = log_variance
         # A Gaussian's negative log-likelihood has half the squared error.
         self.factor = 0.5 if task == "regression" else 1.0

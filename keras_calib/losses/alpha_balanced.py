@@ -1,22 +1,18 @@
 """Cross-entropy with a factor for each class, or for positives and negatives."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Unpack
 
-import keras
-
-from keras_calib.arguments import in_range
+from keras_calib.arguments import in_range, saveable
 from keras_calib.losses.base import (
     BinaryLoss,
     BinaryLossArguments,
     ClassLossArguments,
+    CrossEntropy,
     TrueClassLoss,
     class_factors,
 )
 from keras_calib.losses.functions import function_of
-from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 
 __all__ = [
     "AlphaBalancedBCE",
@@ -26,8 +22,8 @@ __all__ = [
 ]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
-class AlphaBalancedCE(TrueClassLoss):
+@saveable
+class AlphaBalancedCE(CrossEntropy, TrueClassLoss):
     """Cross-entropy with a factor for each class.
 
     Formula, for the probability p of the true class y:
@@ -55,22 +51,17 @@ class AlphaBalancedCE(TrueClassLoss):
     """
 
     def __init__(
-        self,
-        alpha: float | Sequence[float] = 1.0,
-        **kwargs: Unpack[ClassLossArguments],
+        self, alpha: float | Sequence[float] = 1.0, **kwargs: Unpack[ClassLossArguments]
     ) -> None:
         super().__init__(**kwargs)
         self.alpha = self.class_weights = class_factors("alpha", alpha)
-
-    value = staticmethod(cross_entropy_value)
-    weight = staticmethod(cross_entropy_weight)
 
 
 alpha_balanced_ce = function_of(AlphaBalancedCE)
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
-class AlphaBalancedBCE(BinaryLoss):
+@saveable
+class AlphaBalancedBCE(CrossEntropy, BinaryLoss):
     """Cross-entropy of independent labels that weighs positives against negatives.
 
     Formula, for each label y and p = P(y = 1):
@@ -101,9 +92,6 @@ class AlphaBalancedBCE(BinaryLoss):
         super().__init__(**kwargs)
         self.alpha = in_range("alpha", alpha, 0.0, 1.0)
         self.positive_weight, self.negative_weight = self.alpha, 1.0 - self.alpha
-
-    value = staticmethod(cross_entropy_value)
-    weight = staticmethod(cross_entropy_weight)
 
 
 alpha_balanced_bce = function_of(AlphaBalancedBCE)

@@ -20,6 +20,7 @@ from keras_calib.arguments import (
 from keras_calib.losses.hyperparameter import Constant, Hyperparameter
 from keras_calib.ops.binary_batch import BinaryBatch
 from keras_calib.ops.class_batch import ClassBatch
+from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 from keras_calib.ops.floats import last_mean
 from keras_calib.ops.reader import Reader
 from keras_calib.types import Tensor
@@ -59,6 +60,12 @@ class BinaryLossArguments(LossArguments, total=False):
     label_reduction: LabelReduction
     from_logits: bool
     axis: int
+
+
+class EitherArguments(ClassLossArguments, total=False):
+    """The arguments of either kind, for a constructor that two losses share."""
+
+    label_reduction: LabelReduction
 
 
 class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
@@ -302,6 +309,13 @@ class BinaryLoss(ScalarLoss, Reader, CalibrationLoss):
         else:
             losses = ops.sum(losses, axis=-1)
         return batch.unflatten(losses)
+
+
+class CrossEntropy:
+    """The `value` and the `weight` of cross-entropy."""
+
+    value = staticmethod(cross_entropy_value)
+    weight = staticmethod(cross_entropy_weight)
 
 
 def class_factors(

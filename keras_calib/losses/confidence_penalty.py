@@ -1,12 +1,8 @@
 """Cross-entropy with a penalty on low entropy."""
 
-from __future__ import annotations
-
 from typing import Unpack
 
-import keras
-
-from keras_calib.arguments import in_range
+from keras_calib.arguments import in_range, saveable
 from keras_calib.losses.base import ClassLoss, ClassLossArguments
 from keras_calib.losses.functions import function_of
 from keras_calib.ops.class_batch import ClassBatch
@@ -15,7 +11,7 @@ from keras_calib.types import Tensor
 __all__ = ["ConfidencePenaltyCE", "confidence_penalty_ce"]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class ConfidencePenaltyCE(ClassLoss):
     """Cross-entropy minus the entropy of the predictions.
 

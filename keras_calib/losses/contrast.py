@@ -1,19 +1,20 @@
 """Losses that tell the true pair from other pairs."""
 
-from __future__ import annotations
-
 import math
 from typing import Unpack
 
-import keras
 from keras import ops
 
-from keras_calib.arguments import in_range
-from keras_calib.losses.base import ClassLoss, ScoreLossArguments, TrueClassLoss
+from keras_calib.arguments import in_range, saveable
+from keras_calib.losses.base import (
+    ClassLoss,
+    CrossEntropy,
+    ScoreLossArguments,
+    TrueClassLoss,
+)
 from keras_calib.losses.functions import function_of
 from keras_calib.ops.binary import binary_kernel
 from keras_calib.ops.class_batch import ClassBatch
-from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 from keras_calib.ops.floats import dtype_name
 from keras_calib.types import Tensor
 
@@ -25,8 +26,8 @@ __all__ = [
 ]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
-class InfoNCE(TrueClassLoss):
+@saveable
+class InfoNCE(CrossEntropy, TrueClassLoss):
     """InfoNCE: cross-entropy of the true pair among the candidates (NT-Xent).
 
     Formula, for scores s of the candidates and the index y of the true one:
@@ -81,9 +82,6 @@ class InfoNCE(TrueClassLoss):
         super().__init__(from_logits=True, **kwargs)
         self.temperature = in_range("temperature", temperature, 1e-6, float("inf"))
 
-    value = staticmethod(cross_entropy_value)
-    weight = staticmethod(cross_entropy_weight)
-
     def sample_losses(self, batch: ClassBatch) -> Tensor:
         """Returns the loss of each sample."""
         return super().sample_losses(batch.with_scores(batch.scores / self.temperature))
@@ -92,8 +90,8 @@ class InfoNCE(TrueClassLoss):
 info_nce = function_of(InfoNCE)
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
-class NoiseContrastiveEstimation(ClassLoss):
+@saveable
+class NoiseContrastiveEstimation(CrossEntropy, ClassLoss):
     """NCE: logistic regression of the true candidate against k noise samples.
 
     Formula, for scores s (unnormalized log-probabilities), k = K - 1 noise samples
@@ -150,11 +148,7 @@ class NoiseContrastiveEstimation(ClassLoss):
         logits = s / self.temperature - math.log((k - 1) * self.noise_probability)
         is_true = ops.one_hot(labels, k, dtype=dtype_name(s))
         losses = binary_kernel(
-            is_true,
-            logits,
-            cross_entropy_value,
-            cross_entropy_weight,
-            from_logits=True,
+            is_true, logits, self.value, self.weight, from_logits=True
         )
         return ops.sum(losses, axis=-1)
 

@@ -1,13 +1,10 @@
 """The expected error rate of scores with noise: EXACT and the smooth accuracy."""
 
-from __future__ import annotations
-
 from typing import Literal, TypeAlias, Unpack
 
-import keras
 from keras import ops
 
-from keras_calib.arguments import in_range, one_of, unless_none, whole_number
+from keras_calib.arguments import in_range, one_of, saveable, unless_none, whole_number
 from keras_calib.losses.base import ClassLoss, ClassLossArguments
 from keras_calib.losses.functions import function_of
 from keras_calib.ops.class_batch import ClassBatch
@@ -21,7 +18,7 @@ __all__ = ["ExpectedAccuracyLoss", "expected_accuracy_loss"]
 Noise: TypeAlias = Literal["gaussian", "gumbel"]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class ExpectedAccuracyLoss(ClassLoss):
     """One minus the accuracy that is expected when noise is added to the logits.
 

@@ -1,13 +1,9 @@
 """Focal loss, for one label of K classes and for independent labels."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import Unpack
+from typing import Any, Unpack
 
-import keras
-
-from keras_calib.arguments import in_range, unless_none
+from keras_calib.arguments import in_range, saveable, unless_none
 from keras_calib.losses.base import (
     BinaryLoss,
     BinaryLossArguments,
@@ -33,7 +29,8 @@ class _Focal(CalibrationLoss):
             name with the gamma of `GammaCE`.
     """
 
-    def _set_gamma(self, gamma: float, label_smoothing: float) -> None:
+    def __init__(self, gamma: float, label_smoothing: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.gamma = in_range("gamma", gamma, 0.0, float("inf"))
         self.label_smoothing = in_range("label_smoothing", label_smoothing, 0.0, 1.0)
 
@@ -46,7 +43,7 @@ class _Focal(CalibrationLoss):
         return focal_weight(log_p, p, q, self.gamma)
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class FocalCE(_Focal, TrueClassLoss):
     """Focal loss between labels and predictions.
 
@@ -86,21 +83,19 @@ class FocalCE(_Focal, TrueClassLoss):
         label_smoothing: float = 0.0,
         **kwargs: Unpack[ClassLossArguments],
     ) -> None:
-        super().__init__(**kwargs)
-        self._set_gamma(gamma, label_smoothing)
+        super().__init__(gamma, label_smoothing, **kwargs)
         self.alpha = self.class_weights = class_factors("alpha", alpha)
 
     def sample_losses(self, batch: ClassBatch) -> Tensor:
         """Returns the loss of each sample."""
-        return batch.smoothed(self.label_smoothing).loss(
-            self.value, self.weight, class_weights=self.class_weights
-        )
+        smoothed = batch.smoothed(self.label_smoothing)
+        return smoothed.loss(self.value, self.weight, class_weights=self.alpha)
 
 
 focal_ce = function_of(FocalCE)
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class BinaryFocalCE(_Focal, BinaryLoss):
     """Focal loss of independent binary labels (multi-label, sigmoid).
 
@@ -138,8 +133,7 @@ class BinaryFocalCE(_Focal, BinaryLoss):
         label_smoothing: float = 0.0,
         **kwargs: Unpack[BinaryLossArguments],
     ) -> None:
-        super().__init__(**kwargs)
-        self._set_gamma(gamma, label_smoothing)
+        super().__init__(gamma, label_smoothing, **kwargs)
         self.alpha = unless_none(in_range, "alpha", alpha, 0.0, 1.0)
         if self.alpha is not None:
             self.positive_weight, self.negative_weight = self.alpha, 1.0 - self.alpha

@@ -1,21 +1,20 @@
 """The function form of a loss, made from its class."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Collection
 from typing import Any, Concatenate, ParamSpec
 
-import keras
 from keras import ops
 
-from keras_calib.arguments import Suggested, default_name, signature
+from keras_calib.arguments import Suggested, default_name, saveable, signature
 from keras_calib.docstrings import entries, joined, section, sections
 from keras_calib.losses.base import CalibrationLoss
 from keras_calib.ops.floats import dtype_name
 from keras_calib.types import Tensor
 
 P = ParamSpec("P")
+
+_TENSORS = ("y_true", "y_pred")
 
 # Keras reduces, names and casts; a function does none of it.
 _OF_CLASSES = {"reduction", "name", "dtype"}
@@ -44,32 +43,26 @@ def function_of(
     def function(*args: Any, **kwargs: Any) -> Tensor:
         bound = whole.bind(*args, **kwargs)
         bound.apply_defaults()
-        arguments = bound.arguments
-        y_true = ops.convert_to_tensor(arguments.pop("y_true"))
-        y_pred = ops.convert_to_tensor(arguments.pop("y_pred"))
-        dtype = "float64" if dtype_name(y_pred) == "float64" else "float32"
-        return Stateless(**arguments, dtype=dtype).call(y_true, y_pred)
+        tensors = [ops.convert_to_tensor(bound.arguments.pop(k)) for k in _TENSORS]
+        dtype = "float64" if dtype_name(tensors[1]) == "float64" else "float32"
+        return Stateless(**bound.arguments, dtype=dtype).call(*tensors)
 
     function.__name__ = function.__qualname__ = default_name(cls)
     function.__module__ = cls.__module__
     function.__signature__ = whole  # type: ignore[attr-defined]
     function.__doc__ = _docstring(cls, whole)
-    keras.saving.register_keras_serializable("keras_calib", function.__name__)(function)
-    return function
+    return saveable(function)  # type: ignore[no-any-return]
 
 
 def _signature(cls: Any, without: Collection[str]) -> inspect.Signature:
     """Returns the labels, the predictions and the arguments of the class."""
-    parameters = [
-        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        for name in ("y_true", "y_pred")
-    ]
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(name, kind) for name in _TENSORS]
     for name, parameter in signature(cls).parameters.items():
-        default = parameter.default
-        if isinstance(default, Suggested):
-            default = float(default)
+        if isinstance(parameter.default, Suggested):
+            parameter = parameter.replace(default=float(parameter.default))
         if name not in without:
-            parameters.append(parameter.replace(default=default))
+            parameters.append(parameter)
     return inspect.Signature(parameters)
 
 
@@ -77,9 +70,7 @@ def _docstring(cls: Any, whole: inspect.Signature) -> str:
     """Returns what the class's docstring says of the function."""
     parts = sections(cls.__doc__)
     arguments = entries(parts["Call arguments"]) + entries(parts["Args"])
-    parts[""] = (
-        f"{parts[''].rstrip()}\n\nThis is the function form of `{cls.__name__}`."
-    )
+    parts[""] += f"This is the function form of `{cls.__name__}`."
     parts["Args"] = section(arguments, whole.parameters)
     ignored = ", 0 where it is ignored" if "ignore_class" in whole.parameters else ""
     parts["Returns"] = (

@@ -1,18 +1,14 @@
 """Gamma-cross-entropy, for one label of K classes and for independent labels."""
 
-from __future__ import annotations
-
 from typing import Literal, TypeAlias, Unpack
 
-import keras
 from keras import ops
 
-from keras_calib.arguments import Suggested, in_range, one_of
+from keras_calib.arguments import Suggested, in_range, one_of, saveable
 from keras_calib.losses.base import (
     BinaryLoss,
-    BinaryLossArguments,
     CalibrationLoss,
-    ClassLossArguments,
+    EitherArguments,
     TrueClassLoss,
 )
 from keras_calib.losses.functions import function_of
@@ -40,13 +36,16 @@ class _Gamma(CalibrationLoss):
             not the loss that is minimized: for b = 0 it falls to 0 as p does.
     """
 
-    def _set_gamma(
+    def __init__(
         self,
-        gamma: float,
-        floor: float,
-        formulation: Formulation,
-        label_smoothing: float,
+        gamma: float = Suggested(0.1),
+        *,
+        floor: float = 0.0,
+        formulation: Formulation = "closed",
+        label_smoothing: float = 0.0,
+        **kwargs: Unpack[EitherArguments],
     ) -> None:
+        super().__init__(**kwargs)  # type: ignore[misc]  # the other base's, too
         self.gamma = self.hyperparameter("gamma", gamma, high=1.0)
         self.floor = in_range("floor", floor, 0.0, 1.0)
         self.formulation = one_of("formulation", formulation, Formulation)
@@ -65,7 +64,7 @@ class _Gamma(CalibrationLoss):
         return gamma_weight(log_p, p, q, gamma, self.floor)
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class GammaCE(_Gamma, TrueClassLoss):
     """Gamma-cross-entropy between labels and predictions.
 
@@ -120,23 +119,11 @@ class GammaCE(_Gamma, TrueClassLoss):
       section 3: the weight and its floor.
     """
 
-    def __init__(
-        self,
-        gamma: float = Suggested(0.1),
-        *,
-        floor: float = 0.0,
-        formulation: Formulation = "closed",
-        label_smoothing: float = 0.0,
-        **kwargs: Unpack[ClassLossArguments],
-    ) -> None:
-        super().__init__(**kwargs)
-        self._set_gamma(gamma, floor, formulation, label_smoothing)
-
 
 gamma_ce = function_of(GammaCE)
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class GammaBCE(_Gamma, BinaryLoss):
     """Gamma-cross-entropy of independent binary labels (multi-label, sigmoid).
 
@@ -160,18 +147,6 @@ class GammaBCE(_Gamma, BinaryLoss):
     >>> round(float(loss([[1, 0, 1]], [[1.5, -0.5, 0.2]])), 6)
     1.237759
     """
-
-    def __init__(
-        self,
-        gamma: float = Suggested(0.1),
-        *,
-        floor: float = 0.0,
-        formulation: Formulation = "closed",
-        label_smoothing: float = 0.0,
-        **kwargs: Unpack[BinaryLossArguments],
-    ) -> None:
-        super().__init__(**kwargs)
-        self._set_gamma(gamma, floor, formulation, label_smoothing)
 
 
 gamma_bce = function_of(GammaBCE)

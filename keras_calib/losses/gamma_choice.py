@@ -1,7 +1,5 @@
 """Which gamma matches the label noise, and which can start training."""
 
-from __future__ import annotations
-
 import warnings
 
 from keras_calib.arguments import in_range, whole_number

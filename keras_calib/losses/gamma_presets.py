@@ -1,7 +1,5 @@
 """Published settings of gamma-cross-entropy."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 from keras_calib.losses.gamma import GammaCE
@@ -28,12 +26,8 @@ class GammaPreset(NamedTuple):
 
     def loss(self, **kwargs: Any) -> GammaCE:
         """Returns the loss; keyword arguments are those of `GammaCE`."""
-        settings = {
-            "gamma": self.gamma,
-            "floor": self.floor,
-            "label_smoothing": self.label_smoothing,
-        }
-        return GammaCE(**{**settings, **kwargs})
+        settings = zip(("gamma", "floor", "label_smoothing"), self, strict=False)
+        return GammaCE(**{**dict(settings), **kwargs})
 
 
 def gamma_presets() -> dict[str, GammaPreset]:
@@ -57,16 +51,11 @@ def gamma_presets() -> dict[str, GammaPreset]:
       Distance", ICLR 2023, [arXiv:2302.13344](https://arxiv.org/abs/2302.13344);
       its repository, github.com/thu-coai/TaiLr, examples.
     """
-    source = "github.com/thu-coai/TaiLr, examples/{}/train_tailr.sh"
-    return {
-        "synthetic": GammaPreset(
-            1e-7, 0.2, 0.0, "synthetic text", source.format("synthetic")
-        ),
-        "iwslt14": GammaPreset(
-            0.1, 0.3, 0.1, "translation, from scratch", source.format("iwslt14")
-        ),
-        "gigaword": GammaPreset(0.8, 0.2, 0.1, "summaries", source.format("gigaword")),
-        "writingprompts": GammaPreset(
-            1e-7, 0.2, 0.0, "stories, BART fine-tuned", source.format("writingprompts")
-        ),
+    settings = {
+        "synthetic": (1e-7, 0.2, 0.0, "synthetic text"),
+        "iwslt14": (0.1, 0.3, 0.1, "translation, from scratch"),
+        "gigaword": (0.8, 0.2, 0.1, "summaries"),
+        "writingprompts": (1e-7, 0.2, 0.0, "stories, BART fine-tuned"),
     }
+    source = "github.com/thu-coai/TaiLr, examples/{}/train_tailr.sh"
+    return {k: GammaPreset(*s, source.format(k)) for k, s in settings.items()}

@@ -1,7 +1,5 @@
 """GHM-C, which evens out the norms of the gradients of a batch."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias, Unpack
 
@@ -9,14 +7,13 @@ import keras
 from keras import ops
 
 from keras_calib._keras import numpy_value
-from keras_calib.arguments import in_range, one_of, unless_none, whole_number
-from keras_calib.losses.base import BinaryLoss, BinaryLossArguments
+from keras_calib.arguments import in_range, one_of, saveable, unless_none, whole_number
+from keras_calib.losses.base import BinaryLoss, BinaryLossArguments, CrossEntropy
 from keras_calib.losses.functions import function_of
 from keras_calib.ops.binary_batch import BinaryBatch
-from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 from keras_calib.ops.floats import at_most, segment_sum
 from keras_calib.ops.gradient_harmonized import harmonizing_weights
-from keras_calib.ops.true_class import Backward, with_gradient
+from keras_calib.ops.true_class import with_gradient
 from keras_calib.types import Tensor
 
 __all__ = ["GradientHarmonizedBCE", "gradient_harmonized_bce"]
@@ -24,8 +21,8 @@ __all__ = ["GradientHarmonizedBCE", "gradient_harmonized_bce"]
 Normalization: TypeAlias = Literal["nonempty", "all"]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
-class GradientHarmonizedBCE(BinaryLoss):
+@saveable
+class GradientHarmonizedBCE(CrossEntropy, BinaryLoss):
     """GHM-C: all regions of the gradient norm have the same total weight.
 
     Formula, for label y, p = P(y = 1) and g = |p - y|, the norm of the gradient,
@@ -121,17 +118,13 @@ class GradientHarmonizedBCE(BinaryLoss):
             raise ValueError("counts have no value inside a compiled step")
         return [float(count) for count in value]
 
-    value = staticmethod(cross_entropy_value)
-    weight = staticmethod(cross_entropy_weight)
-
     def label_losses(self, batch: BinaryBatch) -> Tensor:
         """Returns the loss of each label."""
         losses = super().label_losses(batch)
         valid = ops.ones_like(losses)
         if batch.valid is not None:
             valid = ops.cast(batch.valid, losses.dtype)
-        p, y_true = batch.probabilities, batch.targets
-        norm = ops.stop_gradient(ops.abs(p - y_true))
+        norm = ops.stop_gradient(ops.abs(batch.probabilities - batch.targets))
         index = ops.cast(at_most(norm * self.num_bins, self.num_bins - 1.0), "int32")
         seen = segment_sum(
             ops.reshape(valid, (-1,)), ops.reshape(index, (-1,)), self.num_bins
@@ -158,11 +151,8 @@ def _on_gradient(x: Tensor, do: Callable[[], object]) -> Tensor:
     Keras does not tell a loss whether it is training.
     """
 
-    def forward(x: Tensor) -> tuple[Tensor, Backward]:
-        def backward(upstream: Tensor) -> Tensor:
-            do()
-            return upstream
+    def backward(upstream: Tensor) -> Tensor:
+        do()
+        return upstream
 
-        return 1.0 * x, backward
-
-    return with_gradient(forward, x)
+    return with_gradient(lambda x: (1.0 * x, backward), x)

@@ -1,14 +1,12 @@
 """A loss that is defined by its gradient."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, Self, Unpack
 
 import keras
 from keras import ops
 
-from keras_calib.arguments import in_range
+from keras_calib.arguments import in_range, saveable
 from keras_calib.losses.base import ClassLossArguments, TrueClassLoss
 from keras_calib.losses.functions import function_of
 from keras_calib.ops.weights import NAMED_WEIGHTS
@@ -17,7 +15,7 @@ from keras_calib.types import Tensor
 __all__ = ["GradientWeightedCE", "gradient_weighted_ce"]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class GradientWeightedCE(TrueClassLoss):
     """The loss whose gradient is -w(p) dp, for a weight w of your own.
 

@@ -1,13 +1,10 @@
 """Hard negative mining."""
 
-from __future__ import annotations
-
 from typing import Unpack
 
-import keras
 from keras import ops
 
-from keras_calib.arguments import in_range, whole_number
+from keras_calib.arguments import in_range, saveable, whole_number
 from keras_calib.losses.base import ClassLoss, ClassLossArguments
 from keras_calib.losses.functions import function_of
 from keras_calib.ops.class_batch import ClassBatch
@@ -18,7 +15,7 @@ from keras_calib.types import Tensor
 __all__ = ["HardNegativeCE", "hard_negative_ce"]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class HardNegativeCE(ClassLoss):
     """Cross-entropy of the positives and of the hardest negatives (SSD, 3:1).
 

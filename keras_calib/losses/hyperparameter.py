@@ -1,7 +1,5 @@
 """A number of a loss that changes while the model trains."""
 
-from __future__ import annotations
-
 import warnings
 from typing import Any
 
@@ -9,13 +7,13 @@ import keras
 from keras import ops
 
 from keras_calib._keras import in_symbolic_scope, is_baked_in, numpy_value
-from keras_calib.arguments import in_range
+from keras_calib.arguments import in_range, saveable
 from keras_calib.types import Tensor
 
 __all__ = ["Hyperparameter"]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class Hyperparameter(keras.metrics.Metric):
     """A scalar that a compiled training step reads and a callback may change.
 
@@ -103,8 +101,8 @@ class Hyperparameter(keras.metrics.Metric):
         return float(str(value[()]))
 
     def __repr__(self) -> str:
-        value = numpy_value(self.variable)
-        shown = "<traced>" if value is None else f"{float(self):g}"
+        traced = numpy_value(self.variable) is None
+        shown = "<traced>" if traced else f"{float(self):g}"
         return f"{type(self).__name__}({self.name}={shown})"
 
     @property
@@ -114,12 +112,8 @@ class Hyperparameter(keras.metrics.Metric):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments with the current value."""
-        return {
-            **super().get_config(),
-            "value": float(self),
-            "low": self.low,
-            "high": self.high,
-        }
+        own = {"value": float(self), "low": self.low, "high": self.high}
+        return {**super().get_config(), **own}
 
 
 class Constant:
@@ -137,8 +131,7 @@ class Constant:
     def __init__(
         self, value: Any, low: float, high: float, name: str, dtype: Any = None
     ) -> None:
-        if isinstance(value, Hyperparameter):
-            value = value.variable
+        value = getattr(value, "variable", value)
         if ops.is_tensor(value) or isinstance(value, keras.Variable):
             # Read here: inside a custom gradient nothing traced may be captured that
             # has a gradient.

@@ -1,23 +1,18 @@
 """Label smoothing in both of its conventions."""
 
-from __future__ import annotations
-
 from typing import Literal, TypeAlias, Unpack
 
-import keras
-
-from keras_calib.arguments import in_range, one_of
-from keras_calib.losses.base import ClassLossArguments, TrueClassLoss
+from keras_calib.arguments import in_range, one_of, saveable
+from keras_calib.losses.base import ClassLossArguments, CrossEntropy, TrueClassLoss
 from keras_calib.losses.functions import function_of
-from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 
 __all__ = ["LabelSmoothingCE", "label_smoothing_ce"]
 
 Convention: TypeAlias = Literal["uniform", "others"]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
-class LabelSmoothingCE(TrueClassLoss):
+@saveable
+class LabelSmoothingCE(CrossEntropy, TrueClassLoss):
     """Cross-entropy with smoothed labels. Integer labels are not made one-hot.
 
     Formula, by convention, with e = `label_smoothing`:
@@ -66,9 +61,6 @@ class LabelSmoothingCE(TrueClassLoss):
             return self.label_smoothing
         largest = (num_classes - 1) / num_classes
         return in_range("label_smoothing", self.label_smoothing, 0, largest) / largest
-
-    value = staticmethod(cross_entropy_value)
-    weight = staticmethod(cross_entropy_weight)
 
 
 label_smoothing_ce = function_of(LabelSmoothingCE)

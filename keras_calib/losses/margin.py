@@ -1,14 +1,11 @@
 """Losses that require the true class to lead by a margin."""
 
-from __future__ import annotations
-
 from typing import Unpack
 
-import keras
 from keras import ops
 
 from keras_calib._keras import get_tensor_attr, in_symbolic_scope
-from keras_calib.arguments import in_range, one_of, unless_none
+from keras_calib.arguments import in_range, one_of, saveable, unless_none
 from keras_calib.losses.base import ClassLoss, ScoreLossArguments, TrueClassLoss
 from keras_calib.losses.functions import function_of
 from keras_calib.ops.class_batch import ClassBatch
@@ -30,7 +27,7 @@ __all__ = [
 ]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class AdditiveMarginSoftmax(TrueClassLoss):
     """Cross-entropy of scaled cosines, less a margin for the true class.
 
@@ -131,7 +128,7 @@ class AdditiveMarginSoftmax(TrueClassLoss):
 additive_margin_softmax = function_of(AdditiveMarginSoftmax)
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class MulticlassHinge(ClassLoss):
     """Hinge loss over K classes, from the sum of hinges to cross-entropy.
 

@@ -1,13 +1,9 @@
 """PolyLoss."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Unpack
 
-import keras
-
-from keras_calib.arguments import in_range
+from keras_calib.arguments import in_range, saveable
 from keras_calib.losses.base import ClassLossArguments, TrueClassLoss
 from keras_calib.losses.functions import function_of
 from keras_calib.ops.poly import poly_value, poly_weight
@@ -16,7 +12,7 @@ from keras_calib.types import Tensor
 __all__ = ["PolyLoss", "poly_loss"]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class PolyLoss(TrueClassLoss):
     """Cross-entropy plus a polynomial in 1 - p.
 

@@ -1,10 +1,8 @@
 """Losses of the order of scores."""
 
-from __future__ import annotations
-
-import keras
 from keras import ops
 
+from keras_calib.arguments import saveable
 from keras_calib.losses.base import CalibrationLoss
 from keras_calib.losses.functions import function_of
 from keras_calib.ops.floats import at_least, at_least_float32
@@ -13,7 +11,7 @@ from keras_calib.types import Tensor
 __all__ = ["PairwiseAUCLoss", "pairwise_auc_loss"]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class PairwiseAUCLoss(CalibrationLoss):
     """A smooth bound of the fraction of pairs in the wrong order, 1 - AUC.
 

@@ -1,12 +1,8 @@
 """Losses that are robust to wrong labels: improbable samples have a small weight."""
 
-from __future__ import annotations
-
 from typing import Unpack
 
-import keras
-
-from keras_calib.arguments import in_range, unless_none
+from keras_calib.arguments import in_range, saveable, unless_none
 from keras_calib.losses.base import ClassLossArguments, TrueClassLoss
 from keras_calib.losses.functions import function_of
 from keras_calib.ops.robust import gce_value, gce_weight, mae_value, mae_weight
@@ -20,7 +16,7 @@ __all__ = [
 ]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class GeneralizedCE(TrueClassLoss):
     """Generalized cross-entropy between labels and predictions.
 
@@ -81,7 +77,7 @@ class GeneralizedCE(TrueClassLoss):
 generalized_ce = function_of(GeneralizedCE)
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class CategoricalMeanAbsoluteError(TrueClassLoss):
     """Mean absolute error between a label's one-hot vector and predictions.
 
