@@ -5,6 +5,7 @@ import importlib
 import inspect
 import pkgutil
 
+import keras
 import numpy as np
 import pytest
 
@@ -31,7 +32,7 @@ def test_examples_run(name):
     module = importlib.import_module(name)
     found = doctest.testmod(
         module,
-        extraglobs={"keras_calib": keras_calib, "np": np},
+        extraglobs={"keras": keras, "keras_calib": keras_calib, "np": np},
         optionflags=doctest.NORMALIZE_WHITESPACE,
     )
     assert found.failed == 0
