@@ -18,6 +18,7 @@ from keras import ops
 
 from keras_calib.ops.floats import at_least
 from keras_calib.ops.normal import log_ndtr
+from keras_calib.ops.rows import row_indices
 from keras_calib.ops.true_class import Backward, with_gradient
 from keras_calib.types import Tensor
 
@@ -52,8 +53,8 @@ def log_argmax_probability(
         margin = ops.squeeze(mu_y - other, -1) * math.sqrt(0.5)
         return with_gradient(_log_ndtr_and_slope, margin)
     delta = mu_y - mu
-    rows = ops.stack([ops.arange(ops.shape(labels)[0], dtype="int32"), labels], -1)
-    delta = ops.scatter_update(delta, rows, ops.full_like(delta[:, 0], _FAR))
+    far = ops.full_like(delta[:, 0], _FAR)
+    delta = ops.scatter_update(delta, row_indices(labels), far)
     nodes = nodes or (16 if k < 1000 else 32)
     return with_gradient(lambda d: _log_orthant(d, nodes), delta)
 

@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias
 from keras import ops
 
 from keras_calib.ops.floats import dtype_name
+from keras_calib.ops.rows import row_indices
 from keras_calib.types import Tensor
 
 __all__ = ["margin_value", "margin_weight", "multiclass_hinge"]
@@ -62,9 +63,9 @@ def multiclass_hinge(
     Returns:
         Losses of shape (N,).
     """
-    rows = ops.stack([ops.arange(ops.shape(labels)[0], dtype="int32"), labels], -1)
     z_y = ops.take_along_axis(z, ops.expand_dims(labels, -1), axis=-1)
-    lead = ops.scatter_update(z - z_y, rows, ops.full_like(z[:, 0], -float("inf")))
+    never = ops.full_like(z[:, 0], -float("inf"))
+    lead = ops.scatter_update(z - z_y, row_indices(labels), never)
     if form == "sum":
         return ops.sum(ops.relu(lead + margin), axis=-1)
     if form == "max":

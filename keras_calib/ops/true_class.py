@@ -25,6 +25,7 @@ from keras_calib.types import Tensor
 
 ScalarFunction: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 Backward: TypeAlias = Callable[[Tensor], Tensor]
+Parts: TypeAlias = tuple[tuple[Tensor, Tensor, Tensor], Tensor, Callable[..., Tensor]]
 
 
 def true_class_kernel(
@@ -51,137 +52,90 @@ def true_class_kernel(
         from_logits: whether `scores` are logits.
         label_smoothing: e in (1 - e) l + e * mean_j(-log p_j).
     """
-    kernel: Callable[..., Tensor]
-    if from_logits:
-        kernel = _soft_logits if soft else _logits
-    else:
-        kernel = _soft_probabilities if soft else _probabilities
-    return kernel(labels, scores, value, weight, label_smoothing)
+    if not from_logits:
+        if soft:
+            loss = ops.sum(labels * _elementwise(scores, value, weight), axis=-1)
+        else:
+            loss = _elementwise(pick(scores, labels), value, weight)
+        if not label_smoothing:
+            return loss
+        uniform = -last_mean(ops.log(at_least(scores, tiny(scores))))
+        return (1.0 - label_smoothing) * loss + label_smoothing * uniform
+    parts = _soft_parts if soft else _hard_parts
+
+    def forward(z: Tensor) -> tuple[Tensor, Backward]:
+        z = z - ops.max(z, axis=-1, keepdims=True)
+        true, log_total, gradient = parts(labels, z, label_smoothing)
+        loss = value(*true)
+        if soft:
+            loss = ops.sum(labels * loss, axis=-1)
+        if label_smoothing:
+            # mean(-log p) = log sum exp z - mean z; with max z = 0 neither term is < 0.
+            uniform = log_total - last_mean(z)
+            loss = (1.0 - label_smoothing) * loss + label_smoothing * uniform
+        return loss, lambda upstream: gradient(upstream, weight(*true))
+
+    return with_gradient(forward, scores)
 
 
-def _logits(
-    y: Tensor,
-    z: Tensor,
-    value: ScalarFunction,
-    weight: ScalarFunction,
-    smoothing: float,
-) -> Tensor:
+def _hard_parts(y: Tensor, z: Tensor, smoothing: float) -> Parts:
+    """Returns what is true of the true class, with max z = 0.
+
+    Returns:
+        `(log_p, p, q)` of the true class, log sum exp z, and the gradient of the loss
+        as a function of the upstream gradient and of the weight.
+    """
     rows = row_indices(y)
-    zeros = ops.zeros_like(y, dtype=z.dtype)
+    z_y = pick(z, y)
+    e_y = ops.exp(z_y)
+    e = ops.scatter_update(ops.exp(z), rows, ops.zeros_like(e_y))
+    rest = ops.sum(e, axis=-1)
+    total = rest + e_y
+    # log(total) as log1p(total - 1): with the true class on top e_y - 1 is 0
+    # and `rest` keeps all its digits; below the top all terms have one sign.
+    log_total = ops.log1p(rest + (e_y - 1.0))
+    q = rest / total
 
-    def forward(z: Tensor) -> tuple[Tensor, Backward]:
-        z = z - ops.max(z, axis=-1, keepdims=True)
-        z_y = pick(z, y)
-        e_y = ops.exp(z_y)
-        e = ops.scatter_update(ops.exp(z), rows, zeros)
-        rest = ops.sum(e, axis=-1)
-        total = rest + e_y
-        # log(total) as log1p(total - 1): with the true class on top e_y - 1 is 0
-        # and `rest` keeps all its digits; below the top all terms have one sign.
-        log_total = ops.log1p(rest + (e_y - 1.0))
-        log_p = z_y - log_total
-        p = at_least(e_y / total, tiny(z))
-        q = rest / total
-        loss = value(log_p, p, q)
+    def gradient(upstream: Tensor, weight: Tensor) -> Tensor:
+        scale = upstream * weight
+        if not smoothing:
+            # -rest in the true class's place makes one product of it all.
+            return ops.scatter_update(e, rows, -rest) * _column(scale / total)
+        share = smoothing * upstream
+        scale = (1.0 - smoothing) * scale
+        others = e * _column((scale + share) / total)
+        true = share * (e_y / total) - scale * q
+        mean = _column(share / z.shape[-1])
+        return ops.scatter_update(others, rows, true) - mean
+
+    return (z_y - log_total, at_least(e_y / total, tiny(z)), q), log_total, gradient
+
+
+def _soft_parts(t: Tensor, z: Tensor, smoothing: float) -> Parts:
+    """Returns the same of every class."""
+    e = ops.exp(z)
+    rest = _sum_of_others(e)
+    total = rest + e
+    log_total = ops.log1p(ops.min(rest, axis=-1))
+    p, q = at_least(e / total, tiny(z)), rest / total
+
+    def gradient(upstream: Tensor, weight: Tensor) -> Tensor:
+        w = t * weight * (1.0 - smoothing)
+        gradient = p * _sum_of_others(w) - w * q
         if smoothing:
-            loss = _smooth(loss, log_total, z, smoothing)
+            gradient = gradient + smoothing * (p - 1.0 / z.shape[-1])
+        return gradient * _column(upstream)
 
-        def backward(upstream: Tensor) -> Tensor:
-            scale = upstream * weight(log_p, p, q)
-            if not smoothing:
-                # -rest in the true class's place makes one product of it all.
-                return ops.scatter_update(e, rows, -rest) * _column(scale / total)
-            share = smoothing * upstream
-            scale = (1.0 - smoothing) * scale
-            others = e * _column((scale + share) / total)
-            true = share * (e_y / total) - scale * q
-            mean = _column(share / z.shape[-1])
-            return ops.scatter_update(others, rows, true) - mean
-
-        return loss, backward
-
-    return with_gradient(forward, z)
-
-
-def _soft_logits(
-    t: Tensor,
-    z: Tensor,
-    value: ScalarFunction,
-    weight: ScalarFunction,
-    smoothing: float,
-) -> Tensor:
-    def forward(z: Tensor) -> tuple[Tensor, Backward]:
-        z = z - ops.max(z, axis=-1, keepdims=True)
-        e = ops.exp(z)
-        rest = _sum_of_others(e)
-        total = rest + e
-        log_total = ops.log1p(ops.min(rest, axis=-1))
-        log_p = z - _column(log_total)
-        p = at_least(e / total, tiny(z))
-        q = rest / total
-        loss = ops.sum(t * value(log_p, p, q), axis=-1)
-        if smoothing:
-            loss = _smooth(loss, log_total, z, smoothing)
-
-        def backward(upstream: Tensor) -> Tensor:
-            w = t * weight(log_p, p, q) * (1.0 - smoothing)
-            gradient = p * _sum_of_others(w) - w * q
-            if smoothing:
-                gradient = gradient + smoothing * (p - 1.0 / z.shape[-1])
-            return gradient * _column(upstream)
-
-        return loss, backward
-
-    return with_gradient(forward, z)
-
-
-def _probabilities(
-    y: Tensor,
-    p: Tensor,
-    value: ScalarFunction,
-    weight: ScalarFunction,
-    smoothing: float,
-) -> Tensor:
-    loss = _elementwise(pick(p, y), value, weight)
-    return _smooth_probabilities(loss, p, smoothing)
-
-
-def _soft_probabilities(
-    t: Tensor,
-    p: Tensor,
-    value: ScalarFunction,
-    weight: ScalarFunction,
-    smoothing: float,
-) -> Tensor:
-    loss = ops.sum(t * _elementwise(p, value, weight), axis=-1)
-    return _smooth_probabilities(loss, p, smoothing)
+    return (z - _column(log_total), p, q), log_total, gradient
 
 
 def _elementwise(p: Tensor, value: ScalarFunction, weight: ScalarFunction) -> Tensor:
     def forward(p: Tensor) -> tuple[Tensor, Backward]:
         p = at_least(p, tiny(p))
-        q = at_least(1.0 - p, 0.0)
-        log_p = ops.log(p)
-
-        def backward(upstream: Tensor) -> Tensor:
-            return -upstream * (weight(log_p, p, q) / p)
-
-        return value(log_p, p, q), backward
+        true = ops.log(p), p, at_least(1.0 - p, 0.0)
+        return value(*true), lambda upstream: -upstream * (weight(*true) / p)
 
     return with_gradient(forward, p)
-
-
-def _smooth(loss: Tensor, log_total: Tensor, z: Tensor, smoothing: float) -> Tensor:
-    # mean(-log p) = log sum exp z - mean z; with max z = 0 neither term is < 0.
-    uniform = log_total - last_mean(z)
-    return (1.0 - smoothing) * loss + smoothing * uniform
-
-
-def _smooth_probabilities(loss: Tensor, p: Tensor, smoothing: float) -> Tensor:
-    if not smoothing:
-        return loss
-    uniform = -last_mean(ops.log(at_least(p, tiny(p))))
-    return (1.0 - smoothing) * loss + smoothing * uniform
 
 
 def _sum_of_others(x: Tensor) -> Tensor:
