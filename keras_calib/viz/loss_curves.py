@@ -35,8 +35,9 @@ class LossCurvesDisplay(Display):
         figure_: the figure, after `plot`.
 
     Raises:
-        ValueError: if there are no losses, if one has no value and weight, or if a
-            probability is outside (0, 1).
+        ValueError: if there are no losses, if one has no value and weight, or none
+            that are finite, if a probability is outside (0, 1), and in `plot` if
+            there are not two axes.
 
     Example:
 
@@ -53,23 +54,28 @@ class LossCurvesDisplay(Display):
     ) -> None:
         if not losses:
             raise ValueError("`losses` must hold at least one loss. Received: none")
+        p = np.linspace(0.001, 0.999, 400) if p is None else np.asarray(p, "float64")
+        if p.ndim != 1 or not p.size or not ((p > 0) & (p < 1)).all():
+            raise ValueError(
+                f"`p` must be a list of probabilities in (0, 1). Received: {p}"
+            )
+        self.p = p
+        known = [ops.convert_to_tensor(x) for x in (np.log(p), p, 1 - p)]
+        self.values, self.weights = {}, {}
         for name, loss in losses.items():
             if not isinstance(loss, TrueClassLoss):
                 raise ValueError(
                     "`losses` must be TrueClassLosses, functions of the true class's "
                     f"probability alone. Received: {name}={loss!r}"
                 )
-        p = np.linspace(0.001, 0.999, 400) if p is None else np.asarray(p, "float64")
-        if not ((p > 0) & (p < 1)).all():
-            raise ValueError(
-                f"`p` must be in (0, 1). Received: {p.min():g} to {p.max():g}"
-            )
-        self.p = p
-        known = [ops.convert_to_tensor(x) for x in (np.log(p), p, 1 - p)]
-        self.values, self.weights = {}, {}
-        for name, loss in losses.items():
-            self.values[name] = ops.convert_to_numpy(loss.value(*known))
-            self.weights[name] = ops.convert_to_numpy(loss.weight(*known)) / p
+            value = ops.convert_to_numpy(loss.value(*known))
+            weight = ops.convert_to_numpy(loss.weight(*known)) / p
+            if not np.isfinite(value + weight).all():
+                raise ValueError(
+                    "The value and the weight of a loss must be finite. Received: "
+                    f"{name}={loss!r}, of NaN or infinite values"
+                )
+            self.values[name], self.weights[name] = value, weight
 
     def plot(self, axes: Any = None) -> Self:
         """Draws the curves, and returns the display.
@@ -80,6 +86,10 @@ class LossCurvesDisplay(Display):
         """
         if axes is None:
             axes = new_axes(ncols=2, figsize=(9, 4), layout="constrained")
+        if np.size(axes) != 2:
+            raise ValueError(
+                f"`axes` must be two, for losses and weights. Received: {np.size(axes)}"
+            )
         of_loss, of_weight = axes
         for bound in (1 / self.p, np.ones_like(self.p)):
             of_weight.plot(self.p, bound, ":", color="#999999", linewidth=1, zorder=1)
@@ -126,10 +136,10 @@ def loss_curves(
     >>> losses = {f"gamma {g}": keras_calib.GammaCE(g) for g in (0.0, 0.1, 1.0)}
     >>> figure = keras_calib.viz.loss_curves(losses).figure_
     """
-    if isinstance(losses, TrueClassLoss):
+    if not isinstance(losses, Mapping | list | tuple):
         losses = [losses]
     if not isinstance(losses, Mapping):
-        names = [loss.name for loss in losses]
+        names = [getattr(loss, "name", repr(loss)) for loss in losses]
         if len(set(names)) < len(names):
             raise ValueError(
                 "`losses` must have different names; pass a dictionary to give them "

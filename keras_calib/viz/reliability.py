@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_calib.metrics import BinaryECE, BinStatistics, ExpectedCalibrationError
 from keras_calib.ops.binary_batch import is_one_probability
+from keras_calib.ops.validation import validate as check_arrays
 from keras_calib.types import Tensor
 from keras_calib.viz.display import BLUE, VERMILION, Display, new_axes
 
@@ -38,7 +39,8 @@ class ReliabilityDisplay(Display):
         figure_: the figure, after `plot`.
 
     Raises:
-        ValueError: if there are no statistics, or not one ax for each model.
+        ValueError: if there are no statistics, if they hold NaN, or not one ax for
+            each model.
 
     Example:
 
@@ -51,12 +53,24 @@ class ReliabilityDisplay(Display):
     """
 
     def __init__(self, statistics: Statistics, *, level: float = 0.95) -> None:
-        if isinstance(statistics, BinStatistics):
+        if not isinstance(statistics, Mapping):
             statistics = {"": statistics}
         if not statistics:
             raise ValueError(
                 "`statistics` must hold at least one BinStatistics. Received: none"
             )
+        for found in statistics.values():
+            if not isinstance(found, BinStatistics):
+                raise ValueError(
+                    "`statistics` must be a BinStatistics, such as ece.statistics(), "
+                    "or several by name; labels come with predictions: "
+                    f"reliability_diagram(y_true, y_pred). Received: {found!r}"
+                )
+            if not np.isfinite([found.weight, found.confidence, found.hits]).all():
+                raise ValueError(
+                    "`statistics` must be finite; those of NaN or of labels that are "
+                    f"no classes cannot be drawn. Received: {statistics}"
+                )
         self.statistics = dict(statistics)
         self.level = level
 
@@ -84,6 +98,7 @@ class ReliabilityDisplay(Display):
         sample_weight: Tensor = None,
         ignore_class: int | None = None,
         axis: int = -1,
+        validate: bool = True,
         level: float = 0.95,
         ax: Any = None,
     ) -> Self:
@@ -98,20 +113,29 @@ class ReliabilityDisplay(Display):
             sample_weight: one weight for each sample.
             ignore_class: integer label whose samples are left out.
             axis: the axis of the classes in predictions, and in targets.
+            validate: whether to check labels, predictions and weights first.
             level: probability of the credible intervals.
             ax: matplotlib axes, one for each model; a new figure by default.
+
+        Raises:
+            ValueError: says what is wrong with labels, predictions or weights, what
+                is allowed, and what to write instead.
         """
         if not isinstance(y_pred, Mapping):
             y_pred = {"": y_pred}
+        reading: Any = {
+            "from_logits": from_logits,
+            "ignore_class": ignore_class,
+            "axis": axis,
+        }
         statistics = {}
         for name, predictions in y_pred.items():
+            if validate:
+                weights = {"sample_weight": sample_weight}
+                check_arrays(y_true, predictions, **weights, **reading)
             binary = is_one_probability(predictions, axis)
-            metric = (BinaryECE if binary else ExpectedCalibrationError)(
-                num_bins=num_bins,
-                from_logits=from_logits,
-                ignore_class=ignore_class,
-                axis=axis,
-            )
+            kind = BinaryECE if binary else ExpectedCalibrationError
+            metric = kind(num_bins=num_bins, **reading)
             metric.update_state(y_true, predictions, sample_weight)
             statistics[name] = metric.statistics()
         return cls.from_statistics(statistics, level=level, ax=ax)
@@ -123,6 +147,8 @@ class ReliabilityDisplay(Display):
             ax: matplotlib axes, one for each model; a new figure by default.
         """
         count = len(self.statistics)
+        # Before a figure is open, because it raises for a level out of range.
+        intervals = [s.credible_intervals(self.level) for s in self.statistics.values()]
         if ax is None:
             ax = new_axes(ncols=count, figsize=(4 * count, 4.8), layout="tight")
         axes = np.ravel(ax)
@@ -131,8 +157,9 @@ class ReliabilityDisplay(Display):
                 f"`ax` must be one for each of the {count} models. "
                 f"Received: {len(axes)}"
             )
-        for axis, (name, statistics) in zip(axes, self.statistics.items(), strict=True):
-            _draw(axis, name, statistics, self.level)
+        models = zip(axes, self.statistics.items(), intervals, strict=True)
+        for axis, (name, statistics), interval in models:
+            _draw(axis, name, statistics, *interval)
         axes[0].set_ylabel("Accuracy")
         self.ax_ = axes if count > 1 else axes[0]
         self.figure_ = axes[0].figure
@@ -165,13 +192,14 @@ def reliability_diagram(
     return ReliabilityDisplay.from_predictions(y_true, y_pred, **kwargs)
 
 
-def _draw(ax: Any, name: str, statistics: BinStatistics, level: float) -> None:
+def _draw(
+    ax: Any, name: str, statistics: BinStatistics, low: np.ndarray, high: np.ndarray
+) -> None:
     from mpl_toolkits.axes_grid1 import make_axes_locatable
 
     used = statistics.weight > 0
     left, width = statistics.edges[:-1], np.diff(statistics.edges)
     confidence, accuracy = statistics.mean_confidence, statistics.accuracy
-    low, high = statistics.credible_intervals(level)
 
     ax.plot([0, 1], [0, 1], "--", color=_GRAY, linewidth=1, zorder=1)
     bars = np.stack([left, accuracy - confidence, width, confidence])
@@ -210,6 +238,8 @@ def _draw(ax: Any, name: str, statistics: BinStatistics, level: float) -> None:
 
 
 def _figures(statistics: BinStatistics) -> str:
+    if not statistics.total:
+        return "no samples"
     low, high = statistics.ece_interval()
     figures = {
         "ECE": f"{statistics.ece():.4f}",

@@ -6,6 +6,7 @@ import pytest
 import keras_calib
 from keras_calib.metrics import BinStatistics
 from keras_calib.viz import ReliabilityDisplay, reliability_diagram
+from keras_calib.viz.display import BLUE, VERMILION
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
@@ -35,9 +36,64 @@ def test_dots_intervals_and_bars_are_those_of_the_statistics(statistics):
     segments = np.array(display.ax_.collections[0].get_segments())
     np.testing.assert_allclose(segments[:, 0, 1], low)
     np.testing.assert_allclose(segments[:, 1, 1], high)
-    heights = [abs(bar.get_height()) for bar in display.ax_.patches]
-    gaps = np.abs(statistics.mean_confidence - statistics.accuracy)
-    np.testing.assert_allclose(sorted(heights), sorted(gaps))
+    diagonal = display.ax_.lines[0]
+    assert diagonal.get_xydata().tolist() == [[0, 0], [1, 1]]
+    assert diagonal.get_linestyle() == "--"
+
+
+def test_a_bar_reaches_from_the_dot_to_the_diagonal_in_the_color_of_its_side():
+    rng = np.random.default_rng(1)
+    c = rng.random(400)
+    statistics = BinStatistics.from_predictions(c, rng.random(400) < 0.5, 10)
+    ax = reliability_diagram(statistics).ax_
+    bars = {round(bar.get_x(), 6): bar for bar in ax.patches}
+    assert len(bars) == 10
+    for i, (confidence, accuracy) in enumerate(
+        zip(statistics.mean_confidence, statistics.accuracy, strict=True)
+    ):
+        bar = bars[round(i / 10, 6)]
+        assert bar.get_width() == pytest.approx(0.1)
+        # A calibrated bin's dot is at (confidence, confidence).
+        assert bar.get_y() == pytest.approx(confidence)
+        assert bar.get_y() + bar.get_height() == pytest.approx(accuracy)
+        color = VERMILION if confidence > accuracy else BLUE
+        assert bar.get_edgecolor() == matplotlib.colors.to_rgba(color)
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["overconfident", "underconfident"]
+
+
+def test_axes_hold_all_probabilities_and_say_what_they_are(statistics):
+    display = reliability_diagram({"a model": statistics})
+    ax, histogram = display.figure_.axes
+    assert ax.get_xlim() == ax.get_ylim() == histogram.get_xlim() == (0, 1)
+    assert ax.get_aspect() == 1
+    assert ax.get_title() == "a model"
+    assert ax.get_ylabel() == "Accuracy"
+    assert histogram.get_xlabel() == "Confidence"
+    assert histogram.get_ylabel() == "Fraction"
+    top = statistics.weight.max() / 400
+    assert histogram.get_ylim() == pytest.approx((0, top))
+    assert histogram.get_yticks() == pytest.approx([0, top])
+
+
+def test_a_bin_without_samples_has_no_mark():
+    bins = np.array([0, 2.0, 0, 4.0])
+    statistics = BinStatistics(bins, bins * 0.4, bins * 0.5, bins * 0.1)
+    display = reliability_diagram(statistics)
+    assert len(display.ax_.patches) == len(display.ax_.lines[-1].get_xdata()) == 2
+    assert len(display.ax_.collections[0].get_segments()) == 2
+    heights = [bar.get_height() for bar in display.figure_.axes[1].patches]
+    assert heights == pytest.approx([0, 1 / 3, 0, 2 / 3])
+
+
+@pytest.mark.parametrize("level", [0.5, 0.95])
+def test_the_level_is_that_of_the_intervals(level, statistics):
+    low, high = statistics.credible_intervals(level)
+    ax = ReliabilityDisplay.from_statistics(statistics, level=level).ax_
+    segments = np.array(ax.collections[0].get_segments())
+    np.testing.assert_allclose(segments[:, 0, 1], low)
+    np.testing.assert_allclose(segments[:, 1, 1], high)
+    np.testing.assert_allclose(segments[:, 0, 0], statistics.mean_confidence)
 
 
 def test_the_histogram_is_the_fraction_of_samples(statistics):
@@ -45,6 +101,8 @@ def test_the_histogram_is_the_fraction_of_samples(statistics):
     histogram = display.figure_.axes[1]
     fractions = [bar.get_height() for bar in histogram.patches]
     np.testing.assert_allclose(fractions, statistics.weight / 400)
+    lefts = [bar.get_x() for bar in histogram.patches]
+    np.testing.assert_allclose(lefts, np.arange(10) / 10, atol=1e-12)
 
 
 def test_the_corner_holds_the_figures(statistics):
@@ -92,9 +150,90 @@ def test_binary_predictions_are_drawn_by_the_positive_class():
     assert display.statistics[""].ece() == pytest.approx((0.2 + 0.3 + 0.6) / 3)
 
 
-def test_empty_statistics_can_be_drawn():
-    reliability_diagram(BinStatistics(*np.zeros((4, 5))))
-    reliability_diagram(BinStatistics(*np.zeros((4, 5))).equal_mass(3))
+@pytest.mark.parametrize(
+    ("y", "p"),
+    [
+        ([0, 1, 1, 1], [0.2, 0.7, 0.4, 0.9]),
+        ([0, 1, 1, 1], [[0.2], [0.7], [0.4], [0.9]]),
+        ([[0], [1], [1], [1]], [[0.2], [0.7], [0.4], [0.9]]),
+        (np.eye(2)[[0, 1, 1, 1]], [0.2, 0.7, 0.4, 0.9]),
+    ],
+)
+def test_predictions_of_a_binary_problem_in_every_form(y, p):
+    """By hand: four bins of one sample, |c - a| = .2, .3, .6, .1."""
+    found = reliability_diagram(y, np.array(p), num_bins=10).statistics[""]
+    assert found.total == 4
+    assert found.ece() == pytest.approx(0.3, abs=1e-6)
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 1, 1], np.eye(2)[[0, 1, 1, 1]]])
+def test_labels_of_classes_in_every_form(labels):
+    p = np.array([[0.8, 0.2], [0.3, 0.7], [0.6, 0.4], [0.1, 0.9]])
+    found = reliability_diagram(labels, p, num_bins=10).statistics[""]
+    assert found.hits.sum() == 3
+    assert found.ece() == pytest.approx((0.2 + 0.3 + 0.6 + 0.1) / 4, abs=1e-6)
+
+
+Y = [0, 1, 1, 1]
+P = np.array([[0.8, 0.2], [0.3, 0.7], [0.6, 0.4], [0.1, 0.9]])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (([], np.zeros((0, 2))), "is empty: give at least one sample"),
+        ((Y, np.full((4, 2), np.nan)), "y_pred holds NaN"),
+        ((Y, [np.nan] * 4), "y_pred holds NaN"),
+        ((Y, np.log(P)), "these are logits; use from_logits=True"),
+        ((Y, 100 * P), "percentages; divide by 100"),
+        ((Y, {"good": P, "bad": 100 * P}), "percentages; divide by 100"),
+        ((P, Y), "look swapped"),
+        ((["a", "b", "b", "b"], P), "holds strings: encode them"),
+        (([1, 2, 2, 2], P), "write y_true - 1"),
+        ((Y[:3], P), "must have the same length"),
+        ((Y,), "must be a BinStatistics.*labels come with predictions"),
+        (({"a": P},), "must be a BinStatistics"),
+        ((BinStatistics(*np.full((4, 5), np.nan)),), "must be finite"),
+        (({"dead": BinStatistics(*np.full((4, 5), np.nan))},), "Received: {'dead'"),
+        ((Y, {}), "at least one BinStatistics. Received: none"),
+    ],
+)
+def test_bad_input_is_refused_before_a_figure_is_open(arguments, match):
+    with pytest.raises(ValueError, match=match):
+        reliability_diagram(*arguments)
+    assert not pyplot.get_fignums()
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "match"),
+    [
+        ({"from_logits": True}, "holds probabilities"),
+        ({"sample_weight": [1, 1, 1, -1]}, "negative weights"),
+        ({"num_bins": 0}, "`num_bins` must be a whole number >= 1"),
+        ({"level": 1.5}, "`level` must be a number in"),
+        ({"level": 95}, "`level` must be a number in"),
+    ],
+)
+def test_bad_arguments_are_refused_before_a_figure_is_open(kwargs, match):
+    with pytest.raises(ValueError, match=match):
+        reliability_diagram(Y, P, **kwargs)
+    assert not pyplot.get_fignums()
+
+
+def test_the_checks_can_be_switched_off():
+    """Rows that sum to 0.9 are taken as they are."""
+    with pytest.raises(ValueError, match="does not sum to 1"):
+        reliability_diagram(Y, 0.9 * P)
+    found = reliability_diagram(Y, 0.9 * P, validate=False).statistics[""]
+    assert found.confidence.sum() == pytest.approx(0.9 * 3.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("cut", [lambda empty: empty, lambda e: e.equal_mass(3)])
+def test_of_no_sample_nothing_is_drawn_and_no_figure_claimed(cut):
+    ax = reliability_diagram(cut(BinStatistics(*np.zeros((4, 5))))).ax_
+    assert ax.get_legend().get_title().get_text() == "no samples"
+    assert not ax.patches
+    assert not len(ax.lines[-1].get_xdata())
 
 
 def test_classes_on_another_axis():
