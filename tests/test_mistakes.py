@@ -1,0 +1,81 @@
+"""The mistakes of the first hour: a wrong input gives an error or NaN, no figure."""
+
+import numpy as np
+import pytest
+
+import keras_calib
+from keras_calib.viz import reliability_diagram
+
+RNG = np.random.default_rng(0)
+N, K = 60, 4
+Z = (2 * RNG.normal(size=(N, K))).astype("float32")
+P = np.exp(Z) / np.exp(Z).sum(-1, keepdims=True)
+Y = (Z + RNG.gumbel(size=Z.shape)).argmax(-1)
+HOT = np.eye(K, dtype="float32")[Y]
+BP = P[:, 0] / (P[:, 0] + P[:, 1])
+BZ = Z[:, 0] - Z[:, 1]
+B = (RNG.random(N) < BP).astype("int32")
+MANY = (P > 0.2).astype("int32")
+FIRST = np.arange(N) == 0
+LOGITS = {"from_logits": True}
+
+
+def weighted(value):
+    return {"sample_weight": np.where(FIRST, value, 1.0)}
+
+
+# What is given, and what the error says.
+MISTAKES = {
+    "logits": (Y, Z, {}, "these are logits; use from_logits=True"),
+    "probabilities as logits": (Y, P, LOGITS, "use from_logits=False"),
+    "rows that sum to 1/2": (Y, P / 2, {}, "divide it by the sum"),
+    "sigmoids": (Y, 1 / (1 + np.exp(-Z)), {}, "does not sum to 1 over the classes"),
+    "percentages": (Y, 100 * P, {}, "percentages; divide by 100"),
+    "labels 1 to K": (Y + 1, P, {}, "write y_true - 1"),
+    "labels of -1": (np.where(FIRST, -1, Y), P, {}, "ignore_class=-1"),
+    "labels + 1/2": (Y + 0.5, P, {}, "labels are not whole numbers"),
+    "strings": (np.array(list("abcd"))[Y], P, {}, "strings: encode them"),
+    "several labels as classes": (MANY, P, {}, "soft labels do not sum to 1"),
+    "NaN in predictions": (Y, np.where(FIRST[:, None], np.nan, P), {}, "holds NaN"),
+    "infinite logits": (Y, np.where(FIRST[:, None], np.inf, Z), LOGITS, "infinity"),
+    "NaN in labels": (np.where(FIRST, np.nan, Y), P, {}, "y_true holds NaN"),
+    "NaN in weights": (Y, P, weighted(np.nan), "sample_weight holds NaN"),
+    "negative weights": (Y, P, weighted(-1.0), "negative weights"),
+    "a weight for each class": (
+        Y,
+        P,
+        {"sample_weight": P},
+        "`sample_weight` and masks",
+    ),
+    "both transposed": (HOT.T, P.T, {}, "transpose it"),
+    "swapped": (P, HOT, {}, "look swapped"),
+    "predictions alone transposed": (Y, P.T, {}, "looks transposed"),
+    "an empty array": (Y[:0], P[:0], {}, "is empty"),
+    "one label": (1, P[0], {}, "axis of the samples"),
+    "numbers of classes": (Y, P.argmax(-1), {}, "numbers of classes"),
+    "largest confidence": (Y, P.max(-1), {}, "predictions of all"),
+    "swapped labels of classes": (P, Y, {}, "look swapped"),
+    "binary logits": (B, BZ, {}, "these are logits"),
+    "binary probabilities as logits": (B, BP, LOGITS, "use from_logits=False"),
+    "binary percentages": (B, 100 * BP, {}, "divide percentages by 100"),
+    "binary labels 1 and 2": (B + 1, BP, {}, "write y_true - 1"),
+    "binary labels of both signs": (2 * B - 1, BP, {}, r"\(y_true \+ 1\) / 2"),
+    "binary swapped": (BP, B, {}, "look swapped"),
+}
+
+EAGER = {
+    "check": lambda y, p, sample_weight=None, **how: keras_calib.check(y, p, **how),
+    "reliability_diagram": reliability_diagram,
+}
+ROWS = [
+    pytest.param(function, *row, id=f"{entry}-{name}")
+    for entry, function in EAGER.items()
+    for name, row in MISTAKES.items()
+    if not (entry == "check" and "sample_weight" in row[2])
+]
+
+
+@pytest.mark.parametrize(("function", "y", "p", "how", "match"), ROWS)
+def test_arrays_are_refused(function, y, p, how, match):
+    with pytest.raises(ValueError, match=match):
+        function(y, p, **how)
