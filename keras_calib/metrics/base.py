@@ -15,9 +15,15 @@ from keras_calib.metrics.bin_statistics import BinStatistics
 from keras_calib.metrics.compensated import CompensatedSum
 from keras_calib.ops import binning
 from keras_calib.ops.batch import ReaderArguments
-from keras_calib.ops.calibration import BinSums, Norm, calibration_error
+from keras_calib.ops.calibration import (
+    BinSums,
+    Norm,
+    calibration_error,
+    ratio,
+    unless_empty,
+)
 from keras_calib.ops.events import Events, weighted
-from keras_calib.ops.floats import divide_no_nan, last_mean
+from keras_calib.ops.floats import last_mean
 from keras_calib.ops.reader import Reader
 from keras_calib.types import Tensor
 
@@ -69,7 +75,8 @@ class CalibrationMetric(Reader, keras.metrics.Metric, ABC):
     ) -> None:
         name = name or default_name(type(self))
         super().__init__(name=name, dtype=dtype, **kwargs)
-        set_direction(self, self.direction)
+        if self.direction:  # Keras takes `None` for "down"
+            set_direction(self, self.direction)
 
     @property
     def state_dtype(self) -> str:
@@ -123,9 +130,9 @@ class MeanMetric(CalibrationMetric):
         self._sums.add(ops.concatenate([ops.cast(s, values.dtype) for s in sums]))
 
     def result(self) -> Tensor:
-        """Returns the mean, 0 without weight."""
+        """Returns the mean, NaN without weight."""
         weight, total = ops.unstack(self._sums.tensor(), 2)
-        return divide_no_nan(total, weight)
+        return ratio(total, weight)
 
 
 class EventMetric(CalibrationMetric):
@@ -217,7 +224,7 @@ class RankedMetric(EventMetric):
         """Returns the figure, from sums over cells in rising order of confidence."""
 
     def result(self) -> Tensor:
-        """Returns the figure, 0 without weight."""
+        """Returns the figure, NaN without weight."""
         return ops.cast(self.of_cells(self.cells()), self.state_dtype)
 
 
@@ -241,11 +248,12 @@ class GroupedMetric(BinnedMetric):
         return [BinStatistics(*group.T) for group in self._sums.numpy()]
 
     def per_group(self) -> Tensor:
-        """Returns the l1 error of each group, of shape (groups,)."""
-        return calibration_error(self.sums())
+        """Returns the l1 error of each group, of shape (groups,), 0 without weight."""
+        sums = self.sums()
+        empty = ops.sum(sums.weight, axis=-1) == 0.0
+        return ops.where(empty, 0.0, calibration_error(sums))
 
     def result(self) -> Tensor:
-        """Returns the mean over the groups, in [0, 1]."""
-        if not self._sums.built:
-            return ops.zeros((), dtype=self.state_dtype)
-        return last_mean(self.per_group())
+        """Returns the mean over the groups, in [0, 1], NaN without weight."""
+        weight = ops.reshape(self.sums().weight, (-1,))
+        return unless_empty(last_mean(self.per_group()), weight)

@@ -17,6 +17,7 @@ from keras_calib.ops.calibration import BinSums, Norm
 from keras_calib.ops.events import Events
 from keras_calib.ops.floats import divide_no_nan
 from keras_calib.ops.ranked import equal_mass_cuts, equal_mass_sums
+from keras_calib.ops.validation import as_numbers, require, require_weights
 
 __all__ = ["BinStatistics"]
 
@@ -96,6 +97,8 @@ class BinStatistics:
         hit: Any,
         num_bins: int = 15,
         sample_weight: Any = None,
+        *,
+        validate: bool = True,
     ) -> BinStatistics:
         """Computes the statistics of arrays, in float64.
 
@@ -107,19 +110,32 @@ class BinStatistics:
             hit: 1 if the prediction was right, else 0; or a fraction.
             num_bins: the number of equal-width bins.
             sample_weight: one weight per sample.
+            validate: whether to check that all are in range.
+
+        Raises:
+            ValueError: if the shapes differ, and if confidences or hits are not in
+                [0, 1], or weights are negative, infinite or NaN.
         """
         num_bins = whole_number("num_bins", num_bins)
-        scores, precision = read_scores(np.asarray(confidence), False, "float64")
-        hit = np.asarray(hit, "float64")
-        if sample_weight is not None:
-            sample_weight = np.asarray(sample_weight, "float64")
-        shapes = [np.shape(x) for x in (scores, hit, sample_weight) if x is not None]
+        scores = as_numbers("confidence", confidence)
+        scores, precision = read_scores(scores, False, "float64")
+        hit, weight = as_numbers("hit", hit).astype("float64"), sample_weight
+        if weight is not None:
+            weight = as_numbers("sample_weight", weight).astype("float64")
+        shapes = [np.shape(x) for x in (scores, hit, weight) if x is not None]
         if set(shapes) != {(scores.size,)}:
             raise ValueError(
                 "confidence, hit and sample_weight must have one shape (N,). "
                 f"Received: {', '.join(map(str, shapes))}"
             )
-        events = Events(scores, hit, sample_weight, precision=precision)
+        if validate:
+            counts = ... if weight is None else require_weights(weight) > 0
+            for x, message in (
+                (scores[counts], "confidence is not in [0, 1]: give probabilities"),
+                (hit[counts], "hit is not in [0, 1]: it is 1 for a right prediction"),
+            ):
+                require(((x >= 0) & (x <= 1 + 1e-6)).all(), message, x)
+        events = Events(scores, hit, weight, precision=precision)
         return cls(*events.sums(num_bins))
 
     @classmethod

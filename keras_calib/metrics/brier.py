@@ -13,7 +13,7 @@ from keras_calib.metrics.compensated import CompensatedSum
 from keras_calib.ops.batch import Batch
 from keras_calib.ops.binary_batch import OneLabelBatch, is_one_probability
 from keras_calib.ops.binning import bin_index, bin_sums
-from keras_calib.ops.calibration import BinSums, brier_parts, weighted_mean
+from keras_calib.ops.calibration import BinSums, brier_parts, ratio, weighted_mean
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.events import weighted
 from keras_calib.ops.floats import divide_no_nan
@@ -170,7 +170,7 @@ class BrierDecomposition(CalibrationMetric):
         k = (sums.shape[0] - 1) // 2
         weight, p, y = ops.split(sums, [1, 1 + k])
         groups = BinSums(weight[0], p, y)
-        squares = divide_no_nan(self._squares.double(), ops.sum(weight))
+        squares = ratio(self._squares.double(), ops.sum(weight))
         score, p_square, label_square = ops.unstack(squares, 3)
         parts = brier_parts(groups, score, label_square)
         p_means = divide_no_nan(p, weight)

@@ -26,7 +26,8 @@ class ClasswiseECE(GroupedMetric):
     ece_k = sum_m n_km / N_k |c_km - a_km|,   result = mean_k ece_k
     ```
 
-    With a threshold, only probabilities >= the threshold count, also in N_k. With a
+    With a threshold, only probabilities >= the threshold count, also in N_k. A class
+    without any has error 0; where no class has one, the result is NaN. With a
     thousand classes nearly all probabilities are close to 0, where any model is
     calibrated.
 

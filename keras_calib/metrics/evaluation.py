@@ -16,7 +16,7 @@ from keras_calib.metrics.collection import results_by_name
 from keras_calib.metrics.expected_calibration_error import ExpectedCalibrationError
 from keras_calib.metrics.likelihood import NegativeLogLikelihood, PredictiveEntropy
 from keras_calib.metrics.tables import html_table
-from keras_calib.ops import ranked
+from keras_calib.ops import ranked, validation
 from keras_calib.ops.binary_batch import is_one_probability, two_classes
 from keras_calib.ops.binning import bin_sums
 from keras_calib.ops.calibration import BinSums
@@ -68,6 +68,7 @@ def evaluate(
     num_bins: int = 15,
     coverage: float = 0.9,
     verbose: bool | None = None,
+    validate: bool = True,
 ) -> Evaluation:
     """Measures the calibration of predictions, in float64.
 
@@ -91,13 +92,18 @@ def evaluate(
         num_bins: the number of bins.
         coverage: the fraction of samples for `accuracy_at_coverage`.
         verbose: whether to show a progress bar; by default for more than one chunk.
+        validate: whether to check labels, predictions and weights, chunk by chunk.
+            Without the checks, figures of impossible values are NaN.
 
     Returns:
         An `Evaluation`: a dict of floats, with the bins as `statistics`. `ece_low`
         and `ece_high` are the ends of the 95 % interval of `ece`.
 
     Raises:
-        ValueError: if shapes do not fit, or if an argument is out of range.
+        ValueError: if there are no samples, if shapes do not fit, if an argument is
+            out of range, and if labels, predictions or weights cannot be right:
+            logits without `from_logits=True`, rows that do not sum to 1, labels that
+            are no class, NaN, negative weights and the like. It says what to write.
 
     Example:
 
@@ -116,20 +122,16 @@ def evaluate(
         dtype="float64",
     )
     in_range("coverage", coverage, float(np.finfo("float32").tiny), 1.0)
-    y_pred = _arraylike(y_pred)
+    given = {"y_true": y_true, "y_pred": y_pred, "sample_weight": sample_weight}
+    given = {k: _arraylike(x) for k, x in given.items() if x is not None}
+    validation.require_samples(**given)
+    y_pred = given["y_pred"]
     n, rank = len(y_pred), len(y_pred.shape)
     if axis != -1 and not (0 < axis < rank or -rank < axis < 0):
         raise ValueError(
             f"`axis` must be an axis of `y_pred` after the first. Received: "
             f"axis={axis}, y_pred.shape={tuple(y_pred.shape)}"
         )
-    others = [None if x is None else _arraylike(x) for x in (y_true, sample_weight)]
-    for name, x in zip(("y_true", "sample_weight"), others, strict=True):
-        if x is not None and len(x) != n:
-            raise ValueError(
-                f"`{name}` and `y_pred` must have the same length. Received: "
-                f"{name}.shape={tuple(x.shape)}, y_pred.shape={tuple(y_pred.shape)}"
-            )
     metrics = [
         ece,
         classwise := ClasswiseECE(num_bins, dtype="float64"),
@@ -144,16 +146,19 @@ def evaluate(
     bar = None
     if len(starts) > 1 if verbose is None else verbose:
         bar = keras.utils.Progbar(n, unit_name="sample")
-    labels: Any
-    batch: Any
     seen = []
     for start in starts:
-        chunk = slice(start, start + rows)
-        labels, weight = (x if x is None else np.asarray(x[chunk]) for x in others)
-        predictions = np.asarray(y_pred[chunk])
+        chunk: dict[str, Any] = {k: x[start : start + rows] for k, x in given.items()}
+        if validate:
+            validation.validate(
+                **chunk, from_logits=from_logits, ignore_class=ignore_class, axis=axis
+            )
+        chunk = {k: validation.as_numbers(k, x) for k, x in chunk.items()}
         if binary:
-            labels, predictions = two_classes(labels, predictions, from_logits, axis)
-        batch = ece.read(labels, predictions, weight)
+            chunk["y_true"], chunk["y_pred"] = two_classes(
+                chunk["y_true"], chunk["y_pred"], from_logits, axis
+            )
+        batch = ece.read(**chunk)
         for metric in metrics:
             metric.accumulate(batch)
         seen.append(_arrays(batch.top_label))
@@ -187,8 +192,6 @@ def _ranked(events: Events, num_bins: int, coverage: float) -> dict[str, Any]:
     """Returns the figures that depend on the order of confidences."""
     # One cell for each distinct confidence.
     edges, cell = np.unique(events.confidence, return_inverse=True)
-    if not len(edges):
-        edges = np.zeros(1)
     cells = BinSums(*bin_sums(list(events.terms), cell, len(edges)))
     equal_mass = BinStatistics(*cells, edges=np.append(edges, 1.0)).equal_mass(num_bins)
     smooth = float(smooth_ece(node_sums(events)))

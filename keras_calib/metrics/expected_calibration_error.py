@@ -34,7 +34,7 @@ class ExpectedCalibrationError(EventMetric):
 
     Equal-width bin m is [m/M, (m+1)/M), and the last bin is closed. The state is
     four sums per bin, compensated so that they stay exact past 2^24 samples. Without
-    data the result is 0.
+    data the result is NaN, as of every metric.
 
     Equal-mass bins (adaptive ECE) each hold the same number of samples, as
     `numpy.array_split` divides them. They are cut out of sums over 4608 fine bins,
@@ -147,7 +147,8 @@ class CalibrationGap(EventMetric):
     ```
 
     Its sign is what the calibration error lacks. Its absolute value is at most the
-    calibration error.
+    calibration error. Neither direction is better: let `EarlyStopping` monitor another
+    figure, such as the calibration error.
 
     Example:
 
@@ -157,6 +158,8 @@ class CalibrationGap(EventMetric):
     >>> round(float(gap.result()), 6)
     0.25
     """
+
+    direction = None
 
     def __init__(self, **kwargs: Unpack[MetricArguments]) -> None:
         super().__init__(**kwargs)

@@ -233,6 +233,6 @@ def two_classes(
     if y_true.ndim > y_pred.ndim and y_true.shape[axis] == 1:
         y_true = np.squeeze(y_true, axis)
     negative = np.zeros_like(y_pred) if from_logits else 1.0 - y_pred
-    if np.any((y_true > 0) & (y_true < 1)):
+    if y_true.ndim == y_pred.ndim and np.any((y_true > 0) & (y_true < 1)):
         y_true = np.stack([1.0 - y_true, y_true], axis)
     return y_true, np.stack([negative, y_pred], axis)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from keras import ops
 
-from keras_calib.ops.floats import cast, dtype_name, namespace, round_down, segment_sum
+from keras_calib.arguments import whole_number
+from keras_calib.ops.floats import cast, dtype_name, namespace, segment_sum
 from keras_calib.types import Tensor
 
 __all__ = ["bin_index", "bin_sums"]
@@ -45,7 +46,7 @@ def bin_index(x: Tensor, num_bins: int, dtype: str | None = None) -> Tensor:
     Bin i is [i/M, (i+1)/M), and the last bin is closed. The edges are the floats
     nearest to i/M in the dtype in which the probabilities were computed, so that a
     float32 0.7 lies on the edge 7/10, as a float64 0.7 does. A value outside [0, 1]
-    falls into the nearest bin.
+    falls into the nearest bin, and NaN into any.
 
     Args:
         x: tensor or numpy array of any shape.
@@ -53,7 +54,7 @@ def bin_index(x: Tensor, num_bins: int, dtype: str | None = None) -> Tensor:
         dtype: the dtype in which x was computed; its own by default.
     """
     xp = namespace(x)
-    if num_bins == 1:
+    if whole_number("num_bins", num_bins) == 1:
         return xp.zeros_like(x, dtype="int32")
     edges = equal_width_edges(num_bins)[1:-1]
     edges = edges.astype(dtype or dtype_name(x)).astype(dtype_name(x))
@@ -70,8 +71,9 @@ def fine_index(x: Tensor) -> Tensor:
     octave = ops.searchsorted(_OCTAVE_EDGES[1:-1].astype(dtype), x, side="right")
     low = ops.take(_OCTAVE_EDGES[:-1].astype(dtype), octave)
     steps = ops.take((_STEPS / np.diff(_OCTAVE_EDGES)).astype(dtype), octave)
-    step = ops.clip(round_down((x - low) * steps), 0, _STEPS - 1)
-    return _STEPS * ops.cast(octave, "int32") + ops.cast(step, "int32")
+    # Clipped as integers, so that NaN falls into a bin and makes its sums NaN.
+    step = ops.clip(ops.cast((x - low) * steps, "int32"), 0, _STEPS - 1)
+    return _STEPS * ops.cast(octave, "int32") + step
 
 
 def bin_sums(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+import numpy as np
 from keras import ops
 
 from keras_calib.ops.floats import at_least, divide_no_nan, namespace
@@ -45,10 +46,30 @@ class BinSums(NamedTuple):
         return BinSums(*(None if x is None else function(x) for x in self))
 
 
+def ratio(x: Tensor, y: Tensor) -> Tensor:
+    """Returns x / y, NaN where both are 0: the mean of nothing."""
+    with np.errstate(invalid="ignore"):
+        return x / y
+
+
+def unless_empty(figure: Tensor, weight: Tensor) -> Tensor:
+    """Returns a figure, NaN where the sum of the weights along the last axis is 0."""
+    xp = namespace(weight)
+    return xp.where(xp.sum(weight, axis=-1) == 0.0, float("nan"), figure)
+
+
+def largest(x: Tensor) -> Tensor:
+    """Returns the maximum along the last axis, NaN where an x >= 0 is NaN."""
+    xp = namespace(x)
+    total = xp.sum(x, axis=-1)
+    # Which of the two a maximum takes depends on the backend.
+    return xp.where(total == total, xp.max(x, axis=-1), total)
+
+
 def weighted_mean(sums: BinSums, totals: Tensor) -> Tensor:
-    """Computes sum_m totals_m / sum_m n_m over the last axis, 0 without weight."""
+    """Computes sum_m totals_m / sum_m n_m over the last axis, NaN without weight."""
     xp = namespace(sums.weight)
-    return divide_no_nan(xp.sum(totals, axis=-1), xp.sum(sums.weight, axis=-1))
+    return ratio(xp.sum(totals, axis=-1), xp.sum(sums.weight, axis=-1))
 
 
 def calibration_error(sums: BinSums, norm: Norm = "l1") -> Tensor:
@@ -60,7 +81,7 @@ def calibration_error(sums: BinSums, norm: Norm = "l1") -> Tensor:
     max: max_m |c_m - a_m|
     ```
 
-    Empty bins are ignored.
+    Empty bins are ignored. Without weight it is NaN.
     """
     xp = namespace(sums.weight)
     gap = xp.abs(sums.confidence - sums.hits)
@@ -69,7 +90,7 @@ def calibration_error(sums: BinSums, norm: Norm = "l1") -> Tensor:
     mean_gap = divide_no_nan(gap, sums.weight)
     if norm == "l2":
         return xp.sqrt(weighted_mean(sums, gap * mean_gap))
-    return xp.max(mean_gap, axis=-1)
+    return unless_empty(largest(mean_gap), sums.weight)
 
 
 def debiased_error(sums: BinSums) -> Tensor:
@@ -84,7 +105,7 @@ def debiased_error(sums: BinSums) -> Tensor:
     xp, n = namespace(sums.weight), sums.weight
     c, a = divide_no_nan(sums.confidence, n), divide_no_nan(sums.hits, n)
     noise = divide_no_nan(a * (1.0 - a), n - 1.0)
-    squares = xp.where(n > 1.0, (c - a) ** 2 - noise, 0.0)
+    squares = xp.where((n > 1.0) | (c != c), (c - a) ** 2 - noise, 0.0)
     return xp.sqrt(at_least(weighted_mean(sums, n * squares), 0.0))
 
 
@@ -138,4 +159,7 @@ def brier_parts(
         "uncertainty": label_square - xp.sum(base**2),
     }
     rest = parts["reliability"] - parts["resolution"] + parts["uncertainty"]
-    return {**parts, "within_bin": brier_score - rest}
+    parts["within_bin"] = brier_score - rest
+    # A prediction that is NaN belongs to no bin.
+    known = brier_score == brier_score
+    return {name: xp.where(known, part, brier_score) for name, part in parts.items()}

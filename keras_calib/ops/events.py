@@ -47,7 +47,8 @@ class Events:
 
     def at_least(self, threshold: float) -> Events:
         """Returns the events of probability >= `threshold`."""
-        weight = cast(self.confidence >= threshold, dtype_name(self.confidence))
+        below = self.confidence < threshold  # and not NaN, which counts
+        weight = 1.0 - cast(below, dtype_name(self.confidence))
         if self.sample_weight is not None:
             weight = self.sample_weight * weight
         return Events(self.confidence, self.hit, weight, precision=self.precision)

@@ -2,12 +2,13 @@
 
 A cell is a fine bin, or all samples of one confidence; `cells` holds the sums of F
 cells in rising order of confidence. The samples of a cell count as ties: figures are
-means over their orders. Each formula serves tensors and numpy arrays.
+means over their orders. A confidence that is NaN has no place in the order, and makes
+every figure NaN. Each formula serves tensors and numpy arrays.
 """
 
 from __future__ import annotations
 
-from keras_calib.ops.calibration import BinSums, weighted_mean
+from keras_calib.ops.calibration import BinSums, largest, ratio, weighted_mean
 from keras_calib.ops.floats import (
     at_most,
     cast,
@@ -75,14 +76,14 @@ def equal_mass_error_bound(cells: BinSums, num_bins: int) -> Tensor:
     low, high = _ends(ranks, _cell_of(cuts, ranks))
     # f (1 - f) w
     split = divide_no_nan((cuts - low) * (high - cuts), high - low)
-    return divide_no_nan(2.0 * (1.0 + 1.0 / 512) * xp.sum(split), xp.sum(weight))
+    return ratio(2.0 * (1.0 + 1.0 / 512) * xp.sum(split), xp.sum(weight))
 
 
 def ks_error(cells: BinSums) -> Tensor:
     """Returns max_t |sum of (confidence - hit) where confidence <= t| / N."""
     xp = namespace(cells.weight)
     difference = xp.abs(cumsum(cells.confidence - cells.hits))
-    return divide_no_nan(xp.max(difference), xp.sum(cells.weight))
+    return ratio(largest(difference), xp.sum(cells.weight))
 
 
 def area_under_risk_coverage(cells: BinSums) -> Tensor:
@@ -103,7 +104,7 @@ def area_under_risk_coverage(cells: BinSums) -> Tensor:
     n, errors_before = _below(w)[:-1], _below(errors)[:-1]
     rate = divide_no_nan(errors, w)
     risk = rate * w + (errors_before - n * rate) * harmonic_difference(n, w)
-    return weighted_mean(cells, risk)
+    return _if_ordered(cells, weighted_mean(cells, risk))
 
 
 def harmonic_difference(n: Tensor, w: Tensor) -> Tensor:
@@ -128,7 +129,13 @@ def accuracy_at_coverage(cells: BinSums, coverage: float) -> Tensor:
     cells = cells.map(lambda x: xp.flip(x, axis=0))
     cut = xp.reshape(coverage * xp.sum(cells.weight), (1,))
     taken = sums_below(cells, cut)
-    return divide_no_nan(taken.hits, taken.weight)[0]
+    return _if_ordered(cells, ratio(taken.hits, taken.weight)[0])
+
+
+def _if_ordered(cells: BinSums, figure: Tensor) -> Tensor:
+    """Returns the figure, NaN if a confidence is."""
+    total = namespace(cells.weight).sum(cells.confidence)
+    return namespace(cells.weight).where(total == total, figure, total)
 
 
 def _below(x: Tensor) -> Tensor:

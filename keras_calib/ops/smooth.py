@@ -12,8 +12,16 @@ import numpy as np
 from keras import ops
 
 from keras_calib.ops.binning import bin_sums
+from keras_calib.ops.calibration import unless_empty
 from keras_calib.ops.events import Events, weighted
-from keras_calib.ops.floats import at_most, cast, divide_no_nan, dtype_name, round_down
+from keras_calib.ops.floats import (
+    at_most,
+    cast,
+    divide_no_nan,
+    dtype_name,
+    namespace,
+    round_down,
+)
 from keras_calib.types import Tensor
 
 NUM_NODES = 1001
@@ -32,9 +40,10 @@ def node_sums(events: Events, num_nodes: int = NUM_NODES) -> Tensor:
     x = events.confidence
     dtype = dtype_name(x)
     position = x * (num_nodes - 1)
-    node = at_most(round_down(position), num_nodes - 2)
-    fraction = position - node
-    node = cast(node, "int32")
+    # Clipped as integers, so that NaN falls to a node and makes its sums NaN.
+    with np.errstate(invalid="ignore"):
+        node = namespace(x).clip(cast(position, "int32"), 0, num_nodes - 2)
+    fraction = position - cast(node, dtype)
     columns = [
         cast(c, dtype)
         for c in weighted(events.sample_weight, x - cast(events.hit, dtype))
@@ -96,4 +105,4 @@ def smooth_ece(nodes: Tensor) -> Tensor:
         middle = low + step
         below = ops.logical_or(middle < _EPSILON, middle < smoothed_error(middle))
         low = ops.where(below, middle, low)
-    return smoothed_error(low + step)
+    return unless_empty(smoothed_error(low + step), nodes[0])

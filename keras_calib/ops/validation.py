@@ -221,7 +221,7 @@ def _read(
     binary: bool | None,
 ) -> Given:
     labels, scores = as_numbers("y_true", y_true), as_numbers("y_pred", y_pred)
-    weight = None if sample_weight is None else _weights(sample_weight)
+    weight = None if sample_weight is None else require_weights(sample_weight)
     require_samples(labels, scores, weight)
     one = is_one_probability(scores, axis)
     if one and binary is False:
@@ -260,7 +260,8 @@ def _only(x: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return x if counts.all() else x[counts]
 
 
-def _weights(sample_weight: Any) -> np.ndarray:
+def require_weights(sample_weight: Any) -> np.ndarray:
+    """Returns weights, which must be finite and at least 0, as numpy's."""
     weight = as_numbers("sample_weight", sample_weight)
     _require_finite("sample_weight", weight)
     require((weight >= 0).all(), "sample_weight holds negative weights", weight)

@@ -86,7 +86,7 @@ def classwise(y, p, w, threshold=0.0):
     for k in range(p.shape[-1]):
         counts = p[:, k] >= threshold
         errors.append(binned(p[counts, k], y[counts, k], w[counts]))
-    return np.mean(errors)
+    return np.mean(errors) if (w @ (p >= threshold)).any() else np.nan
 
 
 def top_k(y, p, w, k=3):
@@ -305,8 +305,15 @@ def figures(result):
     return {name: float(x) for name, x in result.items()}
 
 
+def assert_nan(result):
+    found = figures(result)
+    assert np.isnan(list(found.values())).all(), found
+
+
 def assert_close(found, expected, atol=1e-6):
     found, expected = figures(found), figures(expected)
     assert found.keys() == expected.keys()
     for name, value in expected.items():
-        assert abs(found[name] - value) <= atol, (name, found[name], value)
+        both_nan = np.isnan(found[name]) and np.isnan(value)
+        close = both_nan or abs(found[name] - value) <= atol
+        assert close, (name, found[name], value)

@@ -31,7 +31,7 @@ def test_each_figure_is_that_of_the_metric_alone():
         together.update_state(y[part], p[part], w[part])
     assert_close(together.result(), expected, 2e-6)
     together.reset_state()
-    assert set(figures(together.result()).values()) == {0.0}
+    assert np.isnan(list(figures(together.result()).values())).all()
 
 
 def test_the_batch_is_read_once(monkeypatch):

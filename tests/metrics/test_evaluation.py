@@ -147,10 +147,75 @@ def test_it_shows_itself_in_a_notebook():
     assert "<td>ece</td><td>0.450000</td>" in found._repr_html_()
 
 
-def test_no_samples_are_zeros_and_bad_shapes_are_refused():
-    found = keras_calib.evaluate(np.zeros(0, "int32"), np.zeros((0, 3)))
-    assert set(found.values()) <= {0.0, 1.0}
-    assert found["ece"] == 0.0
+@pytest.mark.parametrize("from_logits", [False, True])
+@pytest.mark.parametrize(
+    "y", [np.eye(2)[[0, 0, 1, 1]], np.array([[0.9, 0.1], [0.8, 0.2], [0, 1], [0, 1]])]
+)
+def test_targets_of_both_classes_beside_one_probability(y, from_logits):
+    p = np.array([0.1, 0.2, 0.9, 0.8])
+    z = np.log(p) - np.log1p(-p)
+    expected = keras_calib.evaluate(y, np.stack([1 - p, p], -1))
+    assert expected["ece"] == pytest.approx(0.5 * abs(y[:2, 0] - p[2:]).mean() + 0.075)
+    for given in (z, z[:, None]) if from_logits else (p, p[:, None]):
+        found = keras_calib.evaluate(y, given, from_logits=from_logits)
+        for name, value in expected.items():
+            assert found[name] == pytest.approx(value, abs=1e-12), name
+        binary = metrics.BinaryECE(from_logits=from_logits, dtype="float64")
+        binary.update_state(y, given)
+        assert found["binary_ece"] == pytest.approx(float(binary.result()), abs=1e-6)
+
+
+Y, P = np.arange(4) % 2, np.array([[0.8, 0.2], [0.3, 0.7], [0.6, 0.4], [0.2, 0.8]])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"y_pred": np.log(P)}, "these are logits; use from_logits=True"),
+        ({"from_logits": True}, "y_pred holds probabilities"),
+        ({"y_pred": P / 2}, "does not sum to 1"),
+        ({"y_pred": 100 * P}, "percentages"),
+        ({"y_true": Y + 1}, "the first class is 0"),
+        ({"y_true": Y + 0.5}, "not whole numbers"),
+        ({"y_true": Y - 1}, "ignore_class=-1 if it marks"),
+        ({"y_true": ["a", "b", "a", "b"]}, "`y_true` holds strings: encode them"),
+        ({"sample_weight": [1, 1, -1, 1]}, "negative weights"),
+        ({"sample_weight": [1, 1, np.nan, 1]}, "sample_weight holds NaN or inf"),
+        ({"sample_weight": [1, 1, np.inf, 1]}, "sample_weight holds NaN or inf"),
+        ({"y_pred": np.where(P == 0.3, np.nan, P)}, "y_pred holds NaN or infinity"),
+        ({"y_true": 1, "y_pred": 0.5}, "must have an axis of the samples"),
+    ],
+)
+@pytest.mark.parametrize("chunk", [2**21, 2])
+def test_what_cannot_be_right_is_refused_in_any_chunk(
+    monkeypatch, arguments, match, chunk
+):
+    monkeypatch.setattr(evaluation, "_CHUNK", chunk)
+    given = {"y_true": Y, "y_pred": P, "verbose": False, **arguments}
+    if chunk == 2 and match in ("does not sum to 1", "y_pred holds probabilities"):
+        pytest.skip("a row alone")
+    with pytest.raises(ValueError, match=match):
+        keras_calib.evaluate(**given)
+
+
+def test_without_checks_predictions_that_are_nan_make_every_figure_nan():
+    y, p, _ = data("classes")
+    for nan in ([7], slice(None)):
+        q = p.copy()
+        q[nan] = np.nan
+        found = keras_calib.evaluate(y, q, validate=False)
+        assert np.isnan(list(found.values())).all(), found
+        kept = np.ones(len(y))
+        kept[nan] = 0.0
+    kept = np.arange(len(y)) != 7
+    q = np.where(kept[:, None], p, np.nan)
+    found = keras_calib.evaluate(y, q, sample_weight=1.0 * kept)
+    assert found == pytest.approx(dict(keras_calib.evaluate(y[kept], p[kept])))
+
+
+def test_no_samples_and_bad_shapes_are_refused():
+    with pytest.raises(ValueError, match="is empty: give at least one sample"):
+        keras_calib.evaluate(np.zeros(0, "int32"), np.zeros((0, 3)))
     with pytest.raises(ValueError, match=r"`y_true` and `y_pred`.*\(3,\).*\(4, 2\)"):
         keras_calib.evaluate(np.zeros(3), np.full((4, 2), 0.5))
     with pytest.raises(ValueError, match="`sample_weight` and `y_pred`"):

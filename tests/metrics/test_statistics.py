@@ -101,14 +101,53 @@ def test_error_and_its_parts():
     assert many.debiased_ece() == pytest.approx(np.sqrt(squares.mean()))
 
 
-def test_no_data_is_zero():
+def every_figure(statistics):
+    return [
+        *map(statistics.ece, ("l1", "l2", "max")),
+        statistics.debiased_ece(),
+        statistics.gap(),
+        statistics.overconfidence(),
+        statistics.underconfidence(),
+        statistics.brier_score(),
+        *statistics.brier_decomposition().values(),
+        statistics.equal_mass(3).ece(),
+    ]
+
+
+def test_no_data_is_nan():
     statistics = BinStatistics(*np.zeros((4, 5)))
-    assert statistics.ece() == statistics.ece("l2") == statistics.ece("max") == 0.0
-    assert statistics.debiased_ece() == statistics.gap() == 0.0
-    assert set(statistics.brier_decomposition().values()) == {0.0}
-    assert statistics.ece_interval() == (0.0, 1.0)
+    assert np.isnan(every_figure(statistics)).all()
+    assert "ece=nan" in repr(statistics)
+    assert statistics.ece_interval() == (0.0, 1.0)  # it may be anything
     assert statistics.table() == []
-    assert statistics.equal_mass(3).ece() == 0.0
+    assert statistics + BinStatistics.from_predictions([0.5], [1], 5) == (
+        BinStatistics.from_predictions([0.5], [1], 5)
+    )
+
+
+@pytest.mark.parametrize("c", [[0.1, 0.3, np.nan], [np.nan, 0.3, 0.4], [np.nan] * 3])
+@pytest.mark.parametrize("num_bins", [1, 4])
+def test_a_confidence_that_is_nan_makes_every_figure_nan(c, num_bins):
+    found = BinStatistics.from_predictions(c, [1, 1, 0], num_bins, validate=False)
+    assert np.isnan(every_figure(found)).all()
+    assert np.isnan(found.ece_interval()).all()
+
+
+@pytest.mark.parametrize(
+    ("confidence", "hit", "weight", "match"),
+    [
+        ([0.5, 2.0], [1, 0], None, "confidence is not in .*probabilities.*0.5 to 2"),
+        ([0.5, np.nan], [1, 0], None, "confidence is not in"),
+        ([0.5, 0.7], [3, 0], None, "hit is not in .*1 for a right"),
+        ([0.5, 0.7], [1, np.nan], None, "hit is not in"),
+        ([0.5, 0.7], [1, 0], [1, -1], "negative weights"),
+        ([0.5, 0.7], [1, 0], [1, np.inf], "sample_weight holds NaN or inf"),
+        ([0.5, 0.7], ["no", "yes"], None, "`hit` holds strings: encode"),
+    ],
+)
+def test_impossible_values_are_refused(confidence, hit, weight, match):
+    with pytest.raises(ValueError, match=match):
+        BinStatistics.from_predictions(confidence, hit, 5, weight)
 
 
 @pytest.mark.parametrize("num_bins", [1, 2, 15, 100])
