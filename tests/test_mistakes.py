@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import keras_calib
+from keras_calib.metrics import BinStatistics
 from keras_calib.viz import reliability_diagram
 
 RNG = np.random.default_rng(0)
@@ -65,6 +66,7 @@ MISTAKES = {
 
 EAGER = {
     "check": lambda y, p, sample_weight=None, **how: keras_calib.check(y, p, **how),
+    "evaluate": keras_calib.evaluate,
     "reliability_diagram": reliability_diagram,
 }
 ROWS = [
@@ -79,3 +81,23 @@ ROWS = [
 def test_arrays_are_refused(function, y, p, how, match):
     with pytest.raises(ValueError, match=match):
         function(y, p, **how)
+
+
+STATISTICS = {
+    "logits": (BZ, B, {}, "confidence is not in \\[0, 1\\]"),
+    "percentages": (100 * BP, B, {}, "confidence is not in \\[0, 1\\]"),
+    "NaN": (np.where(FIRST, np.nan, BP), B, {}, "confidence is not in \\[0, 1\\]"),
+    "predictions of all classes": (P, B, {}, "one shape"),
+    "labels in place of hits": (BP, Y, {}, "hit is not in \\[0, 1\\]"),
+    "strings": (BP, B.astype(str), {}, "strings: encode them"),
+    "NaN in weights": (BP, B, weighted(np.nan), "sample_weight holds NaN"),
+    "negative weights": (BP, B, weighted(-1.0), "negative weights"),
+}
+
+
+@pytest.mark.parametrize(
+    ("confidence", "hit", "how", "match"), STATISTICS.values(), ids=STATISTICS
+)
+def test_statistics_are_refused(confidence, hit, how, match):
+    with pytest.raises(ValueError, match=match):
+        BinStatistics.from_predictions(confidence, hit, **how)
