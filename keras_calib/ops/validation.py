@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, NoReturn
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from keras import ops
@@ -16,6 +16,13 @@ from keras_calib.ops.labels import binary_labels, read_labels, sample_weights
 # So many logits of binary labels hardly ever lie in [0, 1] and spread over half of it.
 _ENOUGH = 16
 
+_IGNORE = "use ignore_class=-1 if -1 marks what to leave out"
+_BINARY_ADVICE = {
+    (-1, 1): "write (y_true + 1) / 2",
+    (1, 2): "write y_true - 1",
+    (-1, 0): _IGNORE,
+    (-1, 0, 1): _IGNORE,
+}
 _LOGITS = "y_pred is not in [0, 1]: these are logits; use from_logits=True"
 _TRANSPOSED = "sums to 1 over the samples, not over the classes; transpose it"
 
@@ -117,16 +124,16 @@ def kind_of(y_pred: Any, axis: int = -1) -> Literal["logits", "probabilities"]:
     sums, tolerance = _sums(scores), sum_tolerance(y_pred)
     if scores.max() <= 1 + 1e-6 if one else _are(1, sums, tolerance):
         return "probabilities"
-    if one:
-        _refuse("y_pred may be logits or percentages; say from_logits=True", scores)
+    either = "y_pred may be logits or percentages; say from_logits=True"
+    require(not one, either, scores)
     same = len(sums) > 1 and 0 < sums.max() * (1 - tolerance) <= sums.min()
-    if same or _are(100, sums, 2) or _fills_unit_interval(scores):
-        _refuse(
-            "y_pred holds neither probabilities, which sum to 1 over the classes, nor "
-            "logits, whose sums differ and which are not all in [0, 1]; divide it by "
-            "its sums, or say from_logits=True",
-            sums,
-        )
+    require(
+        not (same or _are(100, sums, 2) or _fills_unit_interval(scores)),
+        "y_pred holds neither probabilities, which sum to 1 over the classes, nor "
+        "logits, whose sums differ and which are not all in [0, 1]; divide it by its "
+        "sums, or say from_logits=True",
+        sums,
+    )
     return "logits"
 
 
@@ -148,16 +155,13 @@ def as_numbers(name: str, x: Any) -> np.ndarray:
         raise ValueError(
             f"`{name}` must be an array of numbers. Received: {error}"
         ) from error
-    if texts or kind in "SU":
-        raise ValueError(
-            f"`{name}` holds strings: encode them as the numbers of the classes, by "
-            "`classes.index(label)` for a list of the classes in the order of `y_pred`."
-            f" Received: {array.ravel()[0]!r}"
-        )
-    if kind in "cmM":
-        raise ValueError(
-            f"`{name}` must hold real numbers. Received: dtype {array.dtype}"
-        )
+    require(
+        not texts and kind not in "SU",
+        f"`{name}` holds strings: encode them as the numbers of the classes, by "
+        "`classes.index(label)` for a list of the classes in the order of `y_pred`",
+        f"{array.ravel()[:1]}",
+    )
+    require(kind not in "cmM", f"`{name}` must hold real numbers", str(array.dtype))
     return array
 
 
@@ -171,23 +175,15 @@ def require_samples(y_true: Any, y_pred: Any, sample_weight: Any = None) -> None
     """
     shapes = {"y_pred": y_pred, "y_true": y_true, "sample_weight": sample_weight}
     shapes = {k: tuple(x.shape) for k, x in shapes.items() if x is not None}
+    n, *rest = shapes["y_pred"] or (1,)
     for name, shape in shapes.items():
-        if not shape:
-            raise ValueError(
-                f"`{name}` must have an axis of the samples: one value is `[value]`. "
-                "Received: shape ()"
-            )
-        if 0 in shape:
-            raise ValueError(
-                f"`{name}` is empty: give at least one sample. Received: shape {shape}"
-            )
-        if shape[0] != shapes["y_pred"][0]:
-            transposed = shapes["y_pred"][1:] == shape[:1]
-            raise ValueError(
-                f"`{name}` and `y_pred` must have the same length"
-                + ("; `y_pred` looks transposed" if transposed else "")
-                + f". Received: {name}.shape={shape}, y_pred.shape={shapes['y_pred']}"
-            )
+        found = f"{name}.shape={shape}, y_pred.shape={shapes['y_pred']}"
+        one = f"`{name}` must have an axis of the samples: one value is `[value]`"
+        require(shape, one, found)
+        require(0 not in shape, f"`{name}` is empty: give at least one sample", found)
+        hint = "; `y_pred` looks transposed" if [shape[0]] == rest else ""
+        same = f"`{name}` and `y_pred` must have the same length{hint}"
+        require(shape[0] == n, same, found)
 
 
 def sum_tolerance(p: Any) -> float:
@@ -200,16 +196,15 @@ def is_half(x: Any) -> bool:
     return hasattr(x, "dtype") and "float16" in dtype_name(x)
 
 
-def require(condition: Any, message: str, received: np.ndarray) -> None:
+def require(condition: Any, message: str, received: np.ndarray | str) -> None:
     """Raises a message that ends with what was received."""
-    if not condition:
-        _refuse(message, received)
-
-
-def _refuse(message: str, received: np.ndarray) -> NoReturn:
-    finite = received[np.isfinite(received)]
-    span = f"{finite.min():g} to {finite.max():g}" if finite.size else "none"
-    raise ValueError(f"{message}. Received: values {span}, shape {received.shape}")
+    if condition:
+        return
+    if not isinstance(received, str):
+        finite = received[np.isfinite(received)]
+        span = f"{finite.min():g} to {finite.max():g}" if finite.size else "none"
+        received = f"values {span}, shape {received.shape}"
+    raise ValueError(f"{message}. Received: {received}")
 
 
 def _read(
@@ -224,12 +219,12 @@ def _read(
     weight = None if sample_weight is None else require_weights(sample_weight)
     require_samples(labels, scores, weight)
     one = is_one_probability(scores, axis)
-    if one and binary is False:
-        raise ValueError(
-            "`y_pred` holds one value a sample, as for a binary problem: use a binary "
-            "loss or metric, or give the predictions of all K classes, of shape "
-            f"(..., K). Received: y_pred.shape={scores.shape}"
-        )
+    require(
+        not one or binary is not False,
+        "`y_pred` holds one value a sample, as for a binary problem: use a binary loss "
+        "or metric, or give the predictions of all K classes, of shape (..., K)",
+        f"y_pred.shape={scores.shape}",
+    )
     binary = one or bool(binary)
     shapes = labels.shape, scores.shape
     scores, axis = (scores[:, None], -1) if scores.ndim == 1 else (scores, axis)
@@ -277,12 +272,12 @@ def _of_label_1(
     if flat.size:
         _require_predictions(flat, scores.reshape(-1)[counts], True)
         _require_targets(flat, tolerance)
-    if k > 2:
-        raise ValueError(
-            f"`y_true` has {k} classes, and `y_pred` one value a sample: give the "
-            f"predictions of all classes, of shape (..., {k}). Received: "
-            f"y_true.shape={labels.shape}, y_pred.shape={scores.shape[:-1]}"
-        )
+    require(
+        k == 2,
+        f"`y_true` has {k} classes, and `y_pred` one value a sample: give the "
+        f"predictions of all classes, of shape (..., {k})",
+        f"y_true.shape={labels.shape}",
+    )
     return labels[..., 1]
 
 
@@ -320,7 +315,7 @@ def _require_logits(given: Given, tolerance: float) -> None:
     if given.binary:
         seen = _fills_unit_interval(z)
     else:
-        seen = len(z) > 1 and bool(np.abs(_sums(z) - 1).max() <= tolerance)
+        seen = len(z) > 1 and _are(1, _sums(z), tolerance)
     require(
         not seen,
         "y_pred holds probabilities (in [0, 1], and each row of classes sums to 1), "
@@ -332,23 +327,24 @@ def _require_logits(given: Given, tolerance: float) -> None:
 
 def _require_probabilities(given: Given, tolerance: float) -> None:
     p, sums = given.scores, _sums(given.rows)
-    # They are at most 1, then; and a comparison with NaN is false.
-    if given.binary:
-        right = p.min() >= 0 and p.max() <= 1 + 1e-6
-    else:
-        right = p.min() >= 0 and _are(1, sums, tolerance)
-    if right:
-        if given.binary and given.rows.shape[-1] > 1:
-            _require_no_softmax(given.rows, sums, tolerance)
+    are_one = _are(1, sums, tolerance)
+    if p.min() >= 0 and (p.max() <= 1 + 1e-6 if given.binary else are_one):
+        softmax = given.binary and given.rows.shape[-1] > 1 < len(sums) and are_one
+        require(
+            not softmax or (given.rows == given.rows[:1]).all(),
+            "y_pred sums to 1 over the labels, as a softmax does; use the loss or "
+            "metric of classes, or a head with sigmoids",
+            p,
+        )
         return
     _require_finite("y_pred", p)
     require(p.min() >= 0, _LOGITS, p)
-    if given.binary:
-        _refuse(f"{_LOGITS}, or divide percentages by 100", p)
+    require(not given.binary, f"{_LOGITS}, or divide percentages by 100", p)
     require(not _are(100, sums, 2), "y_pred holds percentages; divide by 100", sums)
     require(p.max() <= 1 + tolerance, _LOGITS, p)
     require(not _are(1, p.sum(0), tolerance), f"y_pred {_TRANSPOSED}", p)
-    _refuse(
+    require(
+        False,
         "y_pred does not sum to 1 over the classes; divide it by the sum, use "
         "from_logits=True for logits, or a binary loss or metric for independent "
         "labels",
@@ -356,35 +352,18 @@ def _require_probabilities(given: Given, tolerance: float) -> None:
     )
 
 
-def _require_no_softmax(rows: np.ndarray, sums: np.ndarray, tolerance: float) -> None:
-    softmax = len(rows) > 1 and _are(1, sums, tolerance) and np.ptp(rows, 0).any()
-    require(
-        not softmax,
-        "y_pred sums to 1 over the labels, as a softmax does; use the loss or metric "
-        "of classes, or a head with sigmoids",
-        rows,
-    )
-
-
 def _require_binary(labels: np.ndarray, one: bool) -> None:
     if labels.min() >= 0 and labels.max() <= 1:
         return
     _require_finite("y_true", labels)
-    seen = set(np.unique(labels).tolist())
-    if seen == {-1, 1}:
-        advice = "write (y_true + 1) / 2"
-    elif seen == {1, 2}:
-        advice = "write y_true - 1"
-    elif seen <= {-1, 0, 1}:
-        advice = "use ignore_class=-1 if -1 marks what to leave out"
-    elif one:
+    advice = "write 1 where the label applies, else 0"
+    if one:
         advice = (
             "for several classes give the predictions of all, of shape (..., K); "
             "largest confidences are for BinStatistics.from_predictions"
         )
-    else:
-        advice = "write 1 where the label applies, else 0"
-    _refuse(f"binary labels are not in [0, 1]; {advice}", labels)
+    advice = _BINARY_ADVICE.get(tuple(np.unique(labels)), advice)
+    require(False, f"binary labels are not in [0, 1]; {advice}", labels)
 
 
 def _require_targets(targets: np.ndarray, tolerance: float) -> None:
@@ -395,7 +374,8 @@ def _require_targets(targets: np.ndarray, tolerance: float) -> None:
     within = targets.min() >= 0 and targets.max() <= 1
     require(within, "soft labels are not in [0, 1]", targets)
     require(not _are(1, targets.sum(0), tolerance), f"y_true {_TRANSPOSED}", targets)
-    _refuse(
+    require(
+        False,
         "soft labels do not sum to 1 over the classes"
         + ("; use a binary loss or metric for independent labels" * _whole(targets)),
         sums,
@@ -416,7 +396,7 @@ def _require_classes(labels: np.ndarray, k: int, ignore_class: int | None) -> No
         message += "; the first class is 0: write y_true - 1"
     elif len(outside) == 1:
         message += f"; use ignore_class={outside[0]:g} if it marks what to leave out"
-    _refuse(message, labels)
+    require(False, message, labels)
 
 
 def _require_finite(name: str, x: np.ndarray) -> None:
