@@ -136,14 +136,15 @@ def loss_curves(
     >>> losses = {f"gamma {g}": keras_calib.GammaCE(g) for g in (0.0, 0.1, 1.0)}
     >>> figure = keras_calib.viz.loss_curves(losses).figure_
     """
-    if not isinstance(losses, Mapping | list | tuple):
-        losses = [losses]
     if not isinstance(losses, Mapping):
-        names = [getattr(loss, "name", repr(loss)) for loss in losses]
+        several: list[Any] = (
+            list(losses) if isinstance(losses, list | tuple) else [losses]
+        )
+        names = [getattr(loss, "name", repr(loss)) for loss in several]
         if len(set(names)) < len(names):
             raise ValueError(
                 "`losses` must have different names; pass a dictionary to give them "
                 f"some. Received: {names}"
             )
-        losses = dict(zip(names, losses, strict=True))
+        losses = dict(zip(names, several, strict=True))
     return LossCurvesDisplay(losses, p).plot(axes)
