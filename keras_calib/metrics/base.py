@@ -127,7 +127,8 @@ class MeanMetric(CalibrationMetric):
         """Adds weights and weighted values."""
         values = self.values(batch)
         sums = binning.bin_sums(weighted(batch.sample_weight, values))
-        self._sums.add(ops.concatenate([ops.cast(s, values.dtype) for s in sums]))
+        terms = ops.concatenate([ops.cast(s, values.dtype) for s in sums])
+        self._sums.add(terms, batch.sound)
 
     def result(self) -> Tensor:
         """Returns the mean, NaN without weight."""
@@ -166,7 +167,7 @@ class EventMetric(CalibrationMetric):
 
     def accumulate(self, batch: Any) -> None:
         """Adds the sums over the bins."""
-        self._sums.add(self.events(batch).sums(self._bins).stack())
+        self._sums.add(self.events(batch).sums(self._bins).stack(), batch.sound)
 
     def sums(self) -> BinSums:
         """Returns the state as tensors of its dtype."""

@@ -157,12 +157,13 @@ class BrierDecomposition(CalibrationMetric):
             weighted(batch.sample_weight, p, y), index, groups
         )
         weight = ops.expand_dims(ops.cast(weight, p_sums.dtype), -1)
-        self._groups.add(ops.concatenate([weight, p_sums, y_sums], axis=-1))
+        group_sums = ops.concatenate([weight, p_sums, y_sums], axis=-1)
+        self._groups.add(group_sums, batch.sound)
         squares = [ops.sum(ops.square(x), axis=-1) for x in (p, y)]
         _, *sums = bin_sums(
             weighted(batch.sample_weight, batch.squared_error, *squares)
         )
-        self._squares.add(ops.concatenate(sums))
+        self._squares.add(ops.concatenate(sums), batch.sound)
 
     def result(self) -> dict[str, Tensor]:
         """Returns the five parts by name."""

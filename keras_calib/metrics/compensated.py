@@ -40,8 +40,8 @@ class CompensatedSum:
         self.low = add(shape, "zeros", dtype=dtype, name="rounding")
         self.built = True
 
-    def add(self, x: Tensor) -> None:
-        """Adds a tensor of the sum's shape."""
+    def add(self, x: Tensor, sound: Tensor) -> None:
+        """Adds a tensor of the sum's shape, or NaN where its batch is not sound."""
         if not self.built:
             self.build(tuple(x.shape))
         if tuple(x.shape) != tuple(self.high.shape):
@@ -51,6 +51,7 @@ class CompensatedSum:
                 f"{tuple(self.high.shape)}"
             )
         x = ops.cast(x, self.high.dtype)
+        x = ops.where(sound, x, ops.full_like(x, np.nan))
         old = ops.convert_to_tensor(self.high)
         new = old + x
         x_part = new - old

@@ -55,7 +55,7 @@ class SmoothECE(CalibrationMetric):
 
     def accumulate(self, batch: ClassBatch) -> None:
         """Adds the sums at the nodes."""
-        self._sums.add(node_sums(batch.top_label))
+        self._sums.add(node_sums(batch.top_label), batch.sound)
 
     def result(self) -> Tensor:
         """Returns the error, in [0, 1]."""

@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_calib._keras import get_keras_mask, logits_behind
-from keras_calib.ops.floats import alike, cast, dtype_name, namespace
+from keras_calib.ops.floats import alike, cast, dtype_name, matmul, namespace
 from keras_calib.ops.labels import sample_weights
 from keras_calib.types import Tensor
 
@@ -95,6 +95,26 @@ class Batch(ABC):
         vars(other).update(changes)
         return other
 
+    @cached_property
+    def sound(self) -> Tensor:
+        """Whether all that counts is possible, as one boolean.
+
+        Probabilities lie in [0, 1] and sum to 1 over classes, logits are neither NaN
+        nor +inf, and labels are classes, or probabilities in the same way. What has
+        weight 0 does not count.
+        """
+        possible, weight = self._possible(), self.sample_weight
+        if weight is not None:
+            weight = alike(weight, possible)
+            if len(weight.shape) < len(possible.shape):
+                weight = weight[:, None]
+            possible = possible | (weight == 0.0)
+        return namespace(possible).all(possible)
+
+    @abstractmethod
+    def _possible(self) -> Tensor:
+        """Says which samples or labels are possible, of shape (N,) or (N, L)."""
+
     def unflatten(self, x: Tensor) -> Tensor:
         """Returns a value of each sample, of shape (N,), in the samples' shape."""
         return ops.reshape(x, ops.shape(self._y_pred)[:-1])
@@ -114,6 +134,18 @@ def classes_last(y_true: Tensor, y_pred: Tensor, axis: int) -> tuple[Tensor, Ten
     if len(y_true.shape) == rank:
         y_true = move(y_true, axis, -1)
     return y_true, move(y_pred, axis, -1)
+
+
+def are_distributions(p: Tensor) -> Tensor:
+    """Says which rows are probabilities that sum to 1, of shape (N,).
+
+    The sums may be off by 0.02, as those of half precision are. Both sums are products
+    with ones, which are faster than reductions: that of |p| exceeds that of p where
+    an entry is negative.
+    """
+    ones = namespace(p).ones((p.shape[-1], 1), dtype=dtype_name(p))
+    near = [abs(matmul(x, ones)[:, 0] - 1.0) <= 0.02 for x in (p, abs(p))]
+    return near[0] & near[1]
 
 
 def read_scores(

@@ -11,7 +11,7 @@ from keras_calib.ops.batch import Batch
 from keras_calib.ops.binary import binary_kernel
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 from keras_calib.ops.events import Events
-from keras_calib.ops.floats import cast, dtype_name, namespace
+from keras_calib.ops.floats import alike, cast, dtype_name, namespace
 from keras_calib.ops.labels import binary_labels, is_valid
 from keras_calib.ops.true_class import ScalarFunction
 from keras_calib.types import Tensor
@@ -62,6 +62,11 @@ class BinaryBatch(Batch):
             return weight
         valid = cast(self.valid, dtype_name(self.scores))
         return valid if weight is None else ops.expand_dims(weight, -1) * valid
+
+    def _possible(self) -> Tensor:
+        p, y = self.probabilities, self.targets
+        y = alike(y, p)
+        return (p >= 0.0) & (p <= 1.0) & (y >= 0.0) & (y <= 1.0)
 
     def loss(
         self,

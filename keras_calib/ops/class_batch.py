@@ -6,16 +6,15 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Unpack
 
-import numpy as np
 from keras import ops
 
-from keras_calib.ops.batch import Batch, ReaderArguments
+from keras_calib.ops.batch import Batch, ReaderArguments, are_distributions
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 from keras_calib.ops.entropy import entropy
 from keras_calib.ops.events import Events
-from keras_calib.ops.floats import at_most, cast, dtype_name, namespace
+from keras_calib.ops.floats import alike, at_most, cast, dtype_name, namespace
 from keras_calib.ops.labels import class_labels, is_valid
-from keras_calib.ops.rows import pick
+from keras_calib.ops.rows import one_hot, pick, top_k
 from keras_calib.ops.true_class import ScalarFunction, true_class_kernel
 from keras_calib.types import Tensor
 
@@ -33,8 +32,8 @@ class ClassBatch(Batch):
         soft: whether the labels are targets.
         num_classes: K.
         scores: logits or probabilities of shape (N, K).
-        labels: int32 labels of shape (N,), 0 where they are ignored; for soft labels
-            the targets.
+        labels: int32 labels of shape (N,), 0 where they are ignored, out of [0, K)
+            where there is no such class; for soft labels the targets.
         valid: which labels are not `ignore_class`, of the shape of the samples;
             `None` where all are.
 
@@ -150,20 +149,28 @@ class ClassBatch(Batch):
         """The labels as probabilities of shape (N, K)."""
         if self.soft:
             return self.labels
-        if namespace(self.scores) is np:
-            return np.eye(self.num_classes)[self.labels]
-        return ops.one_hot(self.labels, self.num_classes, dtype=self.scores.dtype)
+        return one_hot(self.labels, self.num_classes, dtype_name(self.scores))
 
     @cached_property
     def _top(self) -> tuple[Tensor, Tensor]:
         # Twice as fast as max and argmax on TensorFlow. Ties: the first one wins.
-        score, index = ops.top_k(self.scores, 1)
+        score, index = top_k(self.scores, 1)
         return ops.squeeze(score, -1), ops.cast(ops.squeeze(index, -1), "int32")
 
     @property
     def predicted(self) -> Tensor:
         """The class of the largest score, the first of equals, of shape (N,)."""
         return self._top[1]
+
+    def _possible(self) -> Tensor:
+        if self.from_logits:
+            scores = self._exponentials[1] > 0.0  # NaN is not
+        else:
+            scores = are_distributions(self.scores)
+        labels = self.labels
+        if self.soft:
+            return scores & alike(are_distributions(labels), scores)
+        return scores & alike((labels >= 0) & (labels < self.num_classes), scores)
 
     @cached_property
     def _exponentials(self) -> tuple[Tensor, Tensor]:
@@ -215,7 +222,7 @@ class ClassBatch(Batch):
                 f"`k` must be at most the number of classes, {self.num_classes}. "
                 f"Received: {k}"
             )
-        p, index = ops.top_k(self.probabilities, k)
+        p, index = top_k(self.probabilities, k)
         if self.soft:
             hit = ops.sum(ops.take_along_axis(self.labels, index, axis=-1), axis=-1)
         else:

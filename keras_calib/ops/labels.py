@@ -9,7 +9,9 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from keras_calib.ops.floats import cast, namespace
+import numpy as np
+
+from keras_calib.ops.floats import cast, dtype_name, namespace
 from keras_calib.types import Tensor
 
 __all__ = ["class_labels", "is_valid"]
@@ -68,9 +70,16 @@ def read_labels(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, bool]:
 
 
 def class_labels(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, bool]:
-    """Reads labels of any format as `read_labels` does, integers as int32."""
+    """Reads labels of any format as `read_labels` does, integers as int32.
+
+    What is no whole number, such as 0.5, becomes the least int32, which is no class.
+    """
     labels, soft = read_labels(y_true, y_pred)
-    return (labels if soft else cast(labels, "int32")), soft
+    if soft or (dtype := dtype_name(labels)) == "int32":
+        return labels, soft
+    whole = cast(labels, "int32")
+    same = cast(whole, dtype) == labels
+    return namespace(labels).where(same, whole, np.iinfo("int32").min), soft
 
 
 def binary_labels(y_true: Tensor, y_pred: Tensor, given: tuple[Any, Any]) -> Tensor:

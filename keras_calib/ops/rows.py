@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from keras_calib.ops.floats import cast, namespace
 from keras_calib.types import Tensor
 
 
@@ -13,6 +14,26 @@ def row_indices(index: Tensor) -> Tensor:
     index = ops.cast(index, "int32")
     rows = ops.arange(ops.shape(index)[0], dtype="int32")
     return ops.stack([rows, index], axis=-1)
+
+
+def top_k(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Returns the k largest of each row and their places, of equal ones the first."""
+    if keras.backend.backend() != "torch":
+        values, index = ops.top_k(x, k)
+    elif k == 1:
+        values, index = ops.convert_to_tensor(x).max(-1, keepdim=True)
+    else:
+        x = ops.convert_to_tensor(x)
+        values, index = x.sort(dim=-1, descending=True, stable=True)
+    return values[:, :k], index[:, :k]
+
+
+def one_hot(index: Tensor, k: int, dtype: str) -> Tensor:
+    """Returns rows of zeros with a 1 at each index, if it is in [0, K)."""
+    xp = namespace(index)
+    if xp is ops and keras.backend.backend() != "torch":  # whose one raises for K
+        return ops.one_hot(index, k, dtype=dtype)
+    return cast(index[:, None] == xp.arange(k, dtype="int32"), dtype)
 
 
 def pick(x: Tensor, index: Tensor) -> Tensor:
