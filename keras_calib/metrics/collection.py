@@ -18,7 +18,10 @@ from keras_calib.metrics.expected_calibration_error import (
     MaximumCalibrationError,
 )
 from keras_calib.metrics.likelihood import NegativeLogLikelihood
+from keras_calib.metrics.multilabel import MultilabelECE
 from keras_calib.ops.batch import Batch
+from keras_calib.ops.binary_batch import BinaryBatch
+from keras_calib.ops.reader import Reader
 from keras_calib.types import Tensor
 
 __all__ = ["CalibrationMetrics"]
@@ -39,15 +42,18 @@ class CalibrationMetrics(Configurable, keras.metrics.Metric):
     The batch is read once (largest probability, predicted class, softmax, sums over
     bins) for all metrics. In the logs and in History each appears under its own
     name. A callback that monitors one needs `mode="min"` or `"max"`, because Keras
-    does not see into the set.
+    does not see into the set. Do not monitor `calibration_gap`, of which neither is
+    better.
+
+    `CalibrationMetrics.like(loss)` makes metrics that read a batch as a loss does.
 
     The metrics must read a batch in the same way: their `from_logits`, `ignore_class`
     and `axis` must agree. With the default metrics, those of the set apply.
 
     Args:
-        metrics: metrics of `keras_calib.metrics` with different names; by default
-            the expected and the maximum calibration error, the gap, the Brier score
-            and the negative log-likelihood.
+        metrics: a list of metrics of `keras_calib.metrics` with different names; by
+            default the expected and the maximum calibration error, the gap, the Brier
+            score and the negative log-likelihood.
         from_logits: whether `y_pred` are logits; by default as the metrics say.
         ignore_class: integer label whose samples are ignored; by default as the
             metrics say.
@@ -58,8 +64,8 @@ class CalibrationMetrics(Configurable, keras.metrics.Metric):
     Call arguments: those of the metrics.
 
     Raises:
-        ValueError: if two metrics have one name, if they do not agree, and if one is
-            not from `keras_calib.metrics`.
+        ValueError: if two metrics have one name or give figures of one name, if they
+            do not agree, and if one is not from `keras_calib.metrics`.
 
     Example:
 
@@ -86,12 +92,14 @@ class CalibrationMetrics(Configurable, keras.metrics.Metric):
         given: dict[str, Any] = {k: v for k, v in reading.items() if v is not None}
         if metrics is None:
             metrics = [metric(dtype=dtype, **given) for metric in _DEFAULT]
-        self.metrics = list(metrics)
-        if not all(isinstance(m, CalibrationMetric) for m in self.metrics):
+        if not isinstance(metrics, list | tuple) or not all(
+            isinstance(metric, CalibrationMetric) for metric in metrics
+        ):
             raise ValueError(
-                "`metrics` must be metrics of keras_calib.metrics. "
-                f"Received: {self.metrics}"
+                "`metrics` must be a list of metrics of keras_calib.metrics, such as "
+                f"[BrierScore(), AURC()]. Received: {metrics}"
             )
+        self.metrics = list(metrics)
         names = [metric.name for metric in self.metrics]
         if not names or len(set(names)) < len(names):
             raise ValueError(
@@ -110,6 +118,55 @@ class CalibrationMetrics(Configurable, keras.metrics.Metric):
                         f"{argument}={found!r} of {other}"
                     )
             setattr(self, argument, expected)
+
+    @classmethod
+    def like(
+        cls,
+        loss: Any,
+        metrics: Sequence[CalibrationMetric | type[CalibrationMetric]] | None = None,
+        *,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> CalibrationMetrics:
+        """Returns metrics that read a batch as a loss does.
+
+        Their `from_logits`, `ignore_class` and `axis` are the loss's.
+
+        Args:
+            loss: a loss of classes or of binary labels, also one of Keras's.
+            metrics: metrics, of which other arguments are kept, or their classes. By
+                default they are those of the set; beside a loss of binary labels
+                `MultilabelECE`, which is `BinaryECE` where there is one label.
+            name: name of the set.
+            dtype: dtype of metrics that are given as classes or by default.
+
+        Raises:
+            ValueError: if the loss has no `from_logits`.
+
+        Example:
+
+        >>> import keras_calib
+        >>> loss = keras_calib.GammaCE(0.1, from_logits=True)
+        >>> keras_calib.CalibrationMetrics.like(loss, [keras_calib.AURC])
+        CalibrationMetrics([AURC(from_logits=True)])
+        """
+        if not hasattr(loss, "from_logits"):
+            raise ValueError(
+                "`loss` must be a loss of classes or of binary labels, which has "
+                f"`from_logits`. Received: {loss!r}"
+            )
+        usual = {"from_logits": False, "ignore_class": None, "axis": -1}
+        reading: Any = {k: getattr(loss, k, value) for k, value in usual.items()}
+        if metrics is None:
+            metrics = [MultilabelECE] if _reads_binary_labels(loss) else _DEFAULT
+        made = []
+        for metric in metrics:
+            if isinstance(metric, type):
+                made.append(metric(**reading, dtype=dtype))
+            else:
+                config = {**metric.get_config(), **reading}
+                made.append(type(metric).from_config(config))
+        return cls(made, name=name)
 
     def update_state(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
@@ -153,5 +210,18 @@ def results_by_name(metrics: Iterable[CalibrationMetric]) -> dict[str, Tensor]:
     results: dict[str, Tensor] = {}
     for metric in metrics:
         result = metric.result()
-        results |= result if isinstance(result, dict) else {metric.name: result}
+        figures = result if isinstance(result, dict) else {metric.name: result}
+        if both := results.keys() & figures.keys():
+            raise ValueError(
+                f"Two metrics of a set give figures of one name: {sorted(both)}. Put "
+                f"{metric!r} into a set of its own"
+            )
+        results |= figures
     return results
+
+
+def _reads_binary_labels(loss: Any) -> bool:
+    keras_binary = keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy
+    if isinstance(loss, Reader):
+        return issubclass(loss.reader(None), BinaryBatch)
+    return isinstance(loss, keras_binary)

@@ -6,8 +6,9 @@ import pickle
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
-from keras_calib import metrics
+from keras_calib import losses, metrics
 from keras_calib.ops import class_batch
 from tests.backends import not_on_torch, slow_on_jax
 from tests.metrics.reference import TABLE, assert_close, data, figures
@@ -189,3 +190,126 @@ def test_bad_members_are_refused():
             metrics.CalibrationMetrics([other])
     with pytest.raises(ValueError, match="name of their own"):
         metrics.CalibrationMetrics([])
+    for other in (metrics.AURC(), metrics.AURC, [metrics.AURC], "aurc"):
+        with pytest.raises(ValueError, match=r"must be a list of metrics.*AURC\(\)\]"):
+            metrics.CalibrationMetrics(other)
+
+
+def test_figures_of_one_name_are_refused():
+    parts = [
+        metrics.BrierDecomposition(),
+        metrics.BrierDecomposition("confidence", name="by_confidence"),
+    ]
+    together = metrics.CalibrationMetrics(parts)
+    with pytest.raises(ValueError, match="one name: .'brier_reliability'.*of its own"):
+        together.result()
+
+
+@pytest.mark.parametrize(
+    ("loss", "reading", "binary"),
+    [
+        (losses.GammaCE(0.1, from_logits=True, ignore_class=9), (True, 9, -1), False),
+        (losses.GammaCE(0.1, axis=1), (False, None, 1), False),
+        (losses.GammaBCE(0.1, from_logits=True), (True, None, -1), True),
+        (
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            (True, None, -1),
+            False,
+        ),
+        (keras.losses.BinaryCrossentropy(from_logits=True), (True, None, -1), True),
+    ],
+)
+def test_metrics_that_read_as_the_loss_does(loss, reading, binary):
+    for chosen in (
+        None,
+        [metrics.AURC, metrics.ExpectedCalibrationError(7, "l2")],
+    ):
+        together = metrics.CalibrationMetrics.like(loss, chosen, dtype="float64")
+        for one in [together, *together.metrics]:
+            assert (one.from_logits, one.ignore_class, one.axis) == reading
+        assert together.metrics[0].state_dtype == "float64"
+        if chosen:
+            assert (together.metrics[1].num_bins, together.metrics[1].norm) == (7, "l2")
+        else:
+            names = [m.name for m in together.metrics]
+            assert names == ["multilabel_ece"] if binary else "brier_score" in names
+        again = metrics.CalibrationMetrics.from_config(together.get_config())
+        assert again.get_config() == together.get_config()
+
+
+@pytest.mark.parametrize("loss", ["gamma_ce", losses.GammaCE, keras.losses.Huber()])
+def test_a_loss_that_does_not_say_how_it_reads(loss):
+    with pytest.raises(ValueError, match="`loss` must be a loss of classes or of bin"):
+        metrics.CalibrationMetrics.like(loss)
+
+
+@pytest.mark.parametrize("sequence", [tuple, list])
+def test_predictions_may_be_tuples_and_lists(sequence):
+    y, p = sequence([0, 1]), sequence([sequence([0.8, 0.2]), sequence([0.7, 0.3])])
+    w = sequence([1.0, 3.0])
+    for one in (metrics.BrierScore(), metrics.CalibrationMetrics()):
+        one.update_state(y, p, w)
+        found = figures(one.result())
+        brier = found.get("brier_score", found.get(""))
+        assert brier == pytest.approx((0.08 + 3 * 0.98) / 4)
+    binary = metrics.BrierScore()
+    binary.update_state(y, sequence([0.2, 0.3]))
+    assert float(binary.result()) == pytest.approx((0.04 + 0.49) / 2)
+
+
+SIGNED = {"calibration_gap", "predictive_entropy", "brier_decomposition"}
+SIGNED |= {"by_confidence"}
+
+
+@pytest.mark.parametrize("row", TABLE.values(), ids=TABLE)
+def test_callbacks_ask_for_a_direction_where_there_is_none(row):
+    metric = row.make()
+    assert (metric.direction is None) == (metric.name in SIGNED)
+    y, p, _ = data("classes", n=40)
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Softmax()])
+    kept = keras.callbacks.EarlyStopping(metric.name)
+    kept.set_model(model)
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=[metric])
+    if row.kind == "classes":
+        model.evaluate(np.log(p), y, verbose=0)
+        if metric.direction is None:
+            with pytest.raises(ValueError, match="Pass `mode="):
+                kept._set_monitor_op()
+        else:
+            kept._set_monitor_op()
+            better = ops.greater if metric.direction == "up" else ops.less
+            assert kept.monitor_op == better
+
+
+@slow_on_jax
+@pytest.mark.parametrize(
+    "row",
+    [r for r in TABLE.values() if r.kind == "classes" and r.name not in SIGNED],
+    ids=lambda row: row.name,
+)
+def test_early_stopping_does_not_keep_an_epoch_of_nan(row):
+    y, p, _ = data("classes", n=40)
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(5, "softmax")])
+    model.compile(
+        keras.optimizers.SGD(0.0), "categorical_crossentropy", metrics=[row.make()]
+    )
+    good = model.get_weights()
+    spoiled = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: model.set_weights(
+            good if epoch == 0 else [np.full_like(w, np.nan) for w in good]
+        )
+    )
+    stopped = keras.callbacks.EarlyStopping(
+        f"val_{row.name}", patience=1, restore_best_weights=True
+    )
+    history = model.fit(
+        p,
+        np.eye(5)[y],
+        epochs=3,
+        validation_data=(p, np.eye(5)[y]),
+        verbose=0,
+        callbacks=[spoiled, stopped],
+    ).history[f"val_{row.name}"]
+    assert np.isfinite(history[0])
+    assert np.isnan(history[1])
+    np.testing.assert_array_equal(model.get_weights()[0], good[0])
