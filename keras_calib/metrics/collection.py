@@ -161,11 +161,11 @@ class CalibrationMetrics(Configurable, keras.metrics.Metric):
             metrics = [MultilabelECE] if _reads_binary_labels(loss) else _DEFAULT
         made = []
         for metric in metrics:
-            if isinstance(metric, type):
-                made.append(metric(**reading, dtype=dtype))
-            else:
+            if isinstance(metric, CalibrationMetric):
                 config = {**metric.get_config(), **reading}
                 made.append(type(metric).from_config(config))
+            else:
+                made.append(metric(**reading, dtype=dtype))
         return cls(made, name=name)
 
     def update_state(
