@@ -157,10 +157,10 @@ class CalibrationMetrics(Configurable, keras.metrics.Metric):
             )
         usual = {"from_logits": False, "ignore_class": None, "axis": -1}
         reading: Any = {k: getattr(loss, k, value) for k, value in usual.items()}
-        if metrics is None:
-            metrics = [MultilabelECE] if _reads_binary_labels(loss) else _DEFAULT
+        default = [MultilabelECE] if _reads_binary_labels(loss) else _DEFAULT
         made = []
-        for metric in metrics:
+        metric: Any
+        for metric in default if metrics is None else metrics:
             if isinstance(metric, CalibrationMetric):
                 config = {**metric.get_config(), **reading}
                 made.append(type(metric).from_config(config))
