@@ -83,6 +83,55 @@ def test_arrays_are_refused(function, y, p, how, match):
         function(y, p, **how)
 
 
+# What looks like a mistake and is none: labels, predictions and how they are read.
+HARMLESS = {
+    "whole floats": (Y.astype("float64"), P, {}),
+    "a column of labels": (Y[:, None], P, {}),
+    "one-hot": (HOT, P, {}),
+    "one-hot bools": (HOT == 1, P, {}),
+    "lists": (Y.tolist(), P.tolist(), {}),
+    "objects": (Y.astype(object), P, {}),
+    "logits": (Y, Z, LOGITS),
+    "half precision": (Y, P.astype("float16"), {}),
+    "-1 that is ignored": (
+        np.append(Y, [-1, -1]),
+        np.append(P, np.full((2, K), np.nan), 0),
+        {"ignore_class": -1},
+    ),
+    "NaN of weight 0": (
+        np.append(Y, [0, 0]),
+        np.append(P, np.full((2, K), np.nan), 0),
+        {"sample_weight": np.append(np.ones(N), [0, 0])},
+    ),
+    "a column of weights": (Y, P, {"sample_weight": np.full((N, 1), 2.0)}),
+}
+
+
+@pytest.mark.parametrize(("y", "p", "how"), HARMLESS.values(), ids=HARMLESS)
+def test_what_is_no_mistake_is_measured(y, p, how):
+    # Unlike the ECE it does not jump where rounding moves a sample across an edge.
+    expected = pytest.approx(keras_calib.evaluate(Y, P)["calibration_gap"], abs=1e-3)
+    assert keras_calib.evaluate(y, p, **how)["calibration_gap"] == expected
+    (drawn,) = reliability_diagram(y, p, **how).statistics.values()
+    assert drawn.gap() == expected
+
+
+def test_two_classes_are_measured_in_every_format():
+    expected = keras_calib.evaluate(B, np.stack([1 - BP, BP], -1))["ece"]
+    two = np.eye(2)[B]
+    for y, p, how in (
+        (B, BP, {}),
+        (B == 1, BP, {}),
+        (B[:, None], BP[:, None], {}),
+        (two, BP, {}),
+        (two, BP[:, None], {}),
+        (B, BZ, LOGITS),
+        (B, np.stack([-BZ, 0 * BZ], -1), LOGITS),
+    ):
+        found = keras_calib.evaluate(y, p, **how)["ece"]
+        assert found == pytest.approx(expected, abs=1e-6)
+
+
 STATISTICS = {
     "logits": (BZ, B, {}, "confidence is not in \\[0, 1\\]"),
     "percentages": (100 * BP, B, {}, "confidence is not in \\[0, 1\\]"),

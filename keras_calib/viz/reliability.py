@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_calib.metrics import BinaryECE, BinStatistics, ExpectedCalibrationError
 from keras_calib.ops.binary_batch import is_one_probability
-from keras_calib.ops.validation import validate as check_arrays
+from keras_calib.ops.validation import as_numbers, validate as check_arrays
 from keras_calib.types import Tensor
 from keras_calib.viz.display import BLUE, VERMILION, Display, new_axes
 
@@ -136,7 +136,8 @@ class ReliabilityDisplay(Display):
             binary = is_one_probability(predictions, axis)
             kind = BinaryECE if binary else ExpectedCalibrationError
             metric = kind(num_bins=num_bins, **reading)
-            metric.update_state(y_true, predictions, sample_weight)
+            labels = as_numbers("y_true", y_true)
+            metric.update_state(labels, predictions, sample_weight)
             statistics[name] = metric.statistics()
         return cls.from_statistics(statistics, level=level, ax=ax)
 

@@ -157,6 +157,11 @@ def test_tensors_of_every_format_pass(dtype):
         validate(Y, ops.cast(0.9 * P, dtype))
 
 
+def test_tensors_of_another_library_pass():
+    torch = pytest.importorskip("torch")
+    validate(torch.tensor(Y), torch.tensor(P, requires_grad=True))
+
+
 def test_arrays_stay_as_they_are():
     y, p = IGNORED.copy(), JUNK.copy()
     validate(y, p, sample_weight=np.ones(N), ignore_class=-1)
