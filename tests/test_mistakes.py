@@ -99,7 +99,7 @@ HARMLESS = {
         {"ignore_class": -1},
     ),
     "NaN of weight 0": (
-        np.append(Y, [0, 9]),
+        np.append(Y, [0, 0]),
         np.append(P, np.full((2, K), np.nan), 0),
         {"sample_weight": np.append(np.ones(N), [0, 0])},
     ),
