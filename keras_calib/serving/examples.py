@@ -17,9 +17,9 @@ def features(specs: list[Any]) -> dict[str, Any] | None:
 
     Returns:
         A `tf.io.FixedLenFeature` (float32, int64 or string) by the name of the input,
-        or `None` if the length of an input is not known.
+        or `None` if the length of an input is not known, or it is complex.
     """
-    if not all(spec.shape[1:].is_fully_defined() for spec in specs):
+    if any(s.dtype.is_complex or not s.shape[1:].is_fully_defined() for s in specs):
         return None
     return {
         spec.name: tf.io.FixedLenFeature(spec.shape[1:], _feature_dtype(spec.dtype))
@@ -42,6 +42,7 @@ def encode(inputs: dict[str, np.ndarray]) -> list[bytes]:
         if values.dtype.kind in "SO":
             return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
         if values.dtype.kind in "iub":
+            values = values.astype("int64")
             return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
         return tf.train.Feature(float_list=tf.train.FloatList(value=values))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,8 @@ import keras
 import numpy as np
 
 from keras_calib.arguments import unless_none, whole_number
-from keras_calib.serving.publish import publish
+from keras_calib.serving.inspection import interface
+from keras_calib.serving.publish import LAST_VERSION, publish, versions
 from keras_calib.serving.record import Record, named_inputs
 from keras_calib.serving.reload import run
 from keras_calib.serving.signatures import Signatures, probabilities
@@ -51,15 +54,20 @@ def export(
     Python, of functions for XLA only, of random ops (dropout left on) and of ops that
     TensorFlow does not have; reloaded, every signature must answer as the model does.
     The complete version, with warm-up requests, is renamed into place, so a server
-    never sees half of it. If anything fails, nothing is left behind.
+    never sees half of it. If anything fails, nothing is left behind; what a killed
+    export has left is removed by the next one.
+
+    A `UserWarning` says if a signature differs from that of the version before.
 
     Args:
         model: a functional or Sequential model with one output, of shape
             `(batch, ..., K)`, or `(batch, 1)` for two classes. Name its inputs:
-            `keras.Input(shape, name="image")`.
+            `keras.Input(shape, name="image")`. Without a name one is `input`, or
+            `input_2` if it is the second of several.
         path: the folder of this model's versions, on this machine.
-        version: a whole number >= 1; by default the highest existing version plus 1.
-        class_names: K distinct names; by default "0", "1", ...
+        version: a whole number in [1, 2**63 - 1], as a server reads it; by default
+            the highest existing version plus 1.
+        class_names: a list of K distinct strings; by default "0", "1", ...
         from_logits: whether the model outputs logits rather than probabilities.
         inputs: a batch to check and to warm up with, as the model takes it; its first
             8 rows are kept in the SavedModel. By default random values: standard
@@ -71,6 +79,7 @@ def export(
     Raises:
         ValueError: if the model cannot be served, with the reason; if an argument is
             wrong; on a backend other than TensorFlow.
+        TypeError: if `path` is no path.
         FileExistsError: if `version` exists.
         OSError: if `path` cannot be written.
 
@@ -96,17 +105,19 @@ def export(
             '.keras file and load it with KERAS_BACKEND="tensorflow". '
             f"Received: {keras.backend.backend()!r}"
         )
-    if "://" in os.fspath(path):
+    path = os.fsdecode(path)
+    if "://" in path:
         raise ValueError(
             "`path` must be a folder on this machine, where renaming is atomic. "
             f"Received: {path!r}"
         )
-    version = unless_none(whole_number, "version", version)
+    version = unless_none(whole_number, "version", version, 1, LAST_VERSION)
     signatures = Signatures(model, class_names, from_logits)
-    record = Record.of(signatures, named_inputs(inputs, signatures, rows=8))
-    _check_probabilities(record)
+    named = named_inputs(inputs, signatures, rows=8)
 
     def write(folder: Path) -> None:
+        record = Record.of(signatures, named)
+        _check_probabilities(record)
         archive = keras.export.ExportArchive()
         archive.track(model)
         for name, (function, specs) in signatures.functions().items():
@@ -118,8 +129,26 @@ def export(
         (folder / "assets.extra").mkdir()
         write_warm_up(folder, record.requests(1) + requests)
         record.write(folder)
+        _say_what_changed(folder, version)
 
     return publish(path, version, write)
+
+
+def _say_what_changed(folder: Path, version: int | None) -> None:
+    """Warns if the signatures are not those of the version before."""
+    existing = versions(folder.parent)
+    lower = [n for n in existing if version is None or n < version]
+    if not lower:
+        return
+    before = existing[max(lower)]
+    with contextlib.suppress(ValueError):  # it need not be a SavedModel
+        old, new = interface(before), interface(folder)
+        if old != new:
+            warnings.warn(
+                f"The signatures differ from those of {before}, so its clients may "
+                f"have to change: {sorted(new - old)} now, {sorted(old - new)} before",
+                stacklevel=5,
+            )
 
 
 def _check_probabilities(record: Record) -> None:

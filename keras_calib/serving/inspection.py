@@ -33,6 +33,9 @@ def problems(path: str | os.PathLike[str]) -> list[str]:
     Returns:
         A sentence for each problem.
 
+    Raises:
+        ValueError: if there is no SavedModel, or it is damaged.
+
     Example:
 
     >>> import tempfile, tensorflow as tf
@@ -47,16 +50,42 @@ def problems(path: str | os.PathLike[str]) -> list[str]:
     op RandomStandardNormal draws random numbers: dropout or noise is left on
     output output_0 of serving_default has no batch axis: its shape is ()
     """
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    graph_file = Path(path, "saved_model.pb")
-    model = saved_model_pb2.SavedModel.FromString(graph_file.read_bytes())
     found: dict[str, None] = {}  # an ordered set: one line for a hundred nodes
-    for graph in model.meta_graphs:
+    for graph in _read(path).meta_graphs:
         found |= dict.fromkeys(_of_ops(graph.graph_def))
         for name, signature in sorted(graph.signature_def.items()):
             found |= dict.fromkeys(_of_outputs(name, signature))
     return list(found)
+
+
+def interface(path: str | os.PathLike[str]) -> set[str]:
+    """Describes the inputs and outputs of the signatures at `path`."""
+    return {
+        f"{side[:-1]} {key} of {name}: {' '.join(map(str, _type(tensor)))}"
+        for graph in _read(path).meta_graphs
+        for name, signature in graph.signature_def.items()
+        if not name.startswith("__")  # an initializer that TensorFlow adds
+        for side in ("inputs", "outputs")
+        for key, tensor in getattr(signature, side).items()
+    }
+
+
+def _read(path: str | os.PathLike[str]) -> Any:
+    from google.protobuf.message import DecodeError
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    try:
+        content = Path(path, "saved_model.pb").read_bytes()
+        return saved_model_pb2.SavedModel.FromString(content)
+    except (OSError, DecodeError) as error:
+        raise ValueError(f"{path} holds no SavedModel: {error}") from error
+
+
+def _type(tensor: Any) -> tuple[str, Any]:
+    try:
+        return tf.as_dtype(tensor.dtype).name, tf.TensorShape(tensor.tensor_shape)
+    except TypeError as error:
+        raise ValueError(f"A signature is damaged: {error}") from error
 
 
 def _of_ops(graph: Any) -> Iterator[str]:
@@ -79,9 +108,8 @@ def _of_outputs(name: str, signature: Any) -> Iterator[str]:
         return
     for key, output in sorted(signature.outputs.items()):
         which = f"output {key} of {name}"
-        dtype = tf.as_dtype(output.dtype).name
+        dtype, shape = _type(output)
         if dtype not in _SERVED_TYPES:
             yield f"{which} is {dtype}: a server sends {', '.join(_SERVED_TYPES)}"
-        shape = tf.TensorShape(output.tensor_shape)
         if shape.rank is not None and (shape.rank == 0 or shape[0] is not None):
             yield f"{which} has no batch axis: its shape is {shape}"

@@ -8,8 +8,13 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+# A server reads the number as an int64.
+LAST_VERSION = 2**63 - 1
+# Servers ignore a folder whose name is no number.
+_UNPUBLISHED = ".unpublished-"
 
 
 def publish(
@@ -19,13 +24,14 @@ def publish(
 
     A server polls `base` and loads every folder whose name is a number. The version
     is therefore written beside them under another name, flushed to the disk, and
-    renamed: renaming is atomic, and fails if the number is taken.
+    renamed: renaming is atomic, and fails if the number is taken. What a killed
+    process has left here is removed, unless another one is publishing.
 
     Args:
         base: the folder of the versions; it is created if necessary.
         version: the number, or `None` for the highest plus one.
-        write: fills the folder that it is given. If it raises, nothing is left
-            behind.
+        write: fills the folder that it is given. If it raises, or anything else
+            fails, nothing is left behind.
 
     Returns:
         The folder of the version.
@@ -46,21 +52,57 @@ def publish(
     """
     base = Path(base)
     _free(base, version)
-    staging = base / f".unpublished-{uuid.uuid4().hex}"
+    staging = base / f"{_UNPUBLISHED}{uuid.uuid4().hex}"
     made = [folder for folder in staging.parents if not folder.exists()]
     try:
-        staging.mkdir(0o700, parents=True)
-        write(staging)
-        _settle(staging)
-        folder = _rename(staging, base, version)
+        base.mkdir(parents=True, exist_ok=True)
+        with _among_exports(base):
+            staging.mkdir(0o700)
+            write(staging)
+            _settle(staging)
+            folder = _rename(staging, base, version)
+            try:
+                _flush(base)
+            except BaseException:
+                folder.rename(staging)
+                raise
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         for folder in made:
             with contextlib.suppress(OSError):  # another process uses it
                 folder.rmdir()
         raise
-    _flush(base)
     return folder
+
+
+def versions(base: Path) -> dict[int, Path]:
+    """Returns the versions that a server sees in a folder, by number."""
+    found = {int(p.name): p for p in base.glob("*") if re.fullmatch("[0-9]+", p.name)}
+    return {number: path for number, path in found.items() if number <= LAST_VERSION}
+
+
+@contextlib.contextmanager
+def _among_exports(base: Path) -> Iterator[None]:
+    """Shares a lock with other exports, and removes what killed ones have left.
+
+    A lock ends with its process, so nobody writes here if one gets it alone.
+    """
+    if os.name != "posix":  # Windows cannot lock folders
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(base, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # there is another, or there are no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for leftover in base.glob(f"{_UNPUBLISHED}*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _rename(staging: Path, base: Path, version: int | None) -> Path:
@@ -76,14 +118,14 @@ def _rename(staging: Path, base: Path, version: int | None) -> Path:
 
 def _free(base: Path, version: int | None) -> Path:
     """Returns the folder of a version that must not exist, by default of the next."""
-    names = (entry.name for entry in base.glob("*"))
-    taken = {int(name) for name in names if re.fullmatch("[0-9]+", name)}
-    folder = base / str(version or 1 + max(taken, default=0))
-    if version in taken:
+    taken = versions(base)
+    number = version or 1 + max(taken, default=0)
+    folder = base / str(number)
+    if number in taken or number > LAST_VERSION:
         raise FileExistsError(
             errno.EEXIST,
             "This version exists, and versions never change. Leave `version` out for "
-            "the next free number, or remove the folder",
+            f"the next free number up to {LAST_VERSION}, or remove the folder",
             str(folder),
         )
     return folder

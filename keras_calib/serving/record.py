@@ -10,12 +10,15 @@ import keras
 import numpy as np
 
 from keras_calib._keras import tensorflow as tf
+from keras_calib.serving.arrays import read_arrays
 from keras_calib.serving.examples import encode
+from keras_calib.serving.names import distinct_names
 from keras_calib.serving.signatures import Signatures
 
 # A request: the name of a signature, and its inputs by name.
 Request = tuple[str, dict[str, np.ndarray]]
 
+_SIGNATURES = ["serving_default", "logits", "classify", "regress"]
 _FILE = os.path.join("assets.extra", "keras_calib.npz")
 
 
@@ -63,10 +66,18 @@ class Record(NamedTuple):
             raise ValueError(
                 f"There is no record to compare with: {file} does not exist"
             )
-        with np.load(file) as kept:
+        try:
+            kept = read_arrays(file)
             inputs = {k.removeprefix("inputs/"): v for k, v in kept.items() if "/" in k}
             others = {key: kept[key].tolist() for key in cls._fields[2:]}
-            return cls(inputs, kept["output"], **others)
+            record = cls(inputs, kept["output"], **others)
+            if not record._fits():
+                raise ValueError("its arrays do not fit together")
+        except Exception as error:  # damaged text, too, raises nearly anything
+            raise ValueError(
+                f"{file} is damaged, or `export` did not write it: {error!r}"
+            ) from error
+        return record
 
     def write(self, path: Path) -> None:
         """Keeps the record in the SavedModel at `path`."""
@@ -74,6 +85,22 @@ class Record(NamedTuple):
         inputs = arrays.pop("inputs")
         arrays |= {f"inputs/{name}": value for name, value in inputs.items()}
         np.savez_compressed(path / _FILE, **arrays)
+
+    def _fits(self) -> bool:
+        shape = self.output.shape
+        rows, most = shape[:1], 4 if len(shape) == 2 else 2
+        return (
+            self.output.dtype == "float64"
+            and self.output.size > 0
+            and len(shape) > 1
+            and all(x.shape[:1] == rows for x in self.inputs.values())
+            and all(x.dtype.kind in "biufcS" for x in self.inputs.values())
+            and distinct_names(self.class_names, max(shape[-1], 2)) == self.class_names
+            and self.signatures in (_SIGNATURES[:2], _SIGNATURES[:most])
+            and isinstance(self.from_logits, bool)
+            and isinstance(self.tolerance, float)
+            and 0 <= self.tolerance <= 1e-2
+        )
 
     def requests(self, rows: int | None = None) -> list[Request]:
         """Returns a request for each signature, with all rows or the first few."""
@@ -99,10 +126,17 @@ def named_inputs(
             f"`inputs` must be one array for each of the model's {len(specs)} inputs. "
             f"Received: {len(arrays)}"
         )
-    return {
-        spec.name: _as(spec, array[:rows])
+    named = {
+        spec.name: _as(spec, np.atleast_1d(array)[:rows])
         for spec, array in zip(specs, arrays, strict=True)
     }
+    lengths = {name: len(array) for name, array in named.items()}
+    if 0 in lengths.values() or len(set(lengths.values())) > 1:
+        raise ValueError(
+            "`inputs` must have a row or more, as many for each input. "
+            f"Received: {lengths}"
+        )
+    return named
 
 
 def _random(spec: Any, rng: np.random.Generator) -> Any:
@@ -114,12 +148,16 @@ def _random(spec: Any, rng: np.random.Generator) -> Any:
     return rng.normal(size=shape) if floating else rng.integers(0, 2, shape)
 
 
-def _as(spec: Any, given: Any) -> np.ndarray:
-    array: np.ndarray
-    if spec.dtype == "string":
-        array = tf.convert_to_tensor(given, tf.string).numpy().astype("S")
-    else:
-        array = np.asarray(given).astype(spec.dtype.as_numpy_dtype)
+def _as(spec: Any, array: np.ndarray) -> np.ndarray:
+    try:
+        if spec.dtype == "string":
+            array = tf.convert_to_tensor(array, tf.string).numpy().astype("S")
+        else:
+            array = array.astype(spec.dtype.as_numpy_dtype)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Input {spec.name!r} must be {spec.dtype.name}. Received: {array.dtype}"
+        ) from error
     if not spec.shape.is_compatible_with(array.shape):
         raise ValueError(
             f"Input {spec.name!r} must have shape {spec.shape}. Received: {array.shape}"

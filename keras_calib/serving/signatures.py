@@ -12,6 +12,7 @@ from keras import ops
 from keras_calib._keras import logits_behind, tensorflow as tf
 from keras_calib.ops.floats import tiny
 from keras_calib.serving.examples import features
+from keras_calib.serving.names import distinct_names, input_names
 from keras_calib.types import Tensor
 
 
@@ -25,8 +26,8 @@ class Signatures:
         from_logits: whether the model outputs logits.
 
     Attributes:
-        specs: a `tf.TensorSpec` for each input, with the name of its `keras.Input`;
-            half-precision inputs are served in float32.
+        specs: a `tf.TensorSpec` for each input, with its name in the signatures;
+            floats of less than 32 bits are served in float32.
         class_names: the names.
 
     Raises:
@@ -43,9 +44,10 @@ class Signatures:
         self.model = model
         self.from_logits = from_logits
         output = _only_output(model)
-        self.class_names = _names(class_names, max(output.shape[-1], 2))
+        self.class_names = distinct_names(class_names, max(output.shape[-1], 2))
         self.specs = [
-            tf.TensorSpec(x.shape, _served_dtype(x.dtype), x.name) for x in model.inputs
+            tf.TensorSpec(x.shape, _served_dtype(x.dtype), name)
+            for x, name in zip(model.inputs, input_names(model.inputs), strict=True)
         ]
         # Classify and regress return one row of classes for each example.
         self._features = features(self.specs) if len(output.shape) == 2 else None
@@ -140,8 +142,9 @@ def _log(p: Tensor) -> Tensor:
     return ops.log(ops.maximum(p, tiny(p)))
 
 
-def _served_dtype(dtype: str) -> str:
-    return "float32" if dtype in ("float16", "bfloat16") else dtype
+def _served_dtype(dtype: Any) -> Any:
+    dtype = tf.as_dtype(dtype)
+    return tf.float32 if dtype.is_floating and dtype.size < 4 else dtype
 
 
 def _only_output(model: keras.Model) -> Any:
@@ -156,11 +159,6 @@ def _only_output(model: keras.Model) -> Any:
         raise ValueError(
             f"`model` must have one output. Received: {len(outputs)} outputs"
         )
-    if strange := [x.name for x in inputs if not x.name.isidentifier()]:
-        raise ValueError(
-            "The names of inputs must be letters, digits and underscores, as in "
-            f'keras.Input(shape, name="image"). Received: {strange}'
-        )
     shape = outputs[0].shape
     if any(x.shape[0] is not None for x in inputs) or (
         len(shape) < 2 or shape[0] is not None or shape[-1] is None
@@ -171,13 +169,3 @@ def _only_output(model: keras.Model) -> Any:
             f"{', '.join(str(x.shape) for x in inputs)}, output of shape {shape}"
         )
     return outputs[0]
-
-
-def _names(names: Sequence[str] | None, num_classes: int) -> list[str]:
-    found = list(map(str, range(num_classes) if names is None else names))
-    if len(found) != num_classes or len(set(found)) != num_classes:
-        raise ValueError(
-            f"`class_names` must be {num_classes} distinct names. "
-            f"Received: {len(found)}: {found}"
-        )
-    return found

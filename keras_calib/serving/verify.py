@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import os
-import pickle
 import subprocess
 import sys
+from collections.abc import Callable
+from tempfile import TemporaryFile
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_calib._keras import tensorflow as tf
+from keras_calib.arguments import in_range, unless_none
 from keras_calib.serving import reload
+from keras_calib.serving.arrays import MOST_BYTES, read_arrays
 from keras_calib.serving.inspection import problems
 from keras_calib.serving.record import Record, named_inputs
 from keras_calib.serving.signatures import Signatures, probabilities
 
 __all__ = ["verify"]
+
+# Until then a model must have loaded and answered.
+_SECONDS = 600.0
 
 
 def verify(
@@ -47,10 +54,16 @@ def verify(
         their softmax; for `label` and `classes` the difference is by how much the
         named class is less likely than the right one.
 
+    Whatever the SavedModel holds, this process unpickles nothing, and reads at most
+    4 GiB of answers. The new process runs the graph, which may read and write files:
+    verify only a model that you would serve.
+
     Raises:
         ValueError: if a difference is larger than `tolerance` or NaN, if the graph
-            holds what a server refuses, or if there is no record to compare with.
-        RuntimeError: if the new process fails, with its error output.
+            holds what a server refuses, if there is no SavedModel or no record to
+            compare with, if either is damaged, or if an argument is wrong.
+        RuntimeError: if the new process fails, with its error output, or takes more
+            than ten minutes.
 
     Example:
 
@@ -62,12 +75,16 @@ def verify(
     >>> differences["probabilities"] < 1e-6
     True
     """
+    path = os.fsdecode(path)
+    tolerance = unless_none(in_range, "tolerance", tolerance, 0.0, float("inf"))
     record = Record.read(path)
     if model is not None:
         signatures = Signatures(model, record.class_names, record.from_logits)
         kept = list(record.inputs.values())
-        inputs = named_inputs(kept if inputs is None else inputs, signatures)
-        record = Record.of(signatures, inputs)
+        given = named_inputs(kept if inputs is None else inputs, signatures)
+        # The SavedModel may have other names for them.
+        named = dict(zip(record.inputs, given.values(), strict=False))
+        record = Record.of(signatures, given)._replace(inputs=named)
     elif inputs is not None:
         raise ValueError(
             "`inputs` need a `model` to compare with. Received: model=None"
@@ -94,26 +111,36 @@ def check_answers(served: dict[str, np.ndarray], record: Record) -> dict[str, fl
     Raises:
         ValueError: if a difference is larger than `record.tolerance`, or NaN.
     """
-    limit = record.tolerance
     p = probabilities(record.output, record.from_logits)
     top = p.max(-1)
     expected = {
-        "probabilities": (served["probabilities"], p),
-        "confidence": (served["confidence"], top),
-        "label": (np.take_along_axis(p, served["label"][..., None], -1)[..., 0], top),
-        "entropy": (served["entropy"], -np.sum(p * np.log(np.where(p, p, 1.0)), -1)),
-        "logits": (probabilities(served["logits"], from_logits=True), p),
+        "probabilities": p,
+        "confidence": top,
+        "label": top,
+        "entropy": -np.sum(p * np.log(np.where(p, p, 1.0)), -1),
+        "logits": p,
     }
-    if "classes" in served:
-        index = {name.encode(): k for k, name in enumerate(record.class_names)}
-        # An unknown name gets a probability of NaN.
-        classes = np.vectorize(lambda name: index.get(name, -1))(served["classes"])
-        with_unknown = np.pad(p, ((0, 0), (0, 1)), constant_values=np.nan)
-        sorted_p = -np.sort(-p, -1)
-        expected["classes"] = np.take_along_axis(with_unknown, classes, -1), sorted_p
-        expected["scores"] = served["scores"], sorted_p
-        expected["outputs"] = served["outputs"], top
-    differences = {k: float(np.abs(a - b).max()) for k, (a, b) in expected.items()}
+    if "classify" in record.signatures:
+        ordered = -np.sort(-p, -1)
+        expected |= {"classes": ordered, "scores": ordered, "outputs": top}
+    index = {name.encode(): k for k, name in enumerate(record.class_names)}
+    read: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "label": lambda label: _of_classes(p, label[..., None])[..., 0],
+        "logits": lambda z: probabilities(z, from_logits=True),
+        "classes": lambda names: _of_classes(p, np.vectorize(index.get)(names, -1)),
+    }
+    differences = {}
+    for key, value in expected.items():
+        answer = served.get(key, np.array(None))
+        kind = {"label": "i", "classes": "SO"}.get(key, "f")
+        if answer.dtype.kind not in kind or answer.shape != value.shape:
+            raise ValueError(
+                f"The served {key} must be of kind {kind} and shape {value.shape}. "
+                f"Received: {answer.dtype} {answer.shape}"
+            )
+        difference = read.get(key, np.asarray)(answer) - value
+        differences[key] = float(np.abs(difference).max())
+    limit = record.tolerance
     wrong = [f"{k} by {d:.3g}" for k, d in differences.items() if not d <= limit]
     if wrong:
         raise ValueError(
@@ -123,19 +150,47 @@ def check_answers(served: dict[str, np.ndarray], record: Record) -> dict[str, fl
     return differences
 
 
-def _answers(path: str | os.PathLike[str], record: Record) -> dict[str, np.ndarray]:
+def _of_classes(p: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Returns the probabilities of classes, NaN for one that there is not."""
+    known = (classes >= 0) & (classes < p.shape[-1])
+    found = np.take_along_axis(p, np.where(known, classes, 0), -1)
+    return np.where(known, found, np.nan)
+
+
+def _answers(path: str, record: Record) -> dict[str, np.ndarray]:
     """Returns what the signatures answer in a process without Keras."""
-    done = subprocess.run(
-        # -P keeps the program's folder out of the import path.
-        [sys.executable, "-P", reload.__file__],
-        input=pickle.dumps((os.fspath(path), record.requests())),
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": "-1"},
-        capture_output=True,
-    )
-    if done.returncode:
-        raise RuntimeError(
-            f"The SavedModel {path} does not run without Keras:\n"
-            + done.stderr.decode(errors="replace")[-2000:]
-        )
-    answers: dict[str, np.ndarray] = pickle.loads(done.stdout)
-    return answers
+    requests = {
+        f"{signature}/{name}": _without_nul(value)
+        for signature, inputs in record.requests()
+        for name, value in inputs.items()
+    }
+    # Files without a name: nobody else can write or replace them.
+    with TemporaryFile() as asked, TemporaryFile() as answered, TemporaryFile() as said:
+        np.savez(asked, **requests)  # type: ignore[arg-type]
+        asked.seek(0)
+        try:
+            subprocess.run(
+                # -P keeps the program's folder out of the import path.
+                [sys.executable, "-P", reload.__file__, path, str(MOST_BYTES)],
+                stdin=asked,
+                stdout=answered,
+                stderr=said,
+                env=os.environ | {"CUDA_VISIBLE_DEVICES": "-1"},
+                timeout=_SECONDS,
+                check=True,
+            )
+        except subprocess.SubprocessError as error:
+            said.seek(max(said.seek(0, os.SEEK_END) - 2000, 0))
+            raise RuntimeError(
+                f"The SavedModel {path} does not run without Keras: {error}\n"
+                + said.read().decode(errors="replace")
+            ) from None
+        return read_arrays(answered)
+
+
+def _without_nul(value: np.ndarray) -> np.ndarray:
+    """Returns bytes in base64, because numpy drops zero bytes at their end."""
+    if value.dtype.kind not in "SO":
+        return value
+    coded: np.ndarray = tf.io.encode_base64(value).numpy().astype("S")
+    return coded

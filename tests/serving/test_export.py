@@ -6,6 +6,7 @@ import pathlib
 import stat
 import subprocess
 import sys
+import warnings
 
 import keras
 import numpy as np
@@ -14,7 +15,7 @@ import tensorflow as tf
 
 import keras_calib
 from keras_calib.calibrators.methods import METHODS
-from keras_calib.serving import export
+from keras_calib.serving import export, verify
 from keras_calib.serving.examples import encode
 from tests.backends import tensorflow_only
 from tests.serving.tools import IMAGES, NAMES, assert_answers, labels, network
@@ -348,6 +349,8 @@ def named(name):
 
 UNFIT = {
     "letters, digits and underscores": lambda: named("my-input"),
+    "letters, .* Received: \\['class'\\]": lambda: named("class"),
+    "letters, .* Received: \\['é'\\]": lambda: named("é"),
     "must have inputs": subclassed,
     "one output": lambda: functional(lambda x: [x, x], (3,)),
     "free batch axis": lambda: functional(lambda x: x, (3,), batch_size=2),
@@ -374,23 +377,160 @@ def test_models_that_cannot_be_served_are_refused(tmp_path, reason):
     [
         ({"class_names": ["a"]}, "must be 5 distinct names"),
         ({"class_names": ["a"] * 5}, "must be 5 distinct names"),
-        ({"version": 0}, "whole number"),
-        ({"version": "1"}, "whole number"),
-        ({"version": 1.5}, "whole number"),
-        ({"version": True}, "whole number"),
+        ({"class_names": "abcde"}, "must be 5 distinct names, a list of strings"),
+        ({"class_names": range(5)}, "must be 5 distinct names, a list of strings"),
+        *(({"version": v}, "whole number") for v in (0, -1, "1", 1.5, 1.0, True)),
+        ({"version": 2**63}, "whole number in"),
+        ({"version": 2**70}, "whole number in"),
         ({"inputs": [IMAGES, IMAGES]}, "each of the model's 1 inputs. Received: 2"),
         ({"inputs": IMAGES[:, :5]}, "must have shape"),
+        ({"inputs": IMAGES[:0]}, "must have a row or more"),
+        ({"inputs": 3.0}, "must have shape"),
+        ({"inputs": np.full(IMAGES.shape, "text")}, "'image' must be float32"),
     ],
 )
-def test_wrong_arguments(model, tmp_path, kwargs, reason):
+def test_wrong_arguments(model, tmp_path, kwargs, reason, monkeypatch):
+    """They are found before any work."""
+    monkeypatch.setattr("keras_calib.serving.record.Record.of", pytest.fail)
     with pytest.raises(ValueError, match=reason):
         export(model, tmp_path, **kwargs)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_remote_folder_is_refused(model):
+def test_inputs_have_as_many_rows(tmp_path):
+    model = functional(lambda a, b: keras.ops.softmax(a + b), (3,), (3,))
+    with pytest.raises(ValueError, match="as many for each input.*input_1.: 4.*: 5"):
+        export(model, tmp_path, inputs=[np.ones((4, 3)), np.ones((5, 3))])
+
+
+@pytest.mark.parametrize("path", [None, 3, ["models"]])
+def test_what_is_no_path(model, path):
+    with pytest.raises(TypeError):
+        export(model, path)
+
+
+@pytest.mark.parametrize("path", ["gs://bucket/model", b"s3://bucket/model"])
+def test_a_remote_folder_is_refused(model, path):
     with pytest.raises(ValueError, match="on this machine"):
-        export(model, "gs://bucket/model")
+        export(model, path)
+
+
+@pytest.mark.parametrize("taken", ["base", "file", "version"])
+def test_what_is_taken_is_found_before_any_work(model, tmp_path, taken, monkeypatch):
+    monkeypatch.setattr("keras_calib.serving.record.Record.of", pytest.fail)
+    if taken == "version":
+        (tmp_path / "3").touch()
+    else:
+        (tmp_path / "file").touch()
+    before = os.listdir(tmp_path)
+    path = {"base": "file", "file": "file/under/it", "version": ""}[taken]
+    with pytest.raises(OSError):
+        export(model, tmp_path / path, version=3)
+    assert os.listdir(tmp_path) == before
+
+
+@pytest.mark.parametrize("kind", [os.fsencode, os.fspath, pathlib.Path])
+def test_any_kind_of_path(model, tmp_path, kind):
+    folder = export(model, kind(tmp_path / "é"), version=3)
+    assert folder == tmp_path / "é" / "3"
+    assert verify(kind(folder))["label"] == 0
+
+
+DTYPES = [
+    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    *("float16", "bfloat16", "float32", "float64", "string"),
+]
+
+
+def of_dtype(dtype):
+    """Returns a model of one input, and a batch for it."""
+    x = keras.Input((3,), dtype=dtype, name="x")
+    if dtype == "string":
+        lookup = keras.layers.StringLookup(vocabulary=["a"], output_mode="multi_hot")
+        y, rows = lookup(x), np.array([["a", "é", ""], ["b", "a\0b", "a"]])
+    else:
+        rows = np.array([[0, 1, 1], [1, 0, 1]], "float32").astype(dtype, copy=False)
+        if dtype not in ("bool", "bfloat16"):
+            rows = np.array([[0, 1, 100], [7, 0, 3]], dtype)
+        y = 0.01 * keras.ops.cast(x, "float32")
+    return keras.Model(x, keras.layers.Dense(3, activation="softmax")(y)), rows
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("given", [False, True])
+def test_every_dtype_of_an_input(tmp_path, dtype, given):
+    model, rows = of_dtype(dtype)
+    folder = export(model, tmp_path, inputs=rows if given else None)
+    served = {"float16": "float32", "bfloat16": "float32"}.get(dtype, dtype)
+    signature = tf.saved_model.load(folder).signatures["serving_default"]
+    assert signature.structured_input_signature[1]["x"].dtype == served
+    p = np.asarray(model(tf.constant(rows)))
+    x = tf.constant(rows) if dtype == "string" else tf.cast(rows, served)
+    assert_answers(ask(folder, x=x), p)
+    text = x.numpy()
+    answer = ask(folder, "classify", inputs=encode({"x": text}))
+    np.testing.assert_allclose(answer["scores"], -np.sort(-p, -1), atol=1e-6)
+
+
+def test_a_complex_input_has_no_tf_example(tmp_path):
+    x = keras.Input((3,), dtype="complex64", name="x")
+    model = keras.Model(x, keras.layers.Softmax()(keras.ops.real(x)))
+    folder = export(model, tmp_path)
+    assert set(tf.saved_model.load(folder).signatures) == {"serving_default", "logits"}
+
+
+# The signatures from one version to the next.
+
+
+def one_input(name=None, width=3, num_classes=3):
+    x = keras.Input((width,), name=name)
+    return keras.Model(x, keras.layers.Dense(num_classes, activation="softmax")(x))
+
+
+def test_a_model_without_names_is_served_under_the_same_name(tmp_path, recwarn):
+    export(one_input(), tmp_path)
+    one_input().save(tmp_path / "model.keras")
+    export(keras.saving.load_model(tmp_path / "model.keras"), tmp_path)
+    export(keras.Sequential([keras.Input((3,)), one_input()]), tmp_path)
+    for version in "123":
+        assert ask(tmp_path / version, input=np.ones((2, 3), "float32"))
+    assert not [w for w in recwarn if "signatures" in str(w.message)]
+
+
+@pytest.mark.parametrize(
+    "other, said",
+    [
+        (lambda: one_input("y"), "input y of logits: float32 \\(None, 3\\)"),
+        (lambda: one_input("x", 4), "input x of logits: float32 \\(None, 4\\)"),
+        (lambda: of_dtype("int32")[0], "input x of serving_default: int32"),
+        (
+            lambda: one_input("x", 3, 2),
+            "output probabilities of serving_default: float32",
+        ),
+    ],
+    ids=["name", "width", "dtype", "classes"],
+)
+def test_other_signatures_than_the_version_before_are_said(tmp_path, other, said):
+    export(one_input("x"), tmp_path)
+    with pytest.warns(
+        UserWarning, match=f"(?s)differ from .*1, so its.*{said}"
+    ) as found:
+        export(other(), tmp_path)
+    assert found[0].filename == __file__
+    assert sorted(os.listdir(tmp_path)) == ["1", "2"]
+
+
+def test_other_signatures_can_be_refused(tmp_path):
+    export(one_input("x"), tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        with pytest.raises(UserWarning, match="differ"):
+            export(one_input("y"), tmp_path)
+        assert os.listdir(tmp_path) == ["1"]
+        (tmp_path / "5").mkdir()  # it holds no SavedModel
+        export(one_input("y"), tmp_path)
+        export(one_input("x"), tmp_path, version=3)
+    assert sorted(os.listdir(tmp_path)) == ["1", "3", "5", "6"]
 
 
 # The folder.

@@ -18,6 +18,8 @@ OUTPUTS = {
     *("classes", "scores", "outputs"),
 }
 
+SIGNATURES = ["serving_default", "logits", "classify", "regress"]
+
 
 @pytest.fixture(scope="module")
 def model():
@@ -117,7 +119,7 @@ WRONG = [
 @pytest.mark.parametrize(("key", "spoil"), WRONG)
 def test_each_output_is_compared(key, spoil):
     p = np.random.default_rng(0).dirichlet(np.ones(5), 8)
-    record = Record({}, p, False, NAMES, [], 1e-12)
+    record = Record({}, p, False, NAMES, SIGNATURES, 1e-12)
     given = answers(p)
     assert max(check_answers(given, record).values()) < 1e-12
     given[key] = spoil(given[key])
@@ -128,6 +130,6 @@ def test_each_output_is_compared(key, spoil):
 def test_names_that_the_model_does_not_have_are_found():
     p = np.random.default_rng(0).dirichlet(np.ones(5), 8)
     given = answers(p)
-    record = Record({}, p, False, [name.upper() for name in NAMES], [], 1e-5)
+    record = Record({}, p, False, [name.upper() for name in NAMES], SIGNATURES, 1e-5)
     with pytest.raises(ValueError, match="classes by nan"):
         check_answers(given, record)
