@@ -1,9 +1,11 @@
 """The mistakes of the first hour: a wrong input gives an error or NaN, no figure."""
 
+import keras
 import numpy as np
 import pytest
 
 import keras_calib
+from keras_calib import metrics
 from keras_calib.metrics import BinStatistics
 from keras_calib.viz import reliability_diagram
 
@@ -150,3 +152,69 @@ STATISTICS = {
 def test_statistics_are_refused(confidence, hit, how, match):
     with pytest.raises(ValueError, match=match):
         BinStatistics.from_predictions(confidence, hit, **how)
+
+
+def fitted(y, p, loss, metrics=(), head="linear"):
+    """Returns the figures of an epoch of a model that returns what it is given."""
+    k = p.shape[-1]
+    dense = keras.layers.Dense(k, head, use_bias=False, kernel_initializer="identity")
+    model = keras.Sequential([keras.Input((k,)), dense])
+    model.compile(keras.optimizers.SGD(0.0), loss, metrics=list(metrics))
+    history = model.fit(p, y, batch_size=len(p), verbose=0).history
+    return {name: values[0] for name, values in history.items()}
+
+
+# Labels, predictions, whether the loss or the metric takes logits.
+OF_CLASSES = {
+    "logits": (Y, Z, False),
+    "percentages": (Y, 100 * P, False),
+    "rows that sum to 1/2": (Y, P / 2, False),
+    "NaN in predictions": (Y, np.where(FIRST[:, None], np.nan, P), False),
+    "NaN in logits": (Y, np.where(FIRST[:, None], np.nan, Z), True),
+    "labels 1 to K": (Y + 1, P, False),
+    "labels 1 to K of logits": (Y + 1, Z, True),
+    "labels of -1": (np.where(FIRST, -1, Y), P, False),
+    "labels of -1 of logits": (np.where(FIRST, -1, Y), Z, True),
+    "labels + 1/2": (Y + 0.5, P, False),
+    "several labels as classes": (MANY, P, False),
+}
+COLUMN, OF_1 = B[:, None], BP[:, None]
+OF_LABELS = {
+    "logits": (COLUMN, BZ[:, None], False),
+    "percentages": (COLUMN, 100 * OF_1, False),
+    "NaN in predictions": (COLUMN, np.where(FIRST[:, None], np.nan, OF_1), False),
+    "labels 1 and 2": (COLUMN + 1, OF_1, False),
+    "labels of both signs": (2 * COLUMN - 1, OF_1, False),
+    "labels 1 and 2 of logits": (COLUMN + 1, BZ[:, None], True),
+}
+COMPILED = [
+    pytest.param(kind, *row, id=f"{kind.__name__}-{name}")
+    for kinds, rows in (
+        ((metrics.ExpectedCalibrationError, metrics.BrierScore), OF_CLASSES),
+        ((metrics.BinaryECE, metrics.MultilabelECE), OF_LABELS),
+    )
+    for kind in kinds
+    for name, row in rows.items()
+]
+
+
+def any_loss(y, p):
+    return keras.ops.mean(p)
+
+
+@pytest.mark.parametrize(("kind", "y", "p", "from_logits"), COMPILED)
+def test_a_compiled_metric_is_nan(kind, y, p, from_logits):
+    found = fitted(y, p, any_loss, [kind(from_logits=from_logits, name="figure")])
+    assert np.isnan(found["figure"])
+
+
+def test_compiled_metrics_of_right_batches():
+    ece = metrics.ExpectedCalibrationError(from_logits=True, name="ece")
+    found = fitted(Y, Z, any_loss, [ece])["ece"]
+    assert found == pytest.approx(keras_calib.evaluate(Y, P)["ece"], abs=1e-6)
+    ece = metrics.ExpectedCalibrationError(ignore_class=-1, name="ece")
+    found = fitted(np.where(FIRST, -1, Y), P, any_loss, [ece])["ece"]
+    assert found == pytest.approx(keras_calib.evaluate(Y[1:], P[1:])["ece"], abs=1e-6)
+    found = fitted(COLUMN, OF_1, any_loss, [metrics.BinaryECE(name="ece")])["ece"]
+    expected = keras_calib.evaluate(B, BP)["binary_ece"]
+    assert found == pytest.approx(expected, abs=1e-6)
