@@ -6,6 +6,8 @@ Nothing else imports `keras.src` or reads an underscored attribute of Keras's.
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras.src.backend import (
@@ -53,20 +55,25 @@ def is_baked_in(variable: keras.Variable) -> bool:
     return isinstance(keras.ops.add(variable, 0.0), jax.core.Tracer)
 
 
-def numpy_value(variable: keras.Variable) -> np.ndarray | None:
-    """Returns the value of a variable, `None` where a trace has put a stand-in."""
-    value, backend = variable.value, keras.backend.backend()
+def numpy_value(x: Tensor | keras.Variable) -> np.ndarray | None:
+    """Returns the value of a variable or tensor, `None` where a trace hides it."""
+    value: Any = getattr(x, "value", x)
+    backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
 
-        with tf.init_scope():  # leaves a graph that is being traced
-            # A variable of several replicas is no array, but converts to a tensor.
-            value = tf.convert_to_tensor(value)
+        if value is not x:
+            with tf.init_scope():  # leaves a graph that is being traced
+                # A variable of several replicas is no array, but converts to a tensor.
+                value = tf.convert_to_tensor(value)
         stand_in = tf.is_symbolic_tensor(value)
     elif backend == "jax":
         import jax
 
         stand_in = isinstance(value, jax.core.Tracer)
     else:
-        stand_in = value.is_meta
+        import torch
+
+        compiled = value is x and torch.compiler.is_compiling()
+        stand_in = value.is_meta or compiled
     return None if stand_in else np.asarray(keras.ops.convert_to_numpy(value))

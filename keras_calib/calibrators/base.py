@@ -1,5 +1,6 @@
 """The base of the calibrators: what they read, what they keep, how they are called."""
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, Self, TypedDict
 
@@ -8,10 +9,11 @@ import numpy as np
 from keras import ops
 
 from keras_calib._keras import logits_behind, numpy_value
-from keras_calib.arguments import Configurable, in_range, whole_number
-from keras_calib.calibrators.reading import as_logits, to_numpy
+from keras_calib.arguments import Configurable, in_range, unless_none, whole_number
+from keras_calib.calibrators.reading import as_logits
 from keras_calib.calibrators.samples import Samples
 from keras_calib.ops.floats import at_least, in_float64
+from keras_calib.ops.validation import kind_of, validate as validate_values
 from keras_calib.types import Array, Tensor
 
 __all__ = ["Calibrator"]
@@ -23,7 +25,7 @@ MIN_PROBABILITY = float(np.finfo("float32").tiny)
 class CalibratorArguments(TypedDict, total=False):
     """The arguments that every calibrator takes by keyword."""
 
-    from_logits: bool
+    from_logits: bool | None
     min_probability: float
     ignore_class: int | None
     name: str | None
@@ -42,13 +44,16 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
     class 1.
 
     Args:
-        from_logits: whether `fit` and `call` take logits, or probabilities.
-            Probabilities p are read as the logits log p. In `call`, those that come
-            straight from a Keras softmax or sigmoid are replaced by the logits
-            behind them, except on JAX.
-        min_probability: the value that smaller probabilities are read as. An exact
-            zero has no logarithm, and the value in its place moves the fit. The
-            default is the smallest normal float32, which changes nothing else.
+        from_logits: whether `fit` and `call` take logits, or probabilities. By
+            default `fit` tells by the values, and the layer keeps what it has seen:
+            rows in [0, 1] that sum to 1 are probabilities, values of both signs or
+            rows whose sums differ are logits. Probabilities p are read as the logits
+            log p. In `call`, those that come straight from a Keras softmax or sigmoid
+            are replaced by the logits behind them, except on JAX.
+        min_probability: the value that smaller probabilities, and those of logits of
+            -inf, are read as. An exact zero has no logarithm, and the value in its
+            place moves the fit. The default is the smallest normal float32, which
+            changes nothing else.
         ignore_class: integer label whose samples `fit` leaves out.
         name: name of the layer.
         dtype: `"float64"` computes in float64. Every other dtype, half precision
@@ -59,7 +64,9 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
             single sigmoid output.
 
     Raises:
-        ValueError: when it is called before it is fitted or loaded.
+        ValueError: when it is called before it is fitted or loaded, and, outside a
+            compiled step, when it is given logits in place of probabilities, or the
+            reverse.
     """
 
     # Whether the most probable class stays the most probable.
@@ -68,7 +75,7 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
     def __init__(
         self,
         *,
-        from_logits: bool = True,
+        from_logits: bool | None = None,
         min_probability: float = MIN_PROBABILITY,
         ignore_class: int | None = None,
         name: str | None = None,
@@ -78,13 +85,13 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
         # Autocast would hide the logits behind a softmax in half precision.
         super().__init__(name=name, dtype=dtype, autocast=False)
         self._named_weights: dict[str, keras.Variable] = {}
-        self.from_logits = bool(from_logits)
+        self.from_logits = from_logits
         self.min_probability = in_range(
             "min_probability", min_probability, float(np.finfo("float64").tiny), 0.5
         )
-        if ignore_class is not None:
-            ignore_class = whole_number("ignore_class", ignore_class, low=-np.inf)
-        self.ignore_class = ignore_class
+        self.ignore_class = unless_none(
+            whole_number, "ignore_class", ignore_class, -np.inf
+        )
         self.supports_masking = True
 
     @abstractmethod
@@ -100,26 +107,49 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
     def transform(self, z: Tensor, *args: Any, **weights: Any) -> Tensor:
         """Returns the calibrated probabilities of logits, of shape (..., K)."""
 
-    def fit(self, logits: Tensor, labels: Tensor, sample_weight: Tensor = None) -> Self:
+    def fit(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        sample_weight: Tensor = None,
+        *,
+        validate: bool = True,
+    ) -> Self:
         """Fits the weights to held-out predictions.
 
         Args:
-            logits: logits of shape `(..., K)`, or probabilities where
-                `from_logits=False`.
+            logits: logits or probabilities of shape `(..., K)`, or `(..., 1)` of a
+                single sigmoid output.
             labels: integers of shape `(...)` or `(..., 1)`, or one-hot or soft
                 targets of shape `(..., K)`. For a single sigmoid output 0 and 1, or
                 probabilities.
             sample_weight: weights of shape `(...)` or of its leading axes.
+            validate: whether to check all values. Only their shapes, and that there
+                are two samples and two classes, are checked in any case.
 
         Returns:
             The layer.
 
         Raises:
             ValueError: for shapes that do not fit, NaN and infinity, labels out of
-                range, and fewer than two samples or classes.
+                range, negative weights, logits in place of probabilities or the
+                reverse, and fewer than two samples or classes.
         """
-        z, y = as_logits(logits, labels, self.from_logits, self.min_probability)
-        return self.fit_samples(Samples.read(z, y, sample_weight, self.ignore_class))
+        from_logits = self.from_logits
+        if from_logits is None:
+            from_logits = kind_of(logits) == "logits"
+        if validate:
+            validate_values(
+                labels,
+                logits,
+                from_logits=from_logits,
+                sample_weight=sample_weight,
+                ignore_class=self.ignore_class,
+            )
+        z, y = as_logits(logits, labels, from_logits, self.min_probability)
+        samples = Samples.read(z, y, sample_weight, self.ignore_class)
+        self.from_logits = from_logits
+        return self.fit_samples(samples)
 
     def fit_samples(self, samples: Samples) -> Self:
         """Fits the weights to samples that are read and checked."""
@@ -132,13 +162,14 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
 
     @in_float64
     def probabilities(self, logits: Array) -> Array:
-        """Returns calibrated probabilities outside the graph, in float64.
+        """Returns calibrated probabilities, computed in the dtype of the layer.
 
         Args:
-            logits: float64 logits of shape (N, K), K >= 2.
+            logits: logits of shape (N, K), K >= 2.
         """
-        z = ops.convert_to_tensor(logits, "float64")
-        return to_numpy(self.transform(z, **self._cast_weights("float64")))
+        z = ops.convert_to_tensor(logits, self.dtype)
+        p = self.transform(z, **self._cast_weights())
+        return np.asarray(ops.convert_to_numpy(p))
 
     @property
     def fitted(self) -> bool:
@@ -187,7 +218,7 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
                 f"{type(self).__name__} {self.name!r} has not been fitted. Call "
                 "fit(logits, labels) first, or load its weights"
             )
-        p = self.transform(self._logits(inputs), **self._cast_weights(self.dtype))
+        p = self.transform(self._logits(inputs), **self._cast_weights())
         return p[..., 1:] if inputs.shape[-1] == 1 else p
 
     def compute_output_shape(
@@ -196,17 +227,48 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
         """Returns the shape of the inputs."""
         return input_shape
 
-    def _cast_weights(self, dtype: str) -> dict[str, Tensor]:
-        return {name: ops.cast(v, dtype) for name, v in self._named_weights.items()}
+    def _cast_weights(self) -> dict[str, Tensor]:
+        return {k: ops.cast(v, self.dtype) for k, v in self._named_weights.items()}
 
     def _logits(self, inputs: Tensor) -> Tensor:
         """Returns logits of shape (..., K), K >= 2, inside the graph."""
-        behind = None if self.from_logits else logits_behind(inputs)
+        from_logits = self._reads_logits(inputs)
+        behind = None if from_logits else logits_behind(inputs)
         x = ops.cast(inputs if behind is None else behind, self.dtype)
         one = inputs.shape[-1] == 1
-        if self.from_logits or behind is not None:
-            x = ops.concatenate([ops.zeros_like(x), x], -1) if one else x
-            # As log p in `fit`: some maps depend on a shift of all logits.
-            return x if behind is None else ops.log_softmax(x, axis=-1)
-        p = ops.concatenate([1.0 - x, x], -1) if one else x
-        return ops.log(at_least(p, self.min_probability))
+        if not from_logits and behind is None:
+            p = ops.concatenate([1.0 - x, x], -1) if one else x
+            return ops.log(at_least(p, self.min_probability))
+        x = ops.concatenate([ops.zeros_like(x), x], -1) if one else x
+        # A logit of -inf masks its class, whose probability is 0.
+        least = ops.max(x, axis=-1, keepdims=True) + math.log(self.min_probability)
+        x = ops.where(x == -float("inf"), least, x)
+        # As log p in `fit`: some maps depend on a shift of all logits.
+        return x if from_logits else ops.log_softmax(x, axis=-1)
+
+    def _reads_logits(self, inputs: Tensor) -> bool:
+        """Says whether inputs are logits. Values that are at hand must agree."""
+        x, said = numpy_value(inputs), self.from_logits
+        if x is None:
+            if said is None and logits_behind(inputs) is None:
+                raise ValueError(
+                    f"{self.name!r} does not know whether its inputs are logits or "
+                    "probabilities: fit it, or pass from_logits"
+                )
+            return bool(said)
+        rows = x.reshape(-1, x.shape[-1]).astype("float32")
+        if not rows.size or np.isnan(rows).any():
+            return bool(said)
+        if said:
+            # One row may sum to 1 by chance.
+            seen = min(rows.shape) > 1 and rows.min() >= 0
+            seen = seen and np.allclose(rows.sum(-1), 1, atol=1e-3)
+        else:
+            seen = kind_of(inputs) == "logits"
+        if said is not None and seen:
+            given, taken = ("probabilities", "logits")[:: 1 if said else -1]
+            raise ValueError(
+                f"{self.name!r} takes {taken}, with from_logits={said}. Received: "
+                f"{given}, values from {rows.min():g} to {rows.max():g}"
+            )
+        return bool(said or seen)

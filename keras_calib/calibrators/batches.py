@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_calib.ops.validation import as_numbers
 from keras_calib.types import Tensor
 
 # Inputs, labels and weights: each a tensor, a structure of them, or None.
@@ -38,7 +39,7 @@ def batches_of(
         if isinstance(x, np.ndarray | dict) or ops.is_tensor(x):
             raise ValueError("calibrate needs labels: pass y with x")
         return map(_batch, x), None
-    arrays = keras.tree.map_structure(_array, (x, y, sample_weight))
+    arrays = _batch((x, y, sample_weight))
     sizes = {len(a) for a in keras.tree.flatten(arrays) if a is not None}
     if len(sizes) != 1:
         raise ValueError(
@@ -58,12 +59,17 @@ def batches_of(
 
 
 def _batch(data: Any) -> Batch:
-    x, y, weight = keras.utils.unpack_x_y_sample_weight(
-        keras.tree.map_structure(_array, data)
-    )
-    return x, y, weight
+    x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+    # Lists of numbers or strings are arrays, other lists are of several inputs.
+    scalars = not all(np.ndim(leaf) for leaf in keras.tree.flatten(x))
+    inputs = np.asarray(x) if scalars else keras.tree.map_structure(_array, x)
+    return inputs, _numbers("y", y), _numbers("sample_weight", weight)
 
 
 def _array(x: Any) -> Tensor:
     """Returns tensors of this backend as they are, and what else there is as numpy."""
     return x if x is None or ops.is_tensor(x) else np.asarray(x)
+
+
+def _numbers(name: str, x: Any) -> Tensor:
+    return x if x is None or ops.is_tensor(x) else as_numbers(name, x)

@@ -45,11 +45,9 @@ class BetaCalibration(OneVsRest):
         """Returns a, b and c for each class that is mapped."""
         return dict.fromkeys("abc", (self.num_maps(num_classes),))
 
-    def fit_class(
-        self, log_p: Array, log_q: Array, target: Array, weight: Array
-    ) -> tuple[Array, ...]:
+    def fit_class(self, d: Array, target: Array, weight: Array) -> tuple[Array, ...]:
         """Fits a, b and c."""
-        x = np.stack([log_p, -log_q, np.ones_like(log_p)], -1)
+        x = np.stack([-np.logaddexp(0, -d), np.logaddexp(0, d), np.ones_like(d)], -1)
         free = [0, 1, 2]
         while True:
             found = np.zeros(3)
@@ -60,8 +58,6 @@ class BetaCalibration(OneVsRest):
                 return tuple(found)
             free = kept if len(free) - len(kept) == 1 else [int(found[:2].argmax()), 2]
 
-    def map(
-        self, log_p: Tensor, log_q: Tensor, a: Tensor, b: Tensor, c: Tensor
-    ) -> Tensor:
-        """Returns sigmoid(a log p - b log(1 - p) + c)."""
-        return ops.sigmoid(a * log_p - b * log_q + c)
+    def map(self, d: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+        """Returns a log p - b log(1 - p) + c."""
+        return a * ops.log_sigmoid(d) - b * ops.log_sigmoid(-d) + c

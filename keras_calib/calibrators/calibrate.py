@@ -1,5 +1,7 @@
 """From a trained model to a calibrated one."""
 
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -8,11 +10,11 @@ import numpy as np
 from keras_calib.arguments import one_of, whole_number
 from keras_calib.calibrators.base import MIN_PROBABILITY, Calibrator
 from keras_calib.calibrators.batches import batches_of
+from keras_calib.calibrators.calibrated_model import CalibratedModel
 from keras_calib.calibrators.cross_validation import cross_validate
 from keras_calib.calibrators.head import read_head
 from keras_calib.calibrators.methods import METHODS, Method, candidates
-from keras_calib.calibrators.objectives import ece, log_softmax, nll, softmax
-from keras_calib.calibrators.reading import as_logits
+from keras_calib.calibrators.objectives import figures, softmax, top_label
 from keras_calib.calibrators.report import CalibrationReport
 from keras_calib.calibrators.samples import Samples
 from keras_calib.calibrators.temperature import TemperatureScaling
@@ -60,18 +62,22 @@ def calibrate(
             are in [0, 1] and sum to 1.
         ignore_class: integer label whose samples are left out.
         batch_size: samples in a batch, where `x` are arrays.
-        folds: number of folds of the cross-validation of `"auto"`.
+        folds: number of folds of the cross-validation, on which the report states
+            what the method does to samples that it is not fitted to.
         seed: seed of the shuffle before the cross-validation.
         verbose: 1 shows a progress bar and the report, 0 nothing.
 
     Returns:
         A `keras.Model`. Its last layer is the calibrator, and its
-        `calibration_report` a `CalibrationReport`.
+        `calibration_report` a `CalibrationReport`, which is saved with the model.
 
     Raises:
         ValueError: for an unknown method, a model with several outputs, endless data,
-            labels or outputs that do not fit, NaN, and fewer than two samples or
-            classes.
+            labels or outputs that do not fit, NaN, sigmoids of several labels, and
+            fewer than two samples or classes.
+
+    Warns:
+        UserWarning: where the samples look like those that the model was trained on.
 
     Example:
 
@@ -98,52 +104,76 @@ def calibrate(
     elif ignore_class is None:
         ignore_class = own.ignore_class
     head = read_head(model, *batches_of(x, y, sample_weight, batch_size), verbose)
-    probabilities = head.gives_probabilities(from_logits)
-    stated = own.from_logits if own else from_logits
-    if stated is not None and stated == probabilities:
+    stated = own.from_logits if own else None
+    from_logits = head.gives_logits(stated if from_logits is None else from_logits)
+    if stated not in (None, from_logits):
         raise ValueError(
-            f"The model gives {'probabilities' if probabilities else 'logits'}. "
-            f"Received: from_logits={stated}"
+            f"The model gives {'logits' if from_logits else 'probabilities'}. "
+            f"Received: a calibrator with from_logits={stated}"
         )
-    z, labels = as_logits(
-        head.scores,
-        head.labels,
-        head.has_logits or not probabilities,
-        own.min_probability if own else MIN_PROBABILITY,
-    )
-    z = log_softmax(z) if head.has_logits else z
-    samples = Samples.read(z, labels, head.weight, ignore_class)
-    held_out: dict[str, float] = {}
-    name = type(own).__name__ if own else method
-    if method == "auto":
-        tried = candidates(samples.num_classes)
-        held_out = {
-            "uncalibrated": nll(samples),
-            **cross_validate(tried, samples, folds, seed, verbose),
-        }
-        name = min(held_out, key=held_out.__getitem__)
+    least = own.min_probability if own else MIN_PROBABILITY
+    samples = head.samples(from_logits, ignore_class, least)
+    before = figures(samples)
+    _warn_of_training_data(samples)
+    makers = _makers(own or method, samples.num_classes)
+    auto = method == "auto"
+    found = {"uncalibrated": before} if auto else {}
+    bar = keras.utils.Progbar(len(makers), verbose=verbose * auto, unit_name="method")
+    for name, make in makers.items():
+        found[name] = cross_validate(make, samples, folds, seed)
+        bar.add(1)
+    name = min(found, key=lambda name: found[name]["nll"])
     if name == "uncalibrated":
-        calibrator: Calibrator = TemperatureScaling(from_logits=not probabilities)
+        calibrator: Calibrator = TemperatureScaling(from_logits=from_logits)
         calibrator.build((None, samples.num_classes))
         calibrator.set_weights([np.ones(())])
     else:
-        calibrator = own or METHODS[name](from_logits=not probabilities)
+        calibrator = own or makers[name]()
+        calibrator.from_logits = from_logits
         calibrator.fit_samples(samples)
     inputs = _inputs(model, head.example)
-    calibrated = keras.Model(
+    calibrated = CalibratedModel(
         inputs, calibrator(model(inputs)), name=f"calibrated_{model.name}"
     )
-    after = calibrator.probabilities
-    report = CalibrationReport(
+    report = calibrated.calibration_report = CalibrationReport(
         name,
-        before={"nll": nll(samples), "ece": ece(samples, softmax)},
-        after={"nll": nll(samples, after), "ece": ece(samples, after)},
-        held_out=held_out,
+        before=before,
+        after=figures(samples, calibrator.probabilities),
+        held_out={name: each["nll"] for name, each in found.items()} if auto else {},
+        cross_validated=found[name],
     )
-    calibrated.calibration_report = report
     if verbose:
         print(report)
     return calibrated
+
+
+def _makers(
+    method: Method | Calibrator, num_classes: int
+) -> Mapping[str, Callable[[], Calibrator]]:
+    """Returns what makes the calibrators to try, by their names."""
+    if method == "auto":
+        return candidates(num_classes)
+    if not isinstance(method, Calibrator):
+        return {method: METHODS[method]}
+    config = method.get_config()
+    config.pop("num_knots", None)  # the room for one fit, of which folds may need more
+    return {type(method).__name__: lambda: type(method).from_config(config)}
+
+
+def _warn_of_training_data(samples: Samples) -> None:
+    """Warns where a model is as right, or as modest, as on what it was trained on."""
+    top = top_label(samples, softmax)
+    accuracy, gap = top.hits.sum() / top.total, top.gap()
+    error = np.sqrt(accuracy * (1 - accuracy) / len(samples))
+    if accuracy == 1 or gap < -max(0.02, 3 * error):
+        warnings.warn(
+            "The samples look like training data: on them the model is right in "
+            f"{accuracy:.1%} of cases, with a mean confidence of {accuracy + gap:.1%}. "
+            "A calibrator must be fitted to samples that the model was not trained "
+            "on, or it makes new predictions worse, whatever the report says. (A loss "
+            "with smoothed labels makes a model underconfident on new samples, too)",
+            stacklevel=3,
+        )
 
 
 def _inputs(model: keras.Model, example: Any) -> Any:

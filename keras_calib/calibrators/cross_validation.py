@@ -1,32 +1,30 @@
-"""The choice among calibrators by cross-validation."""
+"""What a calibrator does to samples that it is not fitted to."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import replace
 
-import keras
 import numpy as np
 
 from keras_calib.calibrators.base import Calibrator
-from keras_calib.calibrators.objectives import nll
+from keras_calib.calibrators.objectives import figures
 from keras_calib.calibrators.samples import Samples
 
 
 def cross_validate(
-    candidates: Mapping[str, type[Calibrator]],
-    samples: Samples,
-    folds: int,
-    seed: int,
-    verbose: int,
+    make: Callable[[], Calibrator], samples: Samples, folds: int, seed: int
 ) -> dict[str, float]:
-    """Returns the held-out mean negative log-likelihood of each candidate."""
+    """Returns the figures of predictions by calibrators of the other folds.
+
+    Args:
+        make: makes a calibrator.
+        samples: logits and labels.
+        folds: into how many parts the samples are divided, at most one part each.
+        seed: seed of the shuffle before.
+    """
     fold = np.random.default_rng(seed).permutation(len(samples)) % folds
-    bar = keras.utils.Progbar(folds * len(candidates), verbose=verbose, unit_name="fit")
-    found = dict.fromkeys(candidates, 0.0)
-    for i in range(folds):
-        # By its share of the weight, so that the folds add up to the overall mean.
-        share = samples.weight[fold == i].sum()
-        train, test = samples[fold != i], samples[fold == i]
-        for name, cls in candidates.items():
-            calibrator = cls(dtype="float64").fit_samples(train)
-            found[name] += share * nll(test, calibrator.probabilities)
-            bar.add(1)
-    return found
+    p = np.empty(samples.logits.shape, "float32")
+    for i in range(min(folds, len(samples))):
+        test = fold == i
+        calibrator = make().fit_samples(samples[~test])
+        p[test] = calibrator.probabilities(samples.logits[test])
+    return figures(replace(samples, logits=p), lambda p: p)

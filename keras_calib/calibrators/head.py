@@ -10,7 +10,11 @@ from keras import ops
 
 from keras_calib._keras import get_keras_mask, logits_behind
 from keras_calib.calibrators.batches import Batch
-from keras_calib.calibrators.reading import flat
+from keras_calib.calibrators.objectives import log_softmax, softmax
+from keras_calib.calibrators.reading import as_logits, flat
+from keras_calib.calibrators.samples import Samples
+from keras_calib.ops.floats import dtype_name
+from keras_calib.ops.validation import as_numbers, kind_of, validate
 from keras_calib.types import Array, Tensor
 
 
@@ -32,22 +36,32 @@ class Head:
     has_logits: bool
     example: Any
 
-    def gives_probabilities(self, from_logits: bool | None) -> bool:
-        """Says whether the model gives probabilities.
+    def gives_logits(self, stated: bool | None) -> bool:
+        """Says whether the model gives logits, which the user may have stated."""
+        if self.has_logits and stated:
+            raise ValueError(
+                "The model gives probabilities: it ends in a softmax or sigmoid. "
+                "Received: from_logits=True"
+            )
+        if self.has_logits or stated is not None:
+            return bool(stated)
+        return kind_of(self.scores[self.weight > 0]) == "logits"
 
-        Args:
-            from_logits: whether the user says that it gives logits.
-        """
-        single = self.scores.shape[-1] == 1
-        if self.has_logits:
-            return True
-        # Outputs that look like probabilities are none if a single one is said to be
-        # a logit. Several rarely sum to 1 by chance.
-        if from_logits is not None and (single or not from_logits):
-            return not from_logits
-        in_range = self.scores.min() >= 0 and self.scores.max() <= 1 + 1e-3
-        sums = self.scores.sum(-1)
-        return bool(in_range and (single or np.allclose(sums, 1, atol=1e-2)))
+    def samples(
+        self, from_logits: bool, ignore_class: int | None, min_probability: float
+    ) -> Samples:
+        """Checks what the model gives, and returns it as logits."""
+        from_logits = from_logits or self.has_logits
+        validate(
+            self.labels,
+            self.scores,
+            from_logits=from_logits,
+            sample_weight=self.weight,
+            ignore_class=ignore_class,
+        )
+        z, y = as_logits(self.scores, self.labels, from_logits, min_probability)
+        z = log_softmax(z) if self.has_logits else z
+        return Samples.read(z, y, self.weight, ignore_class)
 
 
 def read_head(
@@ -68,11 +82,14 @@ def read_head(
         # In the scope of a strategy each replica computes the whole batch.
         size = len(keras.tree.flatten(x)[0])
         found = {k: v[:size] for k, v in reader.predict_on_batch(x).items()}
+        if i == 0 and reader.has_logits:
+            _require_classes(**found)
         rows.append(flat(found["scores"], y, [weight, found.get("mask")]))
         bar.update(i + 1, finalize=i + 1 == count)
     if not rows:
         raise ValueError("calibrate needs samples. Received: no batch")
     scores, labels, weights = map(np.concatenate, zip(*rows, strict=True))
+    scores = scores.astype(reader.precision)
     return Head(scores, labels, weights, reader.has_logits, x)
 
 
@@ -83,6 +100,7 @@ class HeadReader(keras.Model):
         super().__init__()
         self.model = model
         self.has_logits = False
+        self.precision = "float32"
 
     def call(self, inputs: Any) -> dict[str, Tensor]:
         """Returns scores, and the mask where there is one."""
@@ -94,5 +112,20 @@ class HeadReader(keras.Model):
             )
         behind, mask = logits_behind(y), get_keras_mask(y)
         self.has_logits = behind is not None
+        # Half-precision probabilities sum to 1 less exactly.
+        self.precision = dtype_name(y) if "float16" in dtype_name(y) else "float32"
         found = {"scores": ops.cast(y if behind is None else behind, "float32")}
+        if behind is not None:
+            found["outputs"] = y
         return found if mask is None else {**found, "mask": mask}
+
+
+def _require_classes(scores: Array, outputs: Array, **others: Array) -> None:
+    """Checks that a softmax made the outputs from the scores, or one sigmoid."""
+    one = scores.shape[-1] == 1
+    made = 1.0 / (1.0 + np.exp(-scores)) if one else softmax(scores)
+    if not np.allclose(made, as_numbers("outputs", outputs), atol=2e-2):
+        raise ValueError(
+            "calibrate needs a softmax over classes, or one sigmoid. Received: a "
+            + ("softmax of one output" if one else "sigmoid for each of several labels")
+        )

@@ -4,12 +4,16 @@ from typing import Literal, Unpack
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_calib.arguments import one_of, whole_number
 from keras_calib.calibrators.base import CalibratorArguments
-from keras_calib.calibrators.one_vs_rest import OneVsRest
-from keras_calib.calibrators.steps import bounded, count_below, look_up
+from keras_calib.calibrators.steps import (
+    Steps,
+    bounded,
+    count_below,
+    log_odds_of,
+    look_up,
+)
 from keras_calib.types import Array, Tensor
 
 __all__ = ["HistogramBinning"]
@@ -18,7 +22,7 @@ Binning = Literal["equal_width", "equal_mass"]
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
-class HistogramBinning(OneVsRest):
+class HistogramBinning(Steps):
     """The rate of each class's labels in bins of its probability.
 
     Formula, for the bin m of p:
@@ -65,26 +69,25 @@ class HistogramBinning(OneVsRest):
         self.binning = one_of("binning", binning, Binning)
 
     def weight_shapes(self, num_classes: int) -> dict[str, tuple[int, ...]]:
-        """Returns the inner edges and the rates."""
+        """Returns the inner edges, as log-odds, and the rates."""
         maps = self.num_maps(num_classes)
         return {"edges": (maps, self.num_bins - 1), "rates": (maps, self.num_bins)}
 
-    def fit_class(
-        self, log_p: Array, log_q: Array, target: Array, weight: Array
-    ) -> tuple[Array, ...]:
+    def fit_class(self, d: Array, target: Array, weight: Array) -> tuple[Array, ...]:
         """Computes the edges and the rate in each bin."""
-        p = np.exp(log_p)
-        edges = np.arange(1, self.num_bins) / self.num_bins
-        if self.binning == "equal_mass":
-            edges = np.quantile(p, edges)
-        index = np.searchsorted(edges, p, side="right")
+        share = np.arange(1, self.num_bins) / self.num_bins
+        equal_width = self.binning == "equal_width"
+        edges = log_odds_of(share) if equal_width else np.quantile(d, share)
+        outer = np.r_[0.0, 1.0 / (1.0 + np.exp(-edges)), 1.0]
+        # Rounding must not move what lies on an edge to the bin below it.
+        edges = edges - 1e-6 * np.maximum(1.0, np.abs(edges))
+        index = np.searchsorted(edges, d, side="right")
         mass = np.bincount(index, weight, self.num_bins)
         hits = np.bincount(index, weight * target, self.num_bins)
-        outer = np.r_[0.0, edges, 1.0]
         middle = (outer[1:] + outer[:-1]) / 2
         rates = np.divide(hits, mass, out=middle, where=mass > 0)
         return edges, bounded(rates, weight)
 
-    def map(self, log_p: Tensor, log_q: Tensor, edges: Tensor, rates: Tensor) -> Tensor:
+    def map(self, d: Tensor, edges: Tensor, rates: Tensor) -> Tensor:
         """Returns the rate of the bin."""
-        return look_up(rates, count_below(edges, ops.exp(log_p)))
+        return log_odds_of(look_up(rates, count_below(edges, d)))

@@ -8,16 +8,21 @@ from keras import ops
 
 from keras_calib.arguments import whole_number
 from keras_calib.calibrators.base import CalibratorArguments
-from keras_calib.calibrators.one_vs_rest import OneVsRest
 from keras_calib.calibrators.samples import Samples
-from keras_calib.calibrators.steps import bounded, count_below, look_up
+from keras_calib.calibrators.steps import (
+    Steps,
+    bounded,
+    count_below,
+    log_odds_of,
+    look_up,
+)
 from keras_calib.types import Array, Tensor
 
 __all__ = ["IsotonicCalibration"]
 
 
 @keras.saving.register_keras_serializable(package="keras_calib")
-class IsotonicCalibration(OneVsRest):
+class IsotonicCalibration(Steps):
     """The increasing function of each class's probability that fits the labels best.
 
     Formula, for the probability p_n of a class against the rest and its label y_n:
@@ -62,7 +67,7 @@ class IsotonicCalibration(OneVsRest):
         self.num_knots = num_knots
 
     def weight_shapes(self, num_classes: int) -> dict[str, tuple[int, ...]]:
-        """Returns the positions and the values of the knots."""
+        """Returns the positions, as log-odds, and the values of the knots."""
         if self.num_knots is None:
             raise ValueError(
                 f"{self.name!r} does not know its number of knots. Call "
@@ -72,20 +77,21 @@ class IsotonicCalibration(OneVsRest):
         shape = (self.num_maps(num_classes), self.num_knots)
         return {"knots": shape, "values": shape}
 
-    def fit_class(
-        self, log_p: Array, log_q: Array, target: Array, weight: Array
-    ) -> tuple[Array, ...]:
+    def fit_class(self, d: Array, target: Array, weight: Array) -> tuple[Array, ...]:
         """Fits the steps."""
         from scipy.optimize import isotonic_regression
 
-        x, group = np.unique(np.exp(log_p), return_inverse=True)
+        # What differs by rounding only is one position.
+        _, first, group = np.unique(
+            np.round(d, 6), return_index=True, return_inverse=True
+        )
         mass = np.bincount(group, weight)
         mean = np.bincount(group, weight * target) / mass
         y = bounded(isotonic_regression(mean, weights=mass).x, weight)
         # The two ends of each step determine it.
         inner = np.r_[True, (y[1:-1] != y[:-2]) | (y[1:-1] != y[2:]), True]
         ends = inner if len(y) > 1 else [True]
-        return x[ends], y[ends]
+        return d[first][ends], y[ends]
 
     def adjust(self, samples: Samples) -> dict[str, Array]:
         """Fits the classes, and repeats the last knot of those that need fewer."""
@@ -105,14 +111,15 @@ class IsotonicCalibration(OneVsRest):
         knots, values = np.swapaxes(np.array(padded), 0, 1)
         return {"knots": knots, "values": values}
 
-    def map(
-        self, log_p: Tensor, log_q: Tensor, knots: Tensor, values: Tensor
-    ) -> Tensor:
+    def map(self, d: Tensor, knots: Tensor, values: Tensor) -> Tensor:
         """Interpolates between the knots."""
-        p = ops.exp(log_p)
-        left = ops.clip(count_below(knots, p) - 1, 0, knots.shape[-1] - 2)
-        x0, x1 = look_up(knots, left), look_up(knots, left + 1)
+        left = ops.clip(count_below(knots, d) - 1, 0, knots.shape[-1] - 2)
+        d0, d1 = look_up(knots, left), look_up(knots, left + 1)
         y0, y1 = look_up(values, left), look_up(values, left + 1)
-        width = x1 - x0
-        share = (p - x0) / ops.where(width > 0, width, 1.0)
-        return y0 + ops.clip(ops.where(width > 0, share, 0.0), 0.0, 1.0) * (y1 - y0)
+        # With d the log-odds of p, (p - p0) / (p1 - p0) is
+        # p / p1 * (1 - exp(d0 - d)) / (1 - exp(d0 - d1)).
+        d = ops.where(d < d0, d0, ops.where(d > d1, d1, d))
+        whole = ops.expm1(d0 - d1)
+        share = ops.expm1(d0 - d) / ops.where(whole < 0, whole, -ops.ones_like(d))
+        share = share * ops.exp(ops.log_sigmoid(d) - ops.log_sigmoid(d1))
+        return log_odds_of(y0 + share * (y1 - y0))

@@ -54,7 +54,7 @@ class LinearCalibrator(Calibrator):
         from scipy.optimize import minimize
 
         k = samples.num_classes
-        beta = np.full(k, np.exp(-log_temperature(samples, *np.log([1e-2, 1e2]))))
+        beta = np.full(k, np.exp(-log_temperature(samples)))
         start = np.diag(beta) if self.full_matrix else beta
         found = minimize(
             self._objective(samples),

@@ -16,6 +16,9 @@ def logistic_regression(x: Array, target: Array, weight: Array) -> Array:
         eta = x @ theta
         return float(weight @ (np.logaddexp(0.0, eta) - target * eta))
 
+    # Features of any size: what is solved has columns within [-1, 1].
+    scale = np.abs(x).max(0, initial=np.finfo("float64").tiny)
+    x = x / scale
     theta = np.zeros(x.shape[1])
     value = loss(theta)
     for _ in range(100):
@@ -30,4 +33,5 @@ def logistic_regression(x: Array, target: Array, weight: Array) -> Array:
         theta, value = theta - step, new
         if value <= 1e-12 * weight.sum():
             break
-    return theta
+    found: Array = theta / scale
+    return found

@@ -104,7 +104,7 @@ class NoiseCorrection(Calibrator):
             """Returns dNLL / dalpha, which increases with alpha."""
 
             def block(rows: slice) -> float:
-                p = softmax(samples.logits[rows].astype("float64"))
+                p = softmax(samples.logits[rows])
                 rise = (1.0 / k - p) / ((1.0 - alpha) * p + alpha / k)
                 return -float(samples.weight[rows] @ samples.expected(rise, rows))
 

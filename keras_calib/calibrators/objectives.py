@@ -8,22 +8,30 @@ from keras_calib.calibrators.samples import Samples
 from keras_calib.metrics import BinStatistics
 from keras_calib.types import Array
 
-# Maps float64 logits of shape (n, K) to probabilities.
+# Maps logits of shape (n, K) to probabilities.
 Probabilities = Callable[[Array], Array]
 
 
 def softmax(z: Array) -> Array:
-    """Returns the softmax over the last axis."""
-    e = np.exp(z - z.max(-1, keepdims=True))
+    """Returns the softmax over the last axis, in float64."""
+    e = np.exp(np.subtract(z, z.max(-1, keepdims=True), dtype="float64"))
     p: Array = e / e.sum(-1, keepdims=True)
     return p
 
 
 def log_softmax(z: Array) -> Array:
-    """Returns log(softmax(z)) over the last axis."""
-    z = z - z.max(-1, keepdims=True)
+    """Returns log(softmax(z)) over the last axis, in float64."""
+    z = np.subtract(z, z.max(-1, keepdims=True), dtype="float64")
     log_p: Array = z - np.log(np.exp(z).sum(-1, keepdims=True))
     return log_p
+
+
+def figures(
+    samples: Samples, probabilities: Probabilities | None = None
+) -> dict[str, float]:
+    """Returns what a report states: the negative log-likelihood and the ECE."""
+    error = ece(samples, probabilities or softmax)
+    return {"nll": nll(samples, probabilities), "ece": error}
 
 
 def nll(samples: Samples, probabilities: Probabilities | None = None) -> float:
@@ -36,11 +44,12 @@ def nll(samples: Samples, probabilities: Probabilities | None = None) -> float:
     """
 
     def block(rows: slice) -> float:
-        z = samples.logits[rows].astype("float64")
+        z = samples.logits[rows]
         if probabilities is None:
             log_p = log_softmax(z)
-        else:  # 5e-324 is the smallest positive float64
-            log_p = np.log(np.maximum(probabilities(z), 5e-324))
+        else:  # As the metric: a float32 softmax gives nothing between it and 0.
+            p = probabilities(z)
+            log_p = np.log(np.maximum(p, np.finfo(p.dtype).tiny), dtype="float64")
         if samples.soft:  # 0 log 0 = 0
             log_p = np.where(samples.labels[rows] > 0, log_p, 0.0)
         return -float(samples.weight[rows] @ samples.expected(log_p, rows))
@@ -52,18 +61,18 @@ def brier(samples: Samples, probabilities: Probabilities) -> float:
     """Returns the mean of sum_k (p_k - t_k)^2 - t_k^2."""
 
     def block(rows: slice) -> float:
-        p = probabilities(samples.logits[rows].astype("float64"))
+        p = probabilities(samples.logits[rows])
         error = np.einsum("nk,nk->n", p, p) - 2 * samples.expected(p, rows)
         return float(samples.weight[rows] @ error)
 
     return sum(samples.map(block))
 
 
-def ece(samples: Samples, probabilities: Probabilities) -> float:
-    """Returns the top-label calibration error over 15 equal-width bins."""
+def top_label(samples: Samples, probabilities: Probabilities) -> BinStatistics:
+    """Returns the statistics of the top label in 15 equal-width bins."""
 
     def block(rows: slice) -> BinStatistics:
-        p = probabilities(samples.logits[rows].astype("float64"))
+        p = probabilities(samples.logits[rows])
         top, labels = p.argmax(-1), samples.labels[rows]
         hit = labels[np.arange(len(p)), top] if samples.soft else top == labels
         return BinStatistics.from_predictions(
@@ -71,4 +80,9 @@ def ece(samples: Samples, probabilities: Probabilities) -> float:
         )
 
     first, *rest = samples.map(block)
-    return sum(rest, first).ece()
+    return sum(rest, first)
+
+
+def ece(samples: Samples, probabilities: Probabilities) -> float:
+    """Returns the top-label calibration error."""
+    return top_label(samples, probabilities).ece()

@@ -7,9 +7,8 @@ import numpy as np
 from keras import ops
 
 from keras_calib.calibrators.base import Calibrator
-from keras_calib.calibrators.objectives import log_softmax
 from keras_calib.calibrators.samples import Samples
-from keras_calib.ops.floats import at_least, tiny
+from keras_calib.ops.floats import in_float64
 from keras_calib.types import Array, Tensor
 
 
@@ -18,25 +17,23 @@ class OneVsRest(Calibrator):
 
     With two classes, class 1 is mapped and class 0 has the rest. With more, every
     class is mapped and the results are divided by their sum, so the argmax may
-    change.
+    change. Probabilities p are given as log-odds log p - log(1 - p), which keep their
+    digits where p rounds to 0 or 1.
     """
 
     @abstractmethod
-    def fit_class(
-        self, log_p: Array, log_q: Array, target: Array, weight: Array
-    ) -> tuple[Array, ...]:
+    def fit_class(self, d: Array, target: Array, weight: Array) -> tuple[Array, ...]:
         """Returns the values of the weights for one class, in order.
 
         Args:
-            log_p: log-probabilities of the class, of shape (N,).
-            log_q: log-probabilities of all other classes together.
+            d: log-odds of the class, of shape (N,).
             target: labels in [0, 1], of shape (N,).
             weight: weights, one sample being 1.
         """
 
     @abstractmethod
-    def map(self, log_p: Tensor, log_q: Tensor, *args: Any, **weights: Any) -> Tensor:
-        """Returns the calibrated probability of each class that is mapped."""
+    def map(self, d: Tensor, *args: Any, **weights: Any) -> Tensor:
+        """Returns the calibrated log-odds of each class that is mapped."""
 
     def num_maps(self, num_classes: int) -> int:
         """Returns the number of classes that are mapped."""
@@ -44,14 +41,10 @@ class OneVsRest(Calibrator):
 
     def fit_classes(self, samples: Samples) -> list[tuple[Array, ...]]:
         """Fits the classes one by one."""
-        z = samples.logits.astype("float64")
-        log_p, log_q = log_softmax(z), _log_rest(z)
         targets, weight = samples.targets, samples.weight * samples.total
-        last = samples.num_classes
-        return [
-            self.fit_class(log_p[:, k], log_q[:, k], targets[:, k], weight)
-            for k in range(last - self.num_maps(last), last)
-        ]
+        columns = list(zip(_array_log_odds(samples.logits).T, targets.T, strict=True))
+        maps = self.num_maps(samples.num_classes)
+        return [self.fit_class(d, target, weight) for d, target in columns[-maps:]]
 
     def adjust(self, samples: Samples) -> dict[str, Array]:
         """Stacks the weights of the classes."""
@@ -60,33 +53,33 @@ class OneVsRest(Calibrator):
 
     def transform(self, z: Tensor, **weights: Tensor) -> Tensor:
         """Maps each class against the rest."""
-        log_p = ops.log_softmax(z, axis=-1)
+        d = log_odds(z)
         if z.shape[-1] == 2:
-            p = self.map(log_p[..., 1:], log_p[..., :1], **weights)
-            return ops.concatenate([1.0 - p, p], axis=-1)
-        e = ops.exp(z - ops.max(z, axis=-1, keepdims=True))
-        # sum_{j != k} e_j: total - e_k would cancel for the largest, and only there.
-        # (top_k, since OpenVINO does not read what argmax is lowered to.)
-        top = ops.squeeze(ops.top_k(e, 1)[1], axis=-1)
-        top = ops.one_hot(top, z.shape[-1], dtype=z.dtype)
-        total = ops.sum(e, axis=-1, keepdims=True)
-        others = ops.where(
-            top > 0, ops.sum(e * (1.0 - top), axis=-1, keepdims=True), total - e
-        )
-        log_q = ops.log(at_least(others, tiny(z))) - ops.log(total)
-        p = self.map(log_p, log_q, **weights)
-        return p / at_least(ops.sum(p, axis=-1, keepdims=True), tiny(z))
+            d = self.map(d[..., 1:], **weights)
+            return ops.sigmoid(ops.concatenate([-d, d], axis=-1))
+        return ops.softmax(ops.log_sigmoid(self.map(d, **weights)), axis=-1)
 
 
-def _log_rest(z: Array) -> Array:
-    """Returns log sum_{j != k} p_j for each k."""
-    top = z.argmax(-1)[:, None]
-    e = np.exp(z - np.take_along_axis(z, top, -1))
-    total = e.sum(-1, keepdims=True)
-    rest = e.copy()
-    np.put_along_axis(rest, top, 0.0, -1)
-    others = total - e
-    np.put_along_axis(others, top, rest.sum(-1, keepdims=True), -1)
-    others = np.maximum(others, np.finfo("float64").tiny)
-    log_q: Array = np.log(others) - np.log(total)
-    return log_q
+def log_odds(z: Tensor) -> Tensor:
+    """Returns log p_k - log(1 - p_k) = z_k - log sum_{j != k} exp(z_j) of each class k.
+
+    The fit and the layer share it, so that they see the same numbers.
+    """
+    # top_k, since OpenVINO does not read what argmax is lowered to.
+    largest, index = ops.top_k(z, 1)
+    top = ops.equal(ops.arange(z.shape[-1], dtype="int32"), index)
+    z = z - largest
+    # For the largest class total - e_k would cancel, and underflow: its sum is shifted
+    # by the largest of the others.
+    others = ops.where(top, ops.full_like(z, np.finfo("float32").min), z)
+    second = ops.max(others, axis=-1, keepdims=True)
+    rest = second + ops.log(ops.sum(ops.exp(others - second), axis=-1, keepdims=True))
+    e = ops.exp(z)
+    total = ops.sum(e, axis=-1, keepdims=True)
+    return z - ops.where(top, rest, ops.log(ops.where(top, total, total - e)))
+
+
+@in_float64
+def _array_log_odds(z: Array) -> Array:
+    d = log_odds(ops.convert_to_tensor(z, "float64"))
+    return np.asarray(ops.convert_to_numpy(d))

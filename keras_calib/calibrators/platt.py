@@ -2,7 +2,6 @@
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_calib.calibrators.logistic_regression import logistic_regression
 from keras_calib.calibrators.one_vs_rest import OneVsRest
@@ -44,18 +43,14 @@ class PlattScaling(OneVsRest):
         """Returns a slope and an intercept for each class that is mapped."""
         return dict.fromkeys(("slope", "intercept"), (self.num_maps(num_classes),))
 
-    def fit_class(
-        self, log_p: Array, log_q: Array, target: Array, weight: Array
-    ) -> tuple[Array, ...]:
+    def fit_class(self, d: Array, target: Array, weight: Array) -> tuple[Array, ...]:
         """Fits a and b."""
         positive = weight @ target
         negative = weight.sum() - positive
         high, low = (positive + 1) / (positive + 2), 1 / (negative + 2)
-        x = np.stack([log_p - log_q, np.ones_like(log_p)], -1)
+        x = np.stack([d, np.ones_like(d)], -1)
         return tuple(logistic_regression(x, low + target * (high - low), weight))
 
-    def map(
-        self, log_p: Tensor, log_q: Tensor, slope: Tensor, intercept: Tensor
-    ) -> Tensor:
-        """Returns sigmoid(a d + b)."""
-        return ops.sigmoid(slope * (log_p - log_q) + intercept)
+    def map(self, d: Tensor, slope: Tensor, intercept: Tensor) -> Tensor:
+        """Returns a d + b."""
+        return slope * d + intercept

@@ -11,24 +11,33 @@ __all__ = ["CalibrationReport"]
 class CalibrationReport:
     """What calibration changed.
 
+    Figures of the samples that a calibrator was fitted to are better than those of
+    others. The cross-validated ones are of calibrators that were fitted to the other
+    folds of the same samples, and speak for new ones, provided that the model was not
+    trained on these samples.
+
     Args:
         method: the method.
         before: `"nll"` and `"ece"` (top-label, 15 bins of equal width) of the model.
-        after: the same of the calibrated model, on the samples it was fitted to.
+        after: the same of the calibrated model, as it is served, on the samples that
+            it was fitted to.
         held_out: with `method="auto"`, the cross-validated mean negative
             log-likelihood of each candidate, and that of the model under
             `"uncalibrated"`.
+        cross_validated: `"nll"` and `"ece"` of the method on samples that it was not
+            fitted to.
     """
 
     method: str
     before: dict[str, float]
     after: dict[str, float]
     held_out: dict[str, float] = field(default_factory=dict)
+    cross_validated: dict[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return "\n\n".join(
             "\n".join(
-                f"{name:<22}" + "".join(f"{cell:>10}" for cell in cells)
+                f"{name:<34}" + "".join(f"{cell:>10}" for cell in cells)
                 for name, *cells in table
             )
             for table in self._tables()
@@ -40,8 +49,14 @@ class CalibrationReport:
     def _tables(self) -> list[list[list[str]]]:
         """Returns the rows of each table, its header first."""
         figures = [["", "NLL", "ECE"]]
-        for name, values in (("before", self.before), (self.method, self.after)):
-            figures.append([name, f"{values['nll']:.5f}", f"{values['ece']:.5f}"])
+        rows = {
+            "before": self.before,
+            f"{self.method}, in-sample": self.after,
+            f"{self.method}, cross-validated": self.cross_validated,
+        }
+        for name, values in rows.items():
+            if values:
+                figures.append([name, f"{values['nll']:.5f}", f"{values['ece']:.5f}"])
         if not self.held_out:
             return [figures]
         ranked = sorted(self.held_out.items(), key=lambda item: item[1])

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from keras_calib.calibrators.reading import flat, soft_labels, whole_labels
+from keras_calib.calibrators.reading import flat
 from keras_calib.types import Array, Tensor
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class Samples:
         sample_weight: Tensor = None,
         ignore_class: int | None = None,
     ) -> Self:
-        """Checks and flattens arrays of any leading shape.
+        """Flattens arrays of any leading shape.
 
         Args:
             logits: shape `(..., K)`; float32 and float64 are kept as they are.
@@ -54,15 +54,10 @@ class Samples:
             The samples of positive weight.
 
         Raises:
-            ValueError: for shapes that do not fit, NaN and infinity, labels out of
-                range, negative weights, and fewer than two samples or classes.
+            ValueError: for shapes that do not fit, and fewer than two samples or
+                classes in the labels.
         """
         logits, labels, weight = flat(logits, labels, [sample_weight], ignore_class)
-        if not (np.isfinite(weight).all() and (weight >= 0).all()):
-            raise ValueError(
-                "`sample_weight` must be finite and not negative. Received: values "
-                f"from {weight.min()} to {weight.max()}"
-            )
         counts = weight > 0
         if not counts.all():
             logits, labels, weight = logits[counts], labels[counts], weight[counts]
@@ -71,17 +66,16 @@ class Samples:
                 "A calibrator needs at least 2 samples of positive weight. "
                 f"Received: {len(weight)}"
             )
-        check = soft_labels if labels.ndim == 2 else whole_labels
-        labels = check(labels, logits.shape[1])
-        samples = cls(logits, labels, weight / weight.sum(), weight.sum())
-        if not all(samples.map(lambda rows: np.isfinite(logits[rows]).all())):
+        soft = labels.ndim == 2
+        named = np.flatnonzero(labels.any(0)) if soft else labels
+        if named.min() == named.max():
             raise ValueError(
-                "`logits` must be finite (for probabilities, which may be 0, use "
-                "from_logits=False). Received: "
-                f"{np.isnan(logits).sum()} NaN and {np.isinf(logits).sum()} infinite "
-                f"of {logits.size} values"
+                "`labels` must contain at least two classes: with one class every "
+                "prediction is right, and no confidence is too high. Received: class "
+                f"{int(named[0])} only"
             )
-        return samples
+        labels = labels.astype("float64" if soft else "int64")
+        return cls(logits, labels, weight / weight.sum(), weight.sum())
 
     @property
     def soft(self) -> bool:

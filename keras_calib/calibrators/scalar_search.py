@@ -9,7 +9,7 @@ def find_minimum(function: Callable[[float], float], low: float, high: float) ->
     """Returns the lowest point of a grid, refined within the gaps on its two sides."""
     from scipy.optimize import minimize_scalar
 
-    grid = np.linspace(low, high, 47)
+    grid = np.linspace(low, high, 59)
     values = [function(u) for u in grid]
     best = int(np.argmin(values))
     gap = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]

@@ -1,9 +1,35 @@
 """Tables of one probability's calibrated values: to fit and to look up."""
 
+from typing import Any
+
 import numpy as np
 from keras import ops
 
+from keras_calib.calibrators.one_vs_rest import OneVsRest
+from keras_calib.ops.floats import namespace
 from keras_calib.types import Array, Tensor
+
+
+class Steps(OneVsRest):
+    """Base of the maps by a table: positions as log-odds, then values."""
+
+    def save_own_variables(self, store: Any) -> None:
+        """Saves the weights, and that the positions are log-odds."""
+        super().save_own_variables(store)
+        store["log_odds"] = np.ones(())
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads the weights, also of 0.2.0, whose positions are probabilities."""
+        positions, values = (np.array(store[key], "float64") for key in "01")
+        if "log_odds" not in store.keys():
+            positions = log_odds_of(np.clip(positions, 1e-38, 1 - 2**-25))
+        self.set_weights([positions, values])
+
+
+def log_odds_of(p: Tensor) -> Tensor:
+    """Returns log p - log(1 - p)."""
+    xp = namespace(p)
+    return xp.log(p) - xp.log1p(-p)
 
 
 def bounded(rates: Array, weight: Array) -> Array:

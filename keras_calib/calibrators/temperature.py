@@ -48,12 +48,14 @@ class TemperatureScaling(Calibrator):
     When every label is the class of the largest logit, the best T is 0. When the
     logits are no better than chance, it is infinite. In both cases, and whenever the
     best T lies outside the bounds, T is the nearest bound and a warning is issued.
+    Bounds that are not given are a thousandth and a hundred times the median margin,
+    by which the largest logit of a sample exceeds the second largest.
 
     Args:
         objective: what T minimizes: `"nll"`, `"brier"` (the squared error of all
             probabilities), or `"ece"` (top-label, 15 bins of equal width; it is
             neither smooth nor proper, and serves for comparison).
-        bounds: the smallest and the largest T.
+        bounds: the smallest and the largest T. The default follows the logits.
 
     Returns:
         Probabilities of the shape of the inputs.
@@ -81,14 +83,16 @@ class TemperatureScaling(Calibrator):
     def __init__(
         self,
         objective: Objective = "nll",
-        bounds: tuple[float, float] = (0.01, 100.0),
+        bounds: tuple[float, float] | None = None,
         **kwargs: Unpack[CalibratorArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.objective = one_of("objective", objective, Objective)
-        low, high = bounds
-        low = in_range("bounds[0]", low, 1e-6, 1e6)
-        self.bounds = (low, in_range("bounds[1]", high, np.nextafter(low, 1e9), 1e6))
+        if bounds is not None:
+            low, high = bounds
+            low = in_range("bounds[0]", low, 1e-6, 1e6)
+            bounds = low, in_range("bounds[1]", high, np.nextafter(low, 1e9), 1e6)
+        self.bounds = bounds
 
     @property
     def temperature(self) -> float:
@@ -107,9 +111,10 @@ class TemperatureScaling(Calibrator):
 
     def adjust(self, samples: Samples) -> dict[str, Array]:
         """Finds the temperature."""
-        low, high = np.log(self.bounds)
+        bounds = self.bounds or usual_bounds(samples)
+        low, high = np.log(bounds)
         if self.objective == "nll":
-            log_t = log_temperature(samples, low, high)
+            log_t = log_temperature(samples, bounds)
         else:
             score = {"brier": brier, "ece": ece}[self.objective]
             log_t = find_minimum(
@@ -122,9 +127,9 @@ class TemperatureScaling(Calibrator):
                 else ("high", "the logits predict the labels no better than chance")
             )
             warnings.warn(
-                f"TemperatureScaling reached its {end} bound, "
-                f"T={self.bounds[end == 'high']:g}: {reason}, or the bounds are too "
-                "narrow. Fit on samples that the model was not trained on",
+                f"TemperatureScaling reached its {end} bound, T={np.exp(log_t):g}: "
+                f"{reason}, or the bounds are too narrow. Fit on samples that the "
+                "model was not trained on",
                 stacklevel=4,
             )
         return {"temperature": np.exp(log_t)}
@@ -134,10 +139,24 @@ class TemperatureScaling(Calibrator):
         return ops.softmax(z / temperature, axis=-1)
 
 
-def log_temperature(samples: Samples, low: float, high: float) -> float:
+def usual_bounds(samples: Samples) -> tuple[float, float]:
+    """Returns bounds of T that are proportional to the logits."""
+    top = np.sort(_part(samples).logits, axis=-1)[:, -2:]
+    margin = float(np.median(top[:, 1] - top[:, 0])) or 1.0
+    return 1e-3 * margin, 1e2 * margin
+
+
+def _part(samples: Samples) -> Samples:
+    return samples[:: max(1, samples.logits.size // _PART)]
+
+
+def log_temperature(
+    samples: Samples, bounds: tuple[float, float] | None = None
+) -> float:
     """Returns log T of the largest likelihood, or the bound next to it."""
+    low, high = np.log(bounds or usual_bounds(samples))
     # A part of the samples shows where to search among all of them.
-    part = samples[:: max(1, samples.logits.size // _PART)]
+    part = _part(samples)
     middle = _search(part, low, high, low, high)
     left, right = max(low, middle - 0.05), min(high, middle + 0.05)
     # Below this tolerance the slope of float32 logits is rounding error.

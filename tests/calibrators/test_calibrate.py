@@ -1,6 +1,7 @@
 """Models and what `calibrate` makes of them."""
 
 import importlib
+import warnings
 from typing import get_args
 
 import keras
@@ -159,8 +160,13 @@ def test_tokens_with_a_mask_and_images_with_an_ignored_class():
     net = keras.Model(inputs, hidden(inputs))
     table = 4 * np.eye(3)[np.arange(6) % 3]
     hidden.embeddings.assign(table)
-    found = calibrate(net, ids, y, verbose=0).layers[-1].temperature
-    kept = TemperatureScaling().fit(table[ids[:, :7]], y[:, :7]).temperature
+    found = calibrate(net, ids, y, from_logits=True, verbose=0)
+    found = found.layers[-1].temperature
+    kept = (
+        TemperatureScaling(from_logits=True)
+        .fit(table[ids[:, :7]], y[:, :7])
+        .temperature
+    )
     assert found == pytest.approx(kept, rel=1e-6)
     images, labels = X.reshape(6, 10, 10, 4), Y.reshape(6, 10, 10).copy()
     labels[0] = 255
@@ -262,8 +268,12 @@ def test_the_report_as_html():
     )
     page = report._repr_html_()
     assert page.count("<table>") == page.count("</table>") == 2
-    assert "<tr><td>A&lt;b&gt;&amp;c</td><td>0.40000</td><td>0.12500</td></tr>" in page
+    assert (
+        "<tr><td>A&lt;b&gt;&amp;c, in-sample</td><td>0.40000</td><td>0.12500</td></tr>"
+        in page
+    )
     assert page.index("0.45000") < page.rindex("0.50000")
+    assert "cross-validated" not in page
 
 
 def test_what_is_wrong_is_said():
@@ -272,13 +282,13 @@ def test_what_is_wrong_is_said():
         calibrate(net, X, Y, "temprature")
     with pytest.raises(ValueError, match="needs labels"):
         calibrate(net, X, verbose=0)
-    with pytest.raises(ValueError, match="gives probabilities.*from_logits=True"):
+    with pytest.raises(ValueError, match="probabilities.*from_logits=True"):
         calibrate(net, X, Y, from_logits=True, verbose=0)
-    with pytest.raises(ValueError, match="gives probabilities.*from_logits=True"):
-        calibrate(net, X, Y, TemperatureScaling(), verbose=0)
+    with pytest.raises(ValueError, match="probabilities.*from_logits=True"):
+        calibrate(net, X, Y, TemperatureScaling(from_logits=True), verbose=0)
     with pytest.raises(ValueError, match="the same length"):
         calibrate(net, X, Y[:-1], verbose=0)
-    with pytest.raises(ValueError, match="must be finite"):
+    with pytest.raises(ValueError, match="holds NaN or infinity"):
         calibrate(model(), np.where(X > 2, np.nan, X), Y, verbose=0)
     for argument in ({"folds": 1}, {"batch_size": 0.5}, {"ignore_class": 1.5}):
         with pytest.raises(ValueError, match=f"`{next(iter(argument))}` must be"):
@@ -286,6 +296,81 @@ def test_what_is_wrong_is_said():
     two = keras.Model(net.inputs, [net.outputs[0], net.outputs[0]])
     with pytest.raises(ValueError, match="with one output"):
         calibrate(two, X, Y, verbose=0)
+
+
+def test_lists_are_arrays(t):
+    w = np.arange(600) % 3
+    expected = calibrate(model(), X, Y, sample_weight=w, verbose=0)
+    for x, y, weight in (
+        (X.tolist(), Y.tolist(), w.tolist()),
+        (X, np.eye(4)[Y].tolist(), tuple(w)),
+    ):
+        found = calibrate(model(), x, y, sample_weight=weight, verbose=0)
+        assert found.layers[-1].temperature == expected.layers[-1].temperature
+    batches = [(X[i::2], Y[i::2].tolist()) for i in range(2)]
+    found = calibrate(model(), batches, verbose=0)
+    assert found.layers[-1].temperature == pytest.approx(t, rel=1e-6)
+    with pytest.raises(ValueError, match="`y` holds strings"):
+        calibrate(model(), X, ["cat", "dog"] * 300, verbose=0)
+
+
+@pytest.mark.parametrize("wrong", [0, 12])
+def test_training_data_are_recognized(wrong):
+    """There a model is right nearly always, and more often than it says."""
+    y = X.argmax(-1)
+    y[:wrong] = (y[:wrong] + 1) % 4
+    with pytest.warns(UserWarning, match="look like training data"):
+        calibrate(model(), X / 2, y, verbose=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        calibrate(model(), X, Y, verbose=0)
+
+
+@pytest.mark.parametrize("method", ["matrix", "isotonic"])
+def test_the_cross_validated_row_speaks_for_new_samples(method, capsys):
+    z, y = data.made(4000, 8)
+    net = keras.Sequential([keras.Input((8,)), keras.layers.Activation("linear")])
+    found = calibrate(net, z[:400], y[:400], method)
+    report = found.calibration_report
+    p = found.predict(z[400:], verbose=0)
+    new = -np.log(p[np.arange(3600), y[400:]]).mean()
+    assert report.after["nll"] < report.cross_validated["nll"]
+    assert abs(report.cross_validated["nll"] - new) < abs(report.after["nll"] - new)
+    printed = capsys.readouterr().out
+    assert f"{method}, in-sample" in printed
+    assert f"{method}, cross-validated" in printed
+
+
+def test_a_given_calibrator_is_cross_validated_in_copies():
+    layer = calibrators.IsotonicCalibration()
+    found = calibrate(model(), X, Y, layer, verbose=0)
+    report = found.calibration_report
+    assert report.method == "IsotonicCalibration"
+    assert report.after["nll"] < report.cross_validated["nll"]
+    assert found.layers[-1] is layer
+    again = calibrate(model(), X, Y, layer, verbose=0).calibration_report
+    assert again == report
+
+
+def test_the_report_is_saved_with_the_model(tmp_path):
+    found = calibrate(model(), X, Y, verbose=0)
+    found.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.calibration_report == found.calibration_report
+    assert str(loaded.calibration_report) == str(found.calibration_report)
+    loaded.save(tmp_path / "again.keras")
+    clone = keras.models.clone_model(loaded)
+    clone.set_weights(loaded.get_weights())
+    np.testing.assert_array_equal(
+        clone.predict(X, verbose=0), found.predict(X, verbose=0)
+    )
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_a_sigmoid_of_several_labels_is_refused(k):
+    net = model("sigmoid", k)
+    with pytest.raises(ValueError, match="sigmoid|sum to 1"):
+        calibrate(net, X, Y % k, verbose=0)
 
 
 def test_an_endless_dataset_is_refused():

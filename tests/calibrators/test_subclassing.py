@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from keras import ops
 from keras.ops import convert_to_numpy
+from scipy.special import expit
 
 from keras_calib.calibrators import Calibrator
 from keras_calib.calibrators.base import CalibratorArguments
 from keras_calib.calibrators.one_vs_rest import OneVsRest
+from keras_calib.calibrators.steps import log_odds_of
 from tests.calibrators import data
 
 registered = keras.saving.register_keras_serializable(package="tests")
@@ -43,11 +45,11 @@ class Power(OneVsRest):
     def weight_shapes(self, num_classes):
         return {"factor": (self.num_maps(num_classes),)}
 
-    def fit_class(self, log_p, log_q, target, weight):
-        return (np.minimum(1.0, weight @ target / (weight @ np.exp(log_p))),)
+    def fit_class(self, d, target, weight):
+        return (np.minimum(0.9, weight @ target / (weight @ expit(d))),)
 
-    def map(self, log_p, log_q, factor):
-        return factor * ops.exp(self.power * log_p)
+    def map(self, d, factor):
+        return log_odds_of(factor * ops.sigmoid(d) ** self.power)
 
 
 @registered
@@ -61,8 +63,8 @@ class ScaledPower(Power):
     def get_config(self):
         return {**super().get_config(), "scales": self.by_class}
 
-    def map(self, log_p, log_q, factor):
-        return self.by_class["all"] * super().map(log_p, log_q, factor)
+    def map(self, d, factor):
+        return self.by_class["all"] * super().map(d, factor)
 
 
 @registered
