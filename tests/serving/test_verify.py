@@ -2,6 +2,7 @@
 
 import shutil
 
+import keras
 import numpy as np
 import pytest
 
@@ -133,3 +134,41 @@ def test_names_that_the_model_does_not_have_are_found():
     record = Record({}, p, False, [name.upper() for name in NAMES], SIGNATURES, 1e-5)
     with pytest.raises(ValueError, match="classes by nan"):
         check_answers(given, record)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "reason"),
+    [
+        ({"tolerance": np.nan}, "`tolerance` must be a number in"),
+        ({"tolerance": -1.0}, "`tolerance` must be a number in"),
+        ({"tolerance": "a"}, "`tolerance` must be a number in"),
+        ({"model": 3}, "must have inputs"),
+        ({"inputs": IMAGES[:, :5]}, "must have shape"),
+        ({"inputs": IMAGES[:0]}, "must have a row or more"),
+        ({"inputs": [IMAGES, IMAGES]}, "each of the model's 1 inputs"),
+    ],
+)
+def test_wrong_arguments(folder, model, kwargs, reason, monkeypatch):
+    """They are found before a process is started."""
+    monkeypatch.setattr("subprocess.run", pytest.fail)
+    if "inputs" in kwargs:
+        kwargs = {"model": model, **kwargs}
+    with pytest.raises(ValueError, match=reason):
+        verify(folder, **kwargs)
+
+
+def test_a_model_of_another_number_of_classes(folder):
+    with pytest.raises(ValueError, match="must be 3 distinct names"):
+        verify(folder, network(3))
+
+
+def test_a_path_without_a_version(tmp_path):
+    for path in (tmp_path, tmp_path / "missing", str(tmp_path).encode()):
+        with pytest.raises(ValueError, match="no record to compare with"):
+            verify(path)
+
+
+def test_a_model_that_names_its_inputs_otherwise(folder, model):
+    """Earlier releases exported inputs under names that Keras had made."""
+    image = keras.Input((6, 6, 2), name="picture")
+    assert max(verify(folder, keras.Model(image, model(image))).values()) < 1e-6
