@@ -174,6 +174,13 @@ def whole_number(name: str, value: Any, low: float = 1, high: float = np.inf) ->
     return int(value)
 
 
+def boolean(name: str, value: Any) -> bool:
+    """Returns `value` as a bool, or says what was given: bool("False") is True."""
+    if not isinstance(value, int | np.integer | np.bool_) or value not in (0, 1):
+        raise ValueError(f"`{name}` must be True or False. Received: {value!r}")
+    return bool(value)
+
+
 def unless_none(
     check: Callable[..., R], name: str, value: Any, *bounds: float
 ) -> R | None:

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_calib._keras import set_tensor_attr
-from keras_calib.arguments import in_range, saveable, unless_none, whole_number
+from keras_calib.arguments import boolean, in_range, saveable, unless_none, whole_number
 from keras_calib.ops.floats import at_least
 from keras_calib.types import Tensor
 
@@ -75,7 +75,7 @@ class CosineLogits(keras.layers.Layer):
                 "`learn_scale` needs an initial `scale`. Received: scale=None"
             )
         self.scale = unless_none(in_range, "scale", scale, self.min_scale, float("inf"))
-        self.learn_scale = bool(learn_scale)
+        self.learn_scale = boolean("learn_scale", learn_scale)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, TypedDict, Unpack
 
 import keras
+import numpy as np
 from keras import ops
 
-from keras_calib._keras import set_keras_mask
+from keras_calib._keras import get_keras_mask, set_keras_mask
 from keras_calib.arguments import (
     Configurable,
     default_name,
@@ -133,8 +134,10 @@ class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
         # Keras takes a list for a structure of scalars.
         if isinstance(y_true, list | tuple):
             y_true = ops.convert_to_tensor(y_true)
-        if isinstance(y_pred, list | tuple):
-            y_pred = ops.convert_to_tensor(y_pred)
+        # A cast leaves the mask behind, which losses of a batch read.
+        mask, y_pred = get_keras_mask(y_pred), ops.convert_to_tensor(y_pred, self.dtype)
+        if mask is not None:
+            set_keras_mask(y_pred, mask)
         if sample_weight is not None:
             # On torch Keras multiplies a mask into the weights in place.
             sample_weight = ops.copy(sample_weight)
@@ -174,7 +177,8 @@ class ClassLoss(Reader, CalibrationLoss):
     Call arguments:
         y_true: integer labels of shape `(...)` or `(..., 1)`, or one-hot, soft or
             mixup targets t of shape `(..., K)`, which give sum_i t_i loss(i).
-        y_pred: logits or probabilities of shape `(..., K)`.
+        y_pred: logits or probabilities of shape `(..., K)`. Probabilities are taken as
+            they are; Keras's losses divide each row by its sum.
     """
 
     @abstractmethod
@@ -184,8 +188,8 @@ class ClassLoss(Reader, CalibrationLoss):
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Returns the loss of each sample, 0 where the label is `ignore_class`."""
         batch: ClassBatch = self.read(y_true, y_pred, through_softmax=True)
-        exact = _EXACT_INTEGERS.get(self.dtype, batch.num_classes)
-        if batch.num_classes > exact:
+        exact = _EXACT_INTEGERS.get(self.dtype)
+        if exact and batch.num_classes > exact:
             raise ValueError(
                 f"dtype {self.dtype!r} holds class labels only up to {exact}. "
                 f"Received predictions of {batch.num_classes} classes; use "
@@ -241,10 +245,11 @@ class TrueClassLoss(ScalarLoss, ClassLoss):
 
     def sample_losses(self, batch: ClassBatch) -> Tensor:
         """Returns the loss of each sample."""
+        e = self.label_smoothing
         return batch.loss(
             self.value,
             self.weight,
-            label_smoothing=self.smoothing(batch.num_classes),
+            label_smoothing=e and self.smoothing(batch.num_classes),
             class_weights=self.class_weights,
         )
 
@@ -263,7 +268,8 @@ class BinaryLoss(ScalarLoss, Reader, CalibrationLoss):
 
     Call arguments:
         y_true: labels in [0, 1] of shape `(..., L)`; y in (0, 1) gives
-            y loss(p) + (1 - y) loss(1 - p).
+            y loss(p) + (1 - y) loss(1 - p). Keras's binary focal loss differs: it mixes
+            p and 1 - p inside the power.
         y_pred: logits or probabilities of the same shape.
     """
 
@@ -322,6 +328,7 @@ def class_factors(
     name: str, value: float | Sequence[float] | None
 ) -> float | list[float] | None:
     """Returns one factor for all classes or one for each, checked to be at least 0."""
+    high = float(np.finfo("float32").max)
     if value is None or isinstance(value, int | float):
-        return unless_none(in_range, name, value, 0.0, float("inf"))
-    return [in_range(name, v, 0.0, float("inf")) for v in value]
+        return unless_none(in_range, name, value, 0.0, high)
+    return [in_range(f"{name}[{k}]", v, 0.0, high) for k, v in enumerate(value)]

@@ -3,6 +3,7 @@
 import math
 from typing import Unpack
 
+import numpy as np
 from keras import ops
 
 from keras_calib.arguments import in_range, saveable
@@ -15,7 +16,8 @@ from keras_calib.losses.base import (
 from keras_calib.losses.functions import function_of
 from keras_calib.ops.binary import binary_kernel
 from keras_calib.ops.class_batch import ClassBatch
-from keras_calib.ops.floats import dtype_name
+from keras_calib.ops.floats import at_least, dtype_name
+from keras_calib.ops.labels import num_classes
 from keras_calib.types import Tensor
 
 __all__ = [
@@ -102,7 +104,8 @@ class NoiseContrastiveEstimation(CrossEntropy, ClassLoss):
     ```
 
     At its minimum exp(s) is the probability, normalized by itself. It is not
-    `InfoNCE`, which compares the candidates with each other.
+    `InfoNCE`, which compares the candidates with each other. A candidate of score -inf
+    is left out of the sum, and counts in k.
 
     Args:
         noise_probability: p_n in (0, 1]. Where it differs between the candidates,
@@ -144,8 +147,10 @@ class NoiseContrastiveEstimation(CrossEntropy, ClassLoss):
         return batch.expected_loss(self._of_labels)
 
     def _of_labels(self, labels: Tensor, s: Tensor) -> Tensor:
-        k = s.shape[-1]
+        k = num_classes(s)
         logits = s / self.temperature - math.log((k - 1) * self.noise_probability)
+        # Left out by a score of -inf, a candidate has a loss of 0; 0 * inf is NaN.
+        logits = at_least(logits, float(np.finfo(dtype_name(s)).min))
         is_true = ops.one_hot(labels, k, dtype=dtype_name(s))
         losses = binary_kernel(
             is_true, logits, self.value, self.weight, from_logits=True

@@ -4,7 +4,14 @@ from typing import Literal, TypeAlias, Unpack
 
 from keras import ops
 
-from keras_calib.arguments import in_range, one_of, saveable, unless_none, whole_number
+from keras_calib.arguments import (
+    boolean,
+    in_range,
+    one_of,
+    saveable,
+    unless_none,
+    whole_number,
+)
 from keras_calib.losses.base import ClassLoss, ClassLossArguments
 from keras_calib.losses.functions import function_of
 from keras_calib.ops.class_batch import ClassBatch
@@ -108,7 +115,7 @@ class ExpectedAccuracyLoss(ClassLoss):
         low, high = (1e-6, float("inf")) if self.from_logits else (1.0, 1.0)
         self.sigma = self.hyperparameter("sigma", sigma, low, high)
         self.margin = unless_none(in_range, "margin", margin, 0.0, float("inf"))
-        self.log = bool(log)
+        self.log = boolean("log", log)
         self.nodes = unless_none(whole_number, "nodes", nodes, 2)
 
     def sample_losses(self, batch: ClassBatch) -> Tensor:

@@ -11,7 +11,7 @@ from keras_calib.arguments import in_range, one_of, saveable, unless_none, whole
 from keras_calib.losses.base import BinaryLoss, BinaryLossArguments, CrossEntropy
 from keras_calib.losses.functions import function_of
 from keras_calib.ops.binary_batch import BinaryBatch
-from keras_calib.ops.floats import at_most, segment_sum
+from keras_calib.ops.floats import at_most, last_mean, segment_sum
 from keras_calib.ops.gradient_harmonized import harmonizing_weights
 from keras_calib.ops.true_class import with_gradient
 from keras_calib.types import Tensor
@@ -38,8 +38,9 @@ class GradientHarmonizedBCE(CrossEntropy, BinaryLoss):
     samples and the outliers get a smaller weight. The weights have no gradient.
 
     The loss belongs to a batch: the weight of a sample depends on the others. Under a
-    distribution strategy the batch is the replica's. Sample weights and masks multiply
-    the values and do not enter the counts; `ignore_class` does.
+    distribution strategy the batch is the replica's. Labels that are masked, or are
+    `ignore_class`, are not counted. Sample weights multiply the values and do not enter
+    the counts.
 
     Args:
         num_bins: M, at least 1.
@@ -121,10 +122,15 @@ class GradientHarmonizedBCE(CrossEntropy, BinaryLoss):
     def label_losses(self, batch: BinaryBatch) -> Tensor:
         """Returns the loss of each label."""
         losses = super().label_losses(batch)
-        valid = ops.ones_like(losses)
+        valid, share = ops.ones_like(losses), 1.0
         if batch.valid is not None:
             valid = ops.cast(batch.valid, losses.dtype)
+        if batch.mask is not None:
+            valid = valid * ops.expand_dims(batch.mask, -1)
+            share = last_mean(batch.mask)
         norm = ops.stop_gradient(ops.abs(batch.probabilities - batch.targets))
+        # NaN has no bin; its loss is NaN in any.
+        norm = ops.where(norm >= 0.0, norm, 0.0)
         index = ops.cast(at_most(norm * self.num_bins, self.num_bins - 1.0), "int32")
         seen = segment_sum(
             ops.reshape(valid, (-1,)), ops.reshape(index, (-1,)), self.num_bins
@@ -137,7 +143,8 @@ class GradientHarmonizedBCE(CrossEntropy, BinaryLoss):
             counts = ops.where(seen > 0.0, moved, average)
             losses = _on_gradient(losses, lambda: variable.assign(counts))
         all_bins = self.normalization == "all"
-        return losses * valid * harmonizing_weights(seen, counts, index, all_bins)
+        weights = share * harmonizing_weights(seen, counts, index, all_bins)
+        return ops.where(valid > 0.0, losses * weights, 0.0)
 
 
 gradient_harmonized_bce = function_of(

@@ -31,7 +31,8 @@ class HardNegativeCE(ClassLoss):
     an image with no positive gives 0. The choice has no gradient.
 
     Each anchor's value is multiplied by (anchors in the batch) / N, so that the mean
-    that Keras takes is the loss above. Under a distribution strategy the batch is the
+    that Keras takes is the loss above. Anchors that are masked, or whose label is
+    `ignore_class`, count for nothing. Under a distribution strategy the batch is the
     replica's. Training sees at most `ratio` negatives for each positive, so the
     confidences are not calibrated on the data: calibrate the model afterwards.
 
@@ -81,13 +82,15 @@ class HardNegativeCE(ClassLoss):
             )
         losses = batch.in_shape(batch.cross_entropy)
         positive = batch.unflatten(ops.not_equal(batch.labels, self.background))
-        if batch.valid is not None:
-            # An ignored anchor has a loss of 0: it is the easiest negative.
-            positive = ops.logical_and(positive, batch.valid)
+        anchors = ops.ones_like(losses)
+        if batch.sample_weight is not None:
+            # Ignored or masked: no positive, and with a loss of 0 the easiest negative.
+            anchors = batch.unflatten(batch.sample_weight)
+            positive = ops.logical_and(positive, anchors > 0.0)
+            losses = ops.where(anchors > 0.0, losses, 0.0)
         kept = hardest_negatives(ops.stop_gradient(losses), positive, self.ratio)
         count = ops.sum(ops.cast(positive, losses.dtype))
-        anchors = ops.sum(ops.ones_like(losses))
-        scale = anchors / at_least(count, 1.0)
+        scale = ops.sum(anchors) / at_least(count, 1.0)
         return ops.reshape(ops.where(kept, losses * scale, 0.0), (-1,))
 
 

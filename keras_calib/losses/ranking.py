@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_calib._keras import get_keras_mask
 from keras_calib.arguments import saveable
 from keras_calib.losses.base import CalibrationLoss
 from keras_calib.losses.functions import function_of
@@ -27,7 +28,8 @@ class PairwiseAUCLoss(CalibrationLoss):
 
     The loss belongs to a batch and takes memory of batch x batch. Each sample gets half
     of the loss of each of its pairs, so that the mean that Keras takes is the loss
-    above, and sample weights w count a pair (w_i + w_j) / 2 times. Under a
+    above, and sample weights w count a pair (w_i + w_j) / 2 times. Masked samples are
+    in no pair. Under a
     distribution strategy the pairs are those of the replica's batch.
 
     Call arguments:
@@ -59,11 +61,18 @@ class PairwiseAUCLoss(CalibrationLoss):
                 )
         f = ops.reshape(at_least_float32(y_pred), (-1,))
         y = ops.reshape(ops.cast(y_true, f.dtype), (-1,))
+        y = ops.where(ops.logical_and(y >= 0.0, y <= 1.0), y, float("nan"))
+        mask = get_keras_mask(y_pred)
+        kept = ops.ones_like(f)
+        if mask is not None:
+            kept = ops.reshape(ops.cast(mask, f.dtype), (-1,))
         # Row i, column j: the pair of a positive i and a negative j.
-        pair = ops.expand_dims(y, 1) * (1.0 - y)
-        losses = pair * ops.softplus(f - ops.expand_dims(f, 1))
+        pair = ops.expand_dims(y * kept, 1) * ((1.0 - y) * kept)
+        # No other pair is compared: 0 * inf is NaN.
+        gap = ops.where(pair == 0.0, 0.0, f - ops.expand_dims(f, 1))
+        losses = pair * ops.softplus(gap)
         pairs = at_least(ops.sum(pair), 1e-6)
-        batch = ops.sum(ops.ones_like(f))
+        batch = ops.sum(kept)
         shares = ops.sum(losses, axis=1) + ops.sum(losses, axis=0)
         return shares * (0.5 * batch / pairs)
 

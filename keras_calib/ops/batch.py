@@ -67,6 +67,7 @@ class Batch(ABC):
         through_softmax: bool = False,
     ) -> None:
         self.given, mask = y_pred, get_keras_mask(y_pred)
+        self._mask = mask
         if through_softmax and not from_logits and logits_behind(y_pred) is not None:
             y_pred, from_logits = logits_behind(y_pred), True
         self.from_logits, self._axis = from_logits, axis
@@ -114,6 +115,12 @@ class Batch(ABC):
     @abstractmethod
     def _possible(self) -> Tensor:
         """Says which samples or labels are possible, of shape (N,) or (N, L)."""
+
+    @property
+    def mask(self) -> Tensor | None:
+        """The Keras mask on the predictions as 0 and 1, of shape (N,)."""
+        y_pred, masks = self._y_pred, [] if self._mask is None else [self._mask]
+        return sample_weights(masks, y_pred, dtype_name(y_pred), self._axis)
 
     def unflatten(self, x: Tensor) -> Tensor:
         """Returns a value of each sample, of shape (N,), in the samples' shape."""

@@ -13,7 +13,7 @@ from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_wei
 from keras_calib.ops.entropy import entropy
 from keras_calib.ops.events import Events
 from keras_calib.ops.floats import alike, at_most, cast, dtype_name, namespace
-from keras_calib.ops.labels import class_labels, is_valid
+from keras_calib.ops.labels import class_labels, is_valid, num_classes
 from keras_calib.ops.rows import one_hot, pick, top_k
 from keras_calib.ops.true_class import ScalarFunction, true_class_kernel
 from keras_calib.types import Tensor
@@ -30,7 +30,6 @@ class ClassBatch(Batch):
 
     Attributes:
         soft: whether the labels are targets.
-        num_classes: K.
         scores: logits or probabilities of shape (N, K).
         labels: int32 labels of shape (N,), 0 where they are ignored, out of [0, K)
             where there is no such class; for soft labels the targets.
@@ -56,13 +55,18 @@ class ClassBatch(Batch):
             self.valid = is_valid(labels, ignore_class)
             labels = xp.where(self.valid, labels, 0)
             self._factors.append(self.valid)
-        self.num_classes = y_pred.shape[-1]
-        self.scores = xp.reshape(y_pred, (-1, self.num_classes))
+        k = xp.shape(y_pred)[-1]
+        self.scores = xp.reshape(y_pred, (-1, k))
         if self.soft:
             targets = cast(labels, dtype_name(y_pred))
-            self.labels = xp.reshape(targets, (-1, self.num_classes))
+            self.labels = xp.reshape(targets, (-1, k))
         else:
             self.labels = xp.reshape(labels, (-1,))
+
+    @cached_property
+    def num_classes(self) -> int:
+        """K, which must be known."""
+        return num_classes(self._y_pred)
 
     def in_shape(self, losses: Tensor) -> Tensor:
         """Returns losses of shape (N,) in the samples' shape, 0 where ignored."""
@@ -130,7 +134,11 @@ class ClassBatch(Batch):
         if not self.soft:
             return loss(labels, scores)
         n, k = ops.shape(scores)[0], self.num_classes
-        every = ops.tile(ops.arange(k, dtype="int32"), (n,))
+        # A class that is masked out (a logit of -inf) and that no target asks for has
+        # an infinite loss, and 0 * inf is NaN: another class's loss stands for it.
+        asked = ops.logical_or(scores > -float("inf"), labels > 0.0)
+        top = ops.cast(ops.argmax(labels, axis=-1, keepdims=True), "int32")
+        every = ops.reshape(ops.where(asked, ops.arange(k, dtype="int32"), top), (-1,))
         losses = loss(every, ops.repeat(scores, k, axis=0))
         return ops.sum(labels * ops.reshape(losses, (n, k)), axis=-1)
 

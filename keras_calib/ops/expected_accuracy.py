@@ -16,7 +16,8 @@ import math
 import numpy as np
 from keras import ops
 
-from keras_calib.ops.floats import at_least
+from keras_calib.ops.floats import at_least, at_most
+from keras_calib.ops.labels import num_classes
 from keras_calib.ops.normal import log_ndtr
 from keras_calib.ops.rows import row_indices
 from keras_calib.ops.true_class import Backward, with_gradient
@@ -45,14 +46,14 @@ def log_argmax_probability(
     Returns:
         Log-probabilities of shape (N,), finite for finite scores.
     """
-    k = mu.shape[-1]
+    k = num_classes(mu)
     y = ops.expand_dims(labels, -1)
     mu_y = ops.take_along_axis(mu, y, axis=-1)
     if k == 2:
         other = ops.take_along_axis(mu, 1 - y, axis=-1)
         margin = ops.squeeze(mu_y - other, -1) * math.sqrt(0.5)
         return with_gradient(_log_ndtr_and_slope, margin)
-    delta = mu_y - mu
+    delta = at_most(mu_y - mu, _FAR)
     far = ops.full_like(delta[:, 0], _FAR)
     delta = ops.scatter_update(delta, row_indices(labels), far)
     nodes = nodes or (16 if k < 1000 else 32)

@@ -52,7 +52,9 @@ def read_labels(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, bool]:
     Raises:
         ValueError: where rank or last axis fits neither format.
     """
-    k = num_classes(y_pred)
+    shape = static_shape("y_pred", y_pred, ", shape (..., num_classes)")
+    # Of unknown size, as for scores of a batch against itself, it is at least 2.
+    k = num_classes(y_pred) if len(shape) == 0 or shape[-1] is not None else None
     shape = static_shape("y_true", y_true, " to tell integer labels from one-hot ones")
     rank, expected = len(shape), len(y_pred.shape)
     if rank == expected and shape[-1] == k:

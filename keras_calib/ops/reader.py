@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from keras_calib.arguments import Configurable, unless_none, whole_number
+from keras_calib.arguments import Configurable, boolean, unless_none, whole_number
 from keras_calib.ops.batch import Batch
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.types import Tensor
@@ -29,7 +29,7 @@ class Reader(Configurable):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.from_logits = bool(from_logits)
+        self.from_logits = boolean("from_logits", from_logits)
         self.ignore_class = unless_none(
             whole_number, "ignore_class", ignore_class, -math.inf
         )

@@ -332,6 +332,26 @@ def test_whole_numbers(name):
         losses.GammaCE(0.1, **{name: 1.5})
 
 
+@pytest.mark.parametrize("wrong", ["False", None, 2, 0.5])
+def test_whether_is_true_or_false(wrong):
+    """bool("False") is True."""
+    with pytest.raises(ValueError, match="`from_logits` must be True or False"):
+        losses.GammaCE(0.1, from_logits=wrong)
+    with pytest.raises(ValueError, match="`from_logits` must be True or False"):
+        losses.GammaBCE(0.1, from_logits=wrong)
+    with pytest.raises(ValueError, match="`log` must be True or False"):
+        losses.ExpectedAccuracyLoss(log=wrong, from_logits=True)
+
+
+@pytest.mark.parametrize("make", [losses.AlphaBalancedCE, losses.FocalCE])
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -1.0])
+def test_class_weights_are_finite(make, wrong):
+    with pytest.raises(ValueError, match=r"`alpha\[1\]` must be a number"):
+        make(alpha=[1.0, wrong])
+    with pytest.raises(ValueError, match="`alpha` must be a number in .*Received"):
+        make(alpha=wrong)
+
+
 def test_half_precision_losses_refuse_labels_they_cannot_hold():
     z = np.zeros((2, 300))
     with pytest.raises(ValueError, match="dtype 'bfloat16' holds class labels only"):

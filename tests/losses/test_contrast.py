@@ -1,5 +1,6 @@
 """InfoNCE and NCE, which are two things."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -82,3 +83,32 @@ def test_bad_arguments():
         InfoNCE(0)
     with pytest.raises(ValueError, match="`noise_probability` .*Received: 2"):
         NoiseContrastiveEstimation(2)
+
+
+def test_in_batch_contrast_trains():
+    """The scores of a batch against itself: their number is not known before it."""
+    x = np.random.default_rng(0).normal(size=(48, 6)).astype("float32")
+    inputs = keras.Input((6,))
+    features = keras.layers.UnitNormalization()(keras.layers.Dense(4)(inputs))
+    scores = keras.layers.Lambda(
+        lambda f: ops.matmul(f, ops.transpose(f)), output_shape=(None,)
+    )(features)
+    model = keras.Model(inputs, scores)
+    assert model.output_shape == (None, None)
+    model.compile("adam", InfoNCE(), run_eagerly=False)
+    y = np.roll(np.arange(24), 12)
+    history = model.fit(x, np.tile(y, 2), batch_size=24, epochs=2, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_nce_leaves_out_a_score_of_minus_infinity(soft):
+    s = np.array([[0.8, 0.1, -0.2, -np.inf], [0.3, -np.inf, 0.5, 1.0]])
+    y = np.array([0, 2])
+    loss = NoiseContrastiveEstimation(0.1, reduction=None, dtype="float64")
+    labels = np.eye(4)[y] if soft else y
+    value, gradient = value_and_gradient(loss, labels, s, "float64")
+    x = np.where(np.eye(4)[y] == 1, -1, 1) * (s - np.log(0.3))
+    np.testing.assert_allclose(value, np.log1p(np.exp(x)).sum(-1), rtol=1e-12)
+    assert np.isfinite(gradient).all()
+    assert not gradient[np.isinf(s)].any()

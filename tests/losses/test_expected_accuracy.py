@@ -210,3 +210,17 @@ def test_sigma_moves_with_no_retrace(noise):
 def test_bad_arguments(kwargs, match):
     with pytest.raises(ValueError, match=match):
         ExpectedAccuracyLoss(**kwargs)
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_logit_of_minus_infinity_is_no_competitor(soft, log):
+    z, y = np.array([[0.5, 1.0, -np.inf, 0.0], [2.0, 0.0, -np.inf, 1.0]]), [1, 0]
+    labels = np.eye(4)[y] if soft else np.array(y)
+    loss = ExpectedAccuracyLoss(log=log, from_logits=True, reduction=None)
+    value, gradient = value_and_gradient(loss, labels, z, "float64")
+    fewer = np.delete(z, 2, -1)
+    expected, slope = value_and_gradient(loss, np.array([1, 0]), fewer, "float64")
+    np.testing.assert_allclose(value, expected, atol=2e-6)
+    np.testing.assert_allclose(np.delete(gradient, 2, -1), slope, atol=2e-5)
+    assert not gradient[:, 2].any()
