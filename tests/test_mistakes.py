@@ -6,6 +6,7 @@ import pytest
 
 import keras_calib
 from keras_calib import metrics
+from keras_calib.calibrators import TemperatureScaling
 from keras_calib.metrics import BinStatistics
 from keras_calib.viz import reliability_diagram
 
@@ -66,16 +67,39 @@ MISTAKES = {
     "binary swapped": (BP, B, {}, "look swapped"),
 }
 
+# A model takes as many rows as labels, and gives an axis of the classes.
+NOT_OF_A_MODEL = {
+    name
+    for name, (y, p, *_) in MISTAKES.items()
+    if np.ndim(y) == 0 or np.ndim(p) < 2 or not 0 < len(y) == len(p)
+}
+
+
+def fit(y, p, *, from_logits=False, sample_weight=None):
+    return TemperatureScaling(from_logits=from_logits).fit(p, y, sample_weight)
+
+
+def calibrate(y, p, *, from_logits=False, **kwargs):
+    k = p.shape[-1]
+    dense = keras.layers.Dense(k, use_bias=False, kernel_initializer="identity")
+    model = keras.Sequential([keras.Input((k,)), dense])
+    kwargs |= {"from_logits": from_logits, "verbose": 0}
+    return keras_calib.calibrate(model, p, y, **kwargs)
+
+
 EAGER = {
     "check": lambda y, p, sample_weight=None, **how: keras_calib.check(y, p, **how),
     "evaluate": keras_calib.evaluate,
     "reliability_diagram": reliability_diagram,
+    "fit": fit,
+    "calibrate": calibrate,
 }
 ROWS = [
     pytest.param(function, *row, id=f"{entry}-{name}")
     for entry, function in EAGER.items()
     for name, row in MISTAKES.items()
-    if not (entry == "check" and "sample_weight" in row[2])
+    if not (entry == "calibrate" and name in NOT_OF_A_MODEL)
+    and not (entry == "check" and "sample_weight" in row[2])
 ]
 
 
@@ -152,6 +176,18 @@ STATISTICS = {
 def test_statistics_are_refused(confidence, hit, how, match):
     with pytest.raises(ValueError, match=match):
         BinStatistics.from_predictions(confidence, hit, **how)
+
+
+def test_calibrators_tell_probabilities_from_logits():
+    expected = TemperatureScaling(from_logits=True).fit(Z, Y).temperature
+    for scores in (Z, P):
+        found = TemperatureScaling().fit(scores, Y).temperature
+        assert found == pytest.approx(expected, rel=1e-4)
+        found = calibrate(Y, scores, from_logits=None).layers[-1].temperature
+        assert found == pytest.approx(expected, rel=1e-4)
+    for scores in (100 * P, P / 2):
+        with pytest.raises(ValueError, match="say from_logits=True"):
+            TemperatureScaling().fit(scores, Y)
 
 
 def fitted(y, p, loss, metrics=(), head="linear"):
