@@ -40,6 +40,22 @@ def set_direction(metric: keras.metrics.Metric, direction: str | None) -> None:
     metric._direction = direction
 
 
+def compiled_metrics(
+    model: keras.Model,
+) -> list[tuple[str | None, int, list[keras.metrics.Metric]]]:
+    """Returns the metrics given to `compile`, by the output that they measure.
+
+    An output has a name, `None` if it is the only one, and a place among the outputs.
+    """
+    groups = [
+        (place, group)
+        for compiled in model.metrics
+        for kind in ("_flat_metrics", "_flat_weighted_metrics")
+        for place, group in enumerate(getattr(compiled, kind, []))
+    ]
+    return [(g.output_name, place, g.metrics) for place, g in groups if g]
+
+
 def is_baked_in(variable: keras.Variable) -> bool:
     """Says whether the JAX trace that runs now holds a variable's value as a constant.
 

@@ -1,17 +1,18 @@
 """Gamma, controlled by the calibration of held-out data."""
 
+import math
 import warnings
 
 import keras
 
 from keras_calib.arguments import in_range
 from keras_calib.callbacks.linked import linked_hyperparameters
-from keras_calib.callbacks.logs import Logs, was_validated
+from keras_calib.callbacks.logs import Logs, SeesValidation
 
 __all__ = ["AdaptiveGamma"]
 
 
-class AdaptiveGamma(keras.callbacks.Callback):
+class AdaptiveGamma(SeesValidation):
     """Moves gamma against the gap between confidence and accuracy.
 
     After each validation:
@@ -23,7 +24,8 @@ class AdaptiveGamma(keras.callbacks.Callback):
     with gap = mean confidence - accuracy on held-out data. Gamma-cross-entropy
     sharpens: an overconfident model needs a smaller gamma, an underconfident one a
     larger. A model that is overconfident at gamma = 0 stays so; calibrate it after
-    training. The validation labels must be clean: against noisy labels a good model
+    training. Epochs without validation leave gamma alone, and so does a gap of NaN.
+    The validation labels must be clean: against noisy labels a good model
     looks overconfident. A saved `.keras` model keeps the gamma that was reached;
     `BackupAndRestore`, which saves weights, does not.
 
@@ -36,6 +38,10 @@ class AdaptiveGamma(keras.callbacks.Callback):
     Raises:
         ValueError: if an argument is out of range; in `fit`, if no loss has a gamma,
             or if validation ran without the gap.
+
+    Warns:
+        UserWarning: when training ends and no epoch was validated, and for a gap of
+            NaN.
 
     Example:
 
@@ -71,22 +77,36 @@ class AdaptiveGamma(keras.callbacks.Callback):
         super().set_model(model)
         linked_hyperparameters(model, "gamma")
 
+    def on_train_begin(self, logs: Logs = None) -> None:
+        """Has not seen a gap yet."""
+        self._has_read = False
+
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Moves gamma for the next epoch."""
+        """Moves gamma for the next epoch, if this one was validated."""
         logs = logs or {}
         if self.monitor not in logs:
-            hint = (
-                f"AdaptiveGamma reads {self.monitor!r}, which is not among the logs "
-                f"({', '.join(logs)}): compile with metrics=[CalibrationGap(...)] "
-                "and pass validation_data to fit"
-            )
-            if was_validated(logs):
-                raise ValueError(hint)
-            warnings.warn(hint, stacklevel=2)
+            if self._validated:
+                raise ValueError(
+                    f"AdaptiveGamma reads {self.monitor!r}, which is not among the "
+                    f"logs: compile with metrics=[CalibrationGap(...)], or name the "
+                    f"gap of an output by `monitor`. Received: {', '.join(logs)}"
+                )
             return
+        self._has_read = True
         gap = float(logs[self.monitor])
-        if abs(gap) < self.dead_band:
+        if math.isnan(gap):
+            warnings.warn(f"{self.monitor} is NaN: gamma stays as it is", stacklevel=2)
+        if not abs(gap) >= self.dead_band:
             return
         for gamma in linked_hyperparameters(self.model, "gamma"):
             moved = float(gamma) - self.rate * gap
             gamma.assign(min(max(moved, 0.0), self.max_gamma))
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        """Says so if there was never a gap."""
+        if not self._has_read:
+            warnings.warn(
+                f"AdaptiveGamma never read {self.monitor!r}, because no epoch was "
+                "validated: pass validation_data to fit",
+                stacklevel=2,
+            )

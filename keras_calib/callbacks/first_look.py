@@ -17,22 +17,23 @@ from keras_calib.types import Tensor
 def of_data(
     model: keras.Model,
     loss: ClassLoss,
-    from_logits: bool,
+    reading: dict[str, Any],
     data: Iterable[tuple[Tensor, ...]],
 ) -> dict[str, Verdict]:
     """Checks the labels, and gamma against the predictions that the model makes."""
-    of_loss: dict[str, Any] = {"ignore_class": getattr(loss, "ignore_class", None)}
+    of_loss = dict(reading)
     if isinstance(loss, GammaCE):
         of_loss |= {"gamma": float(loss.gamma), "floor": loss.floor}
     warned: list[str] = []
     for x, y, *_ in data:
         y_pred = model(x, training=False)
         try:
-            warned += _heard(check, y, y_pred, from_logits, **of_loss)[1]
+            warned += _heard(check, y, y_pred, binary=False, **of_loss)[1]
         except ValueError as error:
             return {"labels": warning(str(error))}
-    kind = "logits" if from_logits else "probabilities"
-    text = f"the labels are of {y_pred.shape[-1]} classes, the predictions {kind}"
+    kind = "logits" if reading["from_logits"] else "probabilities"
+    num_classes = y_pred.shape[reading["axis"]]
+    text = f"the labels are of {num_classes} classes, the predictions {kind}"
     found = {"labels": ok(text)}
     if "gamma" in of_loss:
         text = f"at gamma = {of_loss['gamma']:g} the samples keep their weight"

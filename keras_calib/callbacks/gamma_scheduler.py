@@ -1,11 +1,11 @@
 """Annealing gamma, or any hyperparameter of a loss, during `fit`."""
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import keras
 
-from keras_calib.arguments import one_of
+from keras_calib.arguments import in_range, one_of
 from keras_calib.callbacks.linked import linked_hyperparameters
 from keras_calib.callbacks.logs import Logs
 from keras_calib.callbacks.ramps import Ramp
@@ -35,9 +35,10 @@ class HyperparameterScheduler(keras.callbacks.Callback):
 
     Raises:
         ValueError: if the unit is unknown or the schedule cannot be called; in
-            `fit`, if no loss has the hyperparameter, if a value is out of its range,
-            or if the schedule needs the number of steps in an epoch and the data do
-            not tell it.
+            `fit`, before the first step, if no loss has the hyperparameter, if the
+            value of an epoch, or of the first or last step, is out of its range, or if
+            the schedule needs the number of steps in an epoch and the data do not
+            tell it.
     """
 
     def __init__(
@@ -68,6 +69,9 @@ class HyperparameterScheduler(keras.callbacks.Callback):
         """Sets the value of the epoch."""
         last_epoch, steps = self.params["epochs"] - 1, self.params.get("steps")
         if self.unit == "epoch":
+            if self._in_first_step:
+                for later in (*range(epoch, last_epoch)[:1000], last_epoch):
+                    self._value(later, last_epoch)
             self._set(epoch, last=last_epoch)
         elif steps is not None:
             self._first_step = epoch * steps
@@ -75,6 +79,8 @@ class HyperparameterScheduler(keras.callbacks.Callback):
             per_execution = self.model.steps_per_execution
             in_epoch = (steps - 1) // per_execution * per_execution
             self._last_step = last_epoch * steps + in_epoch
+            if self._in_first_step:
+                self._value(self._last_step, self._last_step)
         elif epoch == 0 or self._next_step is not None:
             self._first_step, self._last_step = self._next_step or 0, None
         else:
@@ -98,15 +104,28 @@ class HyperparameterScheduler(keras.callbacks.Callback):
         self._parameters = linked_hyperparameters(self.model, self.hyperparameter)
 
     def _set(self, position: int, last: int | None) -> None:
+        value = self._value(position, last)
+        _ = self.model  # on JAX brings the trainer's state back into the variables
+        for parameter in self._parameters:
+            parameter.assign(value)
+
+    def _value(self, position: int, last: int | None) -> float:
+        """Returns what the schedule gives, if every loss allows it."""
+        value: Any
         if not isinstance(self.schedule, Ramp):
             value = self.schedule(position)
         elif last is None:
             raise _unknown_steps("A schedule over the length of the run")
         else:
             value = self.schedule(position / last if last else 1.0)
-        _ = self.model  # on JAX brings the trainer's state back into the variables
-        for parameter in self._parameters:
-            parameter.assign(float(value))
+        try:
+            for parameter in self._parameters:
+                in_range(self.hyperparameter, value, parameter.low, parameter.high)
+        except ValueError as error:
+            raise ValueError(
+                f"{error} from the schedule, at {self.unit} {position}"
+            ) from error
+        return float(value)
 
 
 class GammaScheduler(HyperparameterScheduler):

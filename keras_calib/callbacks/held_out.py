@@ -1,6 +1,6 @@
 """The held-out data of a callback: arrays, batches, or a metric's state."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
 import keras
@@ -44,6 +44,6 @@ def batches(data: Any, batch_size: int) -> Iterator[tuple[Tensor, ...]]:
             yield keras.tree.map_structure(lambda x: x[chunk], data)  # noqa: B023
 
 
-def binned_metric(model: keras.Model) -> BinnedMetric | None:
-    """Returns the first metric of the model that has bins, if there is one."""
-    return next((m for m in metrics_of(model) if isinstance(m, BinnedMetric)), None)
+def binned_metric(metrics: Iterable[Any]) -> BinnedMetric | None:
+    """Returns the first metric that has bins, if there is one."""
+    return next((m for m in metrics_of(metrics) if isinstance(m, BinnedMetric)), None)

@@ -15,7 +15,7 @@ from keras_calib.types import Tensor
 def held_out_figures(
     model: keras.Model,
     loss: Any,
-    from_logits: bool,
+    reading: dict[str, Any],
     data: Iterable[tuple[Tensor, ...]],
 ) -> tuple[dict[str, Any], metrics.BinStatistics]:
     """Returns the figures by name, and the bins they were read from.
@@ -23,10 +23,6 @@ def held_out_figures(
     The gradient is that of the first batch. If no sample counts, the bins are empty
     and their figures left out.
     """
-    reading: Any = {
-        "from_logits": from_logits,
-        "ignore_class": getattr(loss, "ignore_class", None),
-    }
     error = metrics.ExpectedCalibrationError(**reading)
     likelihood = metrics.NegativeLogLikelihood(**reading)
     both = metrics.CalibrationMetrics([error, likelihood])
@@ -34,9 +30,10 @@ def held_out_figures(
     for x, y, *weight in data:
         y_pred = model(x, training=False)
         if not figures:
-            gradient = logit_gradient(loss, y, y_pred, from_logits)
+            axis, from_logits = reading["axis"], reading["from_logits"]
+            gradient = logit_gradient(loss, y, y_pred, from_logits, axis)
             figures["gradient"] = float(np.abs(gradient).max())
-            figures["gradient_bound"] = gradient_bound(loss, y_pred.shape[-1])
+            figures["gradient_bound"] = gradient_bound(loss, y_pred.shape[axis])
         both.update_state(y, y_pred, *weight)
     bins = error.statistics()
     if bins.total:

@@ -26,12 +26,14 @@ def linked_hyperparameters(model: keras.Model, name: str) -> list[Hyperparameter
     """
     losses = [loss for loss in losses_of(model) if name in hyperparameters(loss)]
     if not losses:
+        others = {k: None for loss in losses_of(model) for k in hyperparameters(loss)}
         raise ValueError(
-            f"No loss of the model has a hyperparameter {name!r}; compile with one "
-            f"that has, such as loss=GammaCE(0.1). Received: loss={model.loss!r}"
+            f"No loss of the model has a hyperparameter {name!r}; they have "
+            f"{', '.join(map(repr, others)) or 'none'}. Compile with one that has, "
+            f"such as loss=GammaCE(0.1). Received: loss={model.loss!r}"
         )
     held = [getattr(loss, name) for loss in losses]
-    every = [m for m in metrics_of(model) if isinstance(m, Hyperparameter)]
+    every = [m for m in metrics_of(model.metrics) if isinstance(m, Hyperparameter)]
     shown = [m for m in every if m.name == name]
     copies = [m for m in shown if m not in held]
     unshown = [loss for loss in losses if getattr(loss, name) not in shown]

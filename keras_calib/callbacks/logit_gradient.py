@@ -34,7 +34,7 @@ def gradient_bound(loss: Any, num_classes: int) -> float | None:
 
 
 def logit_gradient(
-    loss: Any, y_true: Tensor, y_pred: Tensor, from_logits: bool
+    loss: Any, y_true: Tensor, y_pred: Tensor, from_logits: bool, axis: int
 ) -> np.ndarray:
     """Returns the gradient of each sample's loss with respect to its logits."""
     call = getattr(loss, "call", loss)
@@ -44,7 +44,7 @@ def logit_gradient(
     y_true = ops.convert_to_tensor(y_true, "float32")
 
     def total(z: Tensor) -> Tensor:
-        return ops.sum(call(y_true, z if from_logits else ops.softmax(z)))
+        return ops.sum(call(y_true, z if from_logits else ops.softmax(z, axis)))
 
     return np.asarray(ops.convert_to_numpy(_gradient(total, y_pred)))
 

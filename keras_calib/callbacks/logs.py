@@ -3,9 +3,23 @@
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+import keras
+
 Logs: TypeAlias = Mapping[str, Any] | None
 
 
-def was_validated(logs: Logs) -> bool:
-    """Tells from the logs of an epoch whether validation ran."""
-    return any(name.startswith("val_") for name in logs or {})
+class SeesValidation(keras.callbacks.Callback):
+    """Base of callbacks that must know whether an epoch was validated.
+
+    The logs do not tell: those of an output that is called "val" begin so, too.
+    """
+
+    _validated = False
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        """Notes that the epoch is not validated yet."""
+        self._validated = False
+
+    def on_test_end(self, logs: Logs = None) -> None:
+        """Notes that the epoch is validated."""
+        self._validated = True

@@ -1,13 +1,17 @@
 """The reliability diagram in TensorBoard, epoch by epoch."""
 
+import itertools
+import math
 import os
-from typing import Any
+import warnings
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
-import keras
-
+from keras_calib._keras import compiled_metrics
 from keras_calib.arguments import whole_number
 from keras_calib.callbacks import held_out
-from keras_calib.callbacks.logs import Logs, was_validated
+from keras_calib.callbacks.logs import Logs, SeesValidation
+from keras_calib.callbacks.parts import part_of
 from keras_calib.metrics import BinStatistics, ExpectedCalibrationError
 from keras_calib.viz.display import png
 from keras_calib.viz.reliability import ReliabilityDisplay
@@ -15,7 +19,15 @@ from keras_calib.viz.reliability import ReliabilityDisplay
 __all__ = ["ReliabilityDiagramLogger"]
 
 
-class ReliabilityDiagramLogger(keras.callbacks.Callback):
+class _Measured(NamedTuple):
+    """An output of the model, and the metric that measures it."""
+
+    name: str | None
+    place: int
+    metric: Any
+
+
+class ReliabilityDiagramLogger(SeesValidation):
     """Writes the reliability diagram and its numbers to TensorBoard.
 
     At the end of each epoch it writes the diagram as an image, and as scalars the
@@ -27,7 +39,8 @@ class ReliabilityDiagramLogger(keras.callbacks.Callback):
     from its state, which costs no prediction. After validation that state is of the
     validation data; without validation, of the epoch's training batches, seen while
     the weights moved. `data` is predicted if the model has no such metric, or if no
-    validation ran.
+    validation ran. Of a model of several outputs, each that has such a metric is
+    written under its name. Figures that are NaN are written without a diagram.
 
     Args:
         log_dir: folder of the event files.
@@ -39,7 +52,10 @@ class ReliabilityDiagramLogger(keras.callbacks.Callback):
 
     Raises:
         ValueError: if `data` can be read only once; in `fit`, if there is neither
-            `data` nor a metric.
+            `data` nor a metric, or only `data` of a model of several outputs.
+
+    Warns:
+        UserWarning: for figures that are NaN.
 
     Example:
 
@@ -69,10 +85,16 @@ class ReliabilityDiagramLogger(keras.callbacks.Callback):
         self.metric = metric
         self.batch_size = whole_number("batch_size", batch_size)
         self._writer: Any = None
+        self._is_checked = False
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        """Checks, once the first batch has made the metrics, that there is one."""
-        if self.data is None and held_out.binned_metric(self.model) is None:
+        """Checks, once the first batch has made the metrics, what can be measured."""
+        if self._is_checked or self._streamed():
+            return
+        self._is_checked = True
+        if self.data is not None:
+            self._measure(itertools.islice(self._batches(), 1))
+        else:
             raise ValueError(
                 "ReliabilityDiagramLogger needs an ExpectedCalibrationError among the "
                 "model's metrics, or data. Received: data=None, metrics="
@@ -80,14 +102,15 @@ class ReliabilityDiagramLogger(keras.callbacks.Callback):
             )
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Writes the diagram of the epoch."""
-        validated = was_validated(logs)
-        streamed = held_out.binned_metric(self.model)
-        if streamed is not None and (validated or self.data is None):
-            kind = "validation" if validated else "train"
-            self._write(kind, streamed.statistics(), epoch)
+        """Writes the diagrams of the epoch."""
+        measured = self._streamed()
+        if measured and (self._validated or self.data is None):
+            kind = "validation" if self._validated else "train"
         else:
-            self._write("data", self._measure(streamed), epoch)
+            kind, measured = "data", self._measure(self._batches())
+        for name, _, metric in measured:
+            of_output = f"{kind}/{name}" if name else kind
+            self._write(of_output, metric.statistics(), epoch)
 
     def on_train_end(self, logs: Logs = None) -> None:
         """Closes the event file."""
@@ -95,12 +118,41 @@ class ReliabilityDiagramLogger(keras.callbacks.Callback):
             self._writer.close()
             self._writer = None
 
-    def _measure(self, streamed: held_out.BinnedMetric | None) -> BinStatistics:
-        like = self.metric or streamed or ExpectedCalibrationError()
-        metric: held_out.BinnedMetric = type(like).from_config(like.get_config())
-        for x, y, *weight in held_out.batches(self.data, self.batch_size):
-            metric.update_state(y, self.model(x, training=False), *weight)
-        return metric.statistics()
+    def _streamed(self) -> list[_Measured]:
+        """Returns the first metric with bins of each output that has one."""
+        found: dict[int, _Measured] = {}
+        for name, place, metrics in compiled_metrics(self.model):
+            if (metric := held_out.binned_metric(metrics)) is not None:
+                found.setdefault(place, _Measured(name, place, metric))
+        # A model may have metrics that are not given to `compile`.
+        if not found and (metric := held_out.binned_metric(self.model.metrics)):
+            found[0] = _Measured(None, 0, metric)
+        return list(found.values())
+
+    def _batches(self) -> Iterable[tuple[Any, ...]]:
+        return held_out.batches(self.data, self.batch_size)
+
+    def _measure(self, batches: Iterable[tuple[Any, ...]]) -> list[_Measured]:
+        streamed = self._streamed()
+        measured = []
+        for name, place, metric in streamed or [_Measured(None, 0, None)]:
+            like = self.metric or metric or ExpectedCalibrationError()
+            copied = type(like).from_config(like.get_config())
+            measured.append(_Measured(name, place, copied))
+        for x, y, *weight in batches:
+            y_pred = self.model(x, training=False)
+            outputs = len(y_pred) if isinstance(y_pred, dict | list | tuple) else 1
+            if outputs > 1 and not streamed:
+                raise ValueError(
+                    "ReliabilityDiagramLogger cannot tell which output to draw: give "
+                    "compile an ExpectedCalibrationError for it, such as metrics="
+                    "{'name': [ExpectedCalibrationError()]}. Received: "
+                    f"{outputs} outputs, {list(y_pred)[:outputs]}"
+                )
+            for name, place, metric in measured:
+                parts = [part_of(part, name, place) for part in (y, y_pred, *weight)]
+                metric.update_state(*parts)
+        return measured
 
     def _write(self, kind: str, statistics: BinStatistics, epoch: int) -> None:
         import tensorflow as tf
@@ -113,15 +165,26 @@ class ReliabilityDiagramLogger(keras.callbacks.Callback):
         summary = tf.compat.v1.Summary()
         for name, value in scalars.items():
             summary.value.add(tag=f"calibration/{kind}/{name}", simple_value=value)
-        # A figure that pyplot does not know, so that no window opens.
-        figure = Figure(figsize=(4, 4.8), dpi=100, layout="tight")
-        title = f"{kind}, epoch {epoch + 1}"
-        ReliabilityDisplay({title: statistics}).plot(figure.add_subplot())
-        width, height = figure.canvas.get_width_height()
-        image = tf.compat.v1.Summary.Image(
-            encoded_image_string=png(figure), width=width, height=height, colorspace=4
-        )
-        summary.value.add(tag=f"calibration/{kind}/reliability", image=image)
+        if math.isfinite(statistics.ece()):
+            # A figure that pyplot does not know, so that no window opens.
+            figure = Figure(figsize=(4, 4.8), dpi=100, layout="tight")
+            title = f"{kind}, epoch {epoch + 1}"
+            ReliabilityDisplay({title: statistics}).plot(figure.add_subplot())
+            width, height = figure.canvas.get_width_height()
+            image = tf.compat.v1.Summary.Image(
+                encoded_image_string=png(figure),
+                width=width,
+                height=height,
+                colorspace=4,
+            )
+            summary.value.add(tag=f"calibration/{kind}/reliability", image=image)
+        else:
+            warnings.warn(
+                f"ReliabilityDiagramLogger: the {kind} figures of epoch {epoch + 1} "
+                "are NaN, so there is no diagram: predictions are NaN or no "
+                "probabilities, or no sample counts",
+                stacklevel=3,
+            )
         if self._writer is None:
             self._writer = tf.summary.create_file_writer(self.log_dir)
         with self._writer.as_default():

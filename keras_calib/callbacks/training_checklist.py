@@ -1,31 +1,32 @@
-"""Is this fit going well? Six questions, each answered with figures."""
+"""Is this fit going well? Seven questions, each answered with figures."""
 
 import math
 import warnings
 from typing import Any
 
-import keras
-
 from keras_calib.arguments import one_of, whole_number
-from keras_calib.callbacks import first_look, loss_facts, verdicts
+from keras_calib.callbacks import consistency, first_look, loss_facts, verdicts
 from keras_calib.callbacks.held_out import batches, binned_metric, readable_again
 from keras_calib.callbacks.held_out_figures import held_out_figures
 from keras_calib.callbacks.linked import hyperparameters
-from keras_calib.callbacks.logs import Logs, was_validated
-from keras_calib.callbacks.verdicts import Rows, Verdict, not_checked
+from keras_calib.callbacks.logs import Logs, SeesValidation
+from keras_calib.callbacks.verdicts import Rows, Verdict, not_checked, warning
 from keras_calib.losses.gamma import GammaCE
 from keras_calib.metrics import BinStatistics
 
 __all__ = ["TrainingChecklist"]
 
 
-class TrainingChecklist(keras.callbacks.Callback):
+class TrainingChecklist(SeesValidation):
     """Monitors a fit, and reports what is wrong with it.
 
-    It answers six questions, each with `"ok"`, `"warning"` or `"not checked"`, a
+    It answers seven questions, each with `"ok"`, `"warning"` or `"not checked"`, a
     sentence and figures:
 
-    - `labels`: are labels, predictions and `from_logits` consistent? (`check`)
+    - `labels`: are labels, predictions and `from_logits` consistent? (`check`, and
+      without data the activation of the last layer)
+    - `metrics`: does every compiled metric read predictions as the loss does, with
+      the same `from_logits`, `ignore_class` and `axis`, of classes or of binary labels?
     - `gamma`: is gamma small enough beside 1/K to start learning?
     - `gradient`: is the gradient with respect to each logit within the loss's bound,
       for gamma-cross-entropy 1 / (1 + sqrt(gamma))^2?
@@ -35,9 +36,9 @@ class TrainingChecklist(keras.callbacks.Callback):
     - `calibration`: is the held-out calibration error significantly above 2 %, and
       in which direction?
 
-    It warns about labels, gamma and NaN immediately, and prints the rest at the end.
-    Nothing runs in the training step and nothing is retraced: an epoch costs one
-    eager prediction of `data`, and the gradient on its first batch.
+    It warns about labels, metrics, gamma and NaN immediately, and prints the rest at
+    the end. Nothing runs in the training step and nothing is retraced: an epoch costs
+    one eager prediction of `data`, and the gradient on its first batch.
 
     Put it last in the list of callbacks, so that it sees the gamma of the first step.
 
@@ -98,9 +99,14 @@ class TrainingChecklist(keras.callbacks.Callback):
         # Not before: schedules have just set what the first step sees.
         self._first_look()
         self._epochs.append({"epoch": 0, **self._figures()})
-        for found in self._checks.values():
-            if found["verdict"] == "warning":
-                self._warn(found["text"])
+        self._warn_of(*self._checks)
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Compares the metrics with the loss: a loaded model has only now made them."""
+        if "metrics" not in self._checks:
+            found = consistency.of_metrics(self.model, self.from_logits)
+            self._checks["metrics"] = found
+            self._warn_of("metrics")
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Measures the epoch."""
@@ -108,8 +114,8 @@ class TrainingChecklist(keras.callbacks.Callback):
         was_finite = all(_finite(row.get("loss")) for row in self._epochs)
         if was_finite and not _finite(loss):
             self._warn(f"the loss is {loss} in epoch {epoch + 1}")
-        metric = binned_metric(self.model)
-        if self._unread and was_validated(logs) and metric is not None:
+        metric = binned_metric(self.model.metrics)
+        if self._unread and self._validated and metric is not None:
             self._bins = metric.statistics()
         self._epochs.append({"epoch": epoch + 1, "loss": loss, **self._figures()})
 
@@ -130,6 +136,7 @@ class TrainingChecklist(keras.callbacks.Callback):
         unread = not_checked(why) if why else None
         checks = {
             "labels": self._checks.get("labels") or unread,
+            "metrics": self._checks.get("metrics") or not_checked("no step was taken"),
             "gamma": self._checks.get("gamma") or unread,
             "gradient": unread or verdicts.of_gradient(self._epochs),
             "loss": verdicts.of_loss(self._epochs, list(hyperparameters(self._loss))),
@@ -150,21 +157,22 @@ class TrainingChecklist(keras.callbacks.Callback):
     def _first_look(self) -> None:
         """Sets the verdicts on labels and gamma, and why data cannot be read."""
         loss = self._loss = loss_facts.only_loss(self.model)
-        logits = self.from_logits
-        if logits is None:
-            logits = loss_facts.takes_logits(loss)
+        self._reading = loss_facts.reading(loss, self.from_logits)
+        logits = self._reading["from_logits"]
         self._unread = self._unread or loss_facts.why_unreadable(loss, logits)
-        self._from_logits = bool(logits)
         if not isinstance(loss, GammaCE):
             self._checks["gamma"] = not_checked("the loss is not a GammaCE")
         elif self._unread:
             self._checks["gamma"] = first_look.of_gamma(self.model, loss)
         if not self._unread:
             data = batches(self.data, self.batch_size)
-            found = first_look.of_data(self.model, loss, self._from_logits, data)
-            self._checks |= found
+            self._checks |= first_look.of_data(self.model, loss, self._reading, data)
             if self._checks["labels"]["verdict"] == "warning":
                 self._unread = "see labels"
+        contradiction = consistency.of_heads(self.model, self.from_logits)
+        if contradiction and self._unread != "see labels":
+            self._checks["labels"] = warning(contradiction)
+            self._unread = self._unread or "see labels"
 
     def _figures(self) -> dict[str, Any]:
         """Returns the figures of the model as it is now."""
@@ -173,7 +181,7 @@ class TrainingChecklist(keras.callbacks.Callback):
         if self._unread:
             return figures
         data = batches(self.data, self.batch_size)
-        reading = self._loss, self._from_logits
+        reading = self._loss, self._reading
         measured, bins = held_out_figures(self.model, *reading, data)
         if bins.total:
             self._bins = bins
@@ -188,6 +196,11 @@ class TrainingChecklist(keras.callbacks.Callback):
         if self.data is None:
             text += ", nor was an ExpectedCalibrationError validated"
         return not_checked(text)
+
+    def _warn_of(self, *names: str) -> None:
+        for name in names:
+            if self._checks[name]["verdict"] == "warning":
+                self._warn(self._checks[name]["text"])
 
     def _warn(self, text: str) -> None:
         warnings.warn(f"TrainingChecklist: {text}", stacklevel=3)

@@ -92,7 +92,8 @@ def of_calibration(bins: BinStatistics) -> Verdict:
     """Judges whether the calibration error is significantly above the tolerated."""
     ece, gap = bins.ece(), bins.gap()
     if not math.isfinite(ece):
-        return warning("not finite")
+        text = "the ECE is not finite: predictions are NaN, or no probabilities"
+        return warning(text)
     low, high = bins.ece_interval()
     text = f"ECE {ece:.3f} (95 % interval {low:.3f} to {high:.3f}), gap {gap:+.3f}"
     figures = {"ece": ece, "low": low, "high": high, "gap": gap}

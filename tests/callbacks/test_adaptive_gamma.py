@@ -1,10 +1,12 @@
 """Gamma moves against the gap on held-out data."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
 
-from keras_calib import GammaCE
+from keras_calib import CalibrationGap, GammaCE
 from keras_calib.callbacks import AdaptiveGamma
 from tests.callbacks.tools import X, Y, compiled
 
@@ -59,6 +61,63 @@ def test_a_missing_gap_is_said():
     model.compile("sgd", loss, metrics=[loss.gamma])
     with pytest.raises(ValueError, match="compile with metrics=.CalibrationGap"):
         model.fit(X, Y, verbose=0, validation_data=(X, Y), callbacks=[AdaptiveGamma()])
+
+
+@pytest.mark.parametrize(
+    ("validation_freq", "validated"), [(2, [1, 3]), ([1, 4], [0, 3])]
+)
+def test_an_epoch_without_validation_leaves_gamma_alone(validation_freq, validated):
+    """It asks for nothing, because validation comes."""
+    model = compiled(GammaCE(0.5, from_logits=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        history = model.fit(
+            X,
+            Y,
+            epochs=5,
+            verbose=0,
+            validation_data=(X, Y),
+            validation_freq=validation_freq,
+            callbacks=[AdaptiveGamma(rate=0.1)],
+        ).history
+    moved = np.flatnonzero(np.diff(history["gamma"]))
+    assert moved.tolist() == validated
+    np.testing.assert_allclose(
+        np.diff(history["gamma"])[validated],
+        -0.1 * np.array(history["val_calibration_gap"]),
+        atol=1e-6,
+    )
+
+
+def test_without_validation_it_warns_once_when_training_ends():
+    with pytest.warns(UserWarning) as caught:
+        compiled().fit(X, Y, epochs=3, verbose=0, callbacks=[AdaptiveGamma()])
+    texts = [str(w.message) for w in caught if "AdaptiveGamma" in str(w.message)]
+    assert len(texts) == 1
+
+
+def test_the_gap_of_an_output_is_named_by_monitor():
+    def fit(**kwargs):
+        x = keras.Input((4,))
+        outputs = {name: keras.layers.Dense(3, name=name)(x) for name in "ab"}
+        model = keras.Model(x, outputs)
+        losses = {name: GammaCE(0.5, from_logits=True) for name in "ab"}
+        metrics = {name: [losses[name].gamma] for name in "ab"}
+        metrics["b"].append(CalibrationGap(from_logits=True))
+        model.compile("sgd", losses, metrics=metrics)
+        data = X, {"a": Y, "b": Y}
+        callback = AdaptiveGamma(**kwargs)
+        model.fit(*data, verbose=0, validation_data=data, callbacks=[callback])
+        return [float(loss.gamma) for loss in losses.values()]
+
+    with pytest.raises(ValueError, match="by `monitor`.*val_b_calibration_gap"):
+        fit()
+    assert fit(monitor="val_b_calibration_gap") != [0.5, 0.5]
+
+
+def test_a_gap_of_nan_leaves_gamma_alone_and_is_said():
+    with pytest.warns(UserWarning, match="val_calibration_gap is NaN: gamma stays"):
+        assert gamma_after(float("nan")) == 0.5
 
 
 @pytest.mark.parametrize(

@@ -223,13 +223,45 @@ def test_two_losses_move_together():
     assert [float(loss.gamma) for loss in losses] == [0.5, 0.5]
 
 
+@pytest.mark.parametrize("unit", ["epoch", "step"])
+@pytest.mark.parametrize(
+    ("schedule", "received"),
+    [
+        (lambda t: float("nan"), "nan"),
+        (lambda t: 0.1 if t == 0 else 1.5, "1.5"),
+        (lambda t: 0.1 if t == 0 else None, "None"),
+        (linear(0.0, 2.0), "2.0"),
+        (linear(-0.1, 0.5), "-0.1"),
+        (
+            keras.optimizers.schedules.PolynomialDecay(0.5, 1, end_learning_rate=7.0),
+            ".*7",
+        ),
+    ],
+)
+def test_a_schedule_out_of_range_is_refused_before_the_first_step(
+    schedule, received, unit
+):
+    model, tape = compiled(), Tape()
+    match = rf"`gamma` must be a number in \[0, 1\]. Received: {received}.* at {unit}"
+    with pytest.raises(ValueError, match=match):
+        fit(model, GammaScheduler(schedule, unit), tape, epochs=3)
+    assert not tape.steps
+
+
+def test_the_value_of_one_epoch_in_the_middle_is_looked_at_too():
+    tape = Tape()
+    with pytest.raises(ValueError, match="Received: -1.0.* at epoch 2"):
+        fit(compiled(), GammaScheduler(lambda t: [0, 0, -1.0, 0][t]), tape, epochs=4)
+    assert not tape.steps
+
+
 def test_bad_arguments():
     with pytest.raises(ValueError, match="'epoch', 'step'. Received: 'batch'"):
         GammaScheduler(linear(0, 1), unit="batch")
     with pytest.raises(ValueError, match=r"Received: 0.5"):
         GammaScheduler(0.5)
     model = compiled()
-    with pytest.raises(ValueError, match="No loss .* hyperparameter 'sigma'"):
+    with pytest.raises(ValueError, match="hyperparameter 'sigma'; they have 'gamma'"):
         fit(model, HyperparameterScheduler("sigma", linear(0, 1)))
     with pytest.raises(ValueError, match=r"`gamma` must be a number in \[0, 1\]"):
         fit(model, GammaScheduler(linear(0.0, 2.0)), epochs=2)

@@ -68,7 +68,8 @@ def test_it_reads_the_models_own_metric_and_predicts_nothing(
     png = images[0][1]
     pixels = keras.utils.load_img(io.BytesIO(png.encoded_image_string))
     assert pixels.size == (png.width, png.height)
-    assert np.asarray(pixels).std() > 10
+    # It has the two colors of the diagram's sides or dots, not white alone.
+    assert (np.asarray(pixels) < 30).all(-1).sum() > 50
 
 
 def test_without_validation_it_shows_the_training_batches(tmp_path):
@@ -104,6 +105,108 @@ def test_data_are_measured_as_the_models_metric_measures(tmp_path):
     ece.update_state(Y[:20], model.predict(X[:20], verbose=0))
     found = written(tmp_path)["calibration/data/ece"]
     assert found[0][1] == pytest.approx(float(ece.result()), abs=1e-6)
+
+
+@pytest.mark.parametrize("validation_freq", [2, [2, 4]])
+def test_epochs_without_validation_show_their_training_batches(
+    validation_freq, tmp_path
+):
+    compiled(ExpectedCalibrationError()).fit(
+        X,
+        Y,
+        validation_data=HELD_OUT,
+        validation_freq=validation_freq,
+        epochs=4,
+        verbose=0,
+        callbacks=[ReliabilityDiagramLogger(tmp_path)],
+    )
+    found = written(tmp_path)
+    assert [step for step, _ in found["calibration/train/ece"]] == [0, 2]
+    assert [step for step, _ in found["calibration/validation/ece"]] == [1, 3]
+
+
+def test_an_output_called_val_is_no_validation(tmp_path):
+    """Its training logs begin with "val_"."""
+    x = keras.Input((4,))
+    names = ("val", "other")
+    outputs = {k: keras.layers.Dense(3, "softmax", name=k)(x) for k in names}
+    model = keras.Model(x, outputs)
+    metrics = {k: [ExpectedCalibrationError()] for k in names}
+    loss = dict.fromkeys(names, "sparse_categorical_crossentropy")
+    model.compile("sgd", loss, metrics=metrics)
+    logger = ReliabilityDiagramLogger(tmp_path)
+    model.fit(X, dict.fromkeys(names, Y), verbose=0, callbacks=[logger])
+    found = written(tmp_path)
+    assert {tag.rsplit("/", 1)[0] for tag in found} == {
+        "calibration/train/val",
+        "calibration/train/other",
+    }
+
+
+def several(kind, metrics=True):
+    """A model of two inputs and two outputs, and data for it."""
+    keras.utils.set_random_seed(0)
+    inputs = {k: keras.Input((4,), name=k) for k in ("left", "right")}
+    both = keras.layers.Add()(list(inputs.values()))
+    outputs = {
+        "a": keras.layers.Dense(3, "softmax", name="a")(both),
+        "b": keras.layers.Dense(3, "softmax", name="b")(inputs["left"]),
+    }
+    x, y = {"left": X, "right": X[::-1]}, {"a": Y, "b": (Y + 1) % 3}
+    metrics = {"a": [ExpectedCalibrationError(5)], "b": ["accuracy"]} if metrics else {}
+    if kind is list:
+        inputs, outputs, x, y = (list(d.values()) for d in (inputs, outputs, x, y))
+    model = keras.Model(inputs, outputs)
+    loss = [*["sparse_categorical_crossentropy"] * 2]
+    loss = dict(zip("ab", loss, strict=True)) if kind is dict else loss
+    model.compile("sgd", loss, metrics=metrics or None)
+    return model, x, y
+
+
+@pytest.mark.parametrize("kind", [dict, list])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_of_several_outputs_those_with_a_metric_are_measured(kind, weighted, tmp_path):
+    model, x, y = several(kind)
+    pack = (lambda x, y: (tuple(x), tuple(y))) if kind is list else lambda x, y: (x, y)
+    data = pack(x, y) + (np.arange(64.0),) * weighted
+    model.fit(x, y, verbose=0, callbacks=[ReliabilityDiagramLogger(tmp_path, data)])
+    ece = ExpectedCalibrationError(5)
+    p = keras.tree.flatten(model.predict(x, verbose=0))[0]
+    ece.update_state(Y, p, np.arange(64.0) if weighted else None)
+    found = written(tmp_path)
+    assert not [tag for tag in found if "/b/" in tag]
+    assert found["calibration/data/a/ece"][0][1] == pytest.approx(
+        float(ece.result()), abs=1e-6
+    )
+
+
+def test_which_of_several_outputs_to_draw_must_be_said(tmp_path):
+    model, x, y = several(dict, metrics=False)
+    logger = ReliabilityDiagramLogger(tmp_path, (x, y))
+    with pytest.raises(ValueError, match=r"which output.*metrics=.*\['a', 'b'\]"):
+        model.fit(x, y, verbose=0, callbacks=[logger], epochs=10**6)
+
+
+def test_a_dictionary_of_one_output(tmp_path):
+    x = keras.Input((4,))
+    model = keras.Model(x, {"a": keras.layers.Dense(3, "softmax", name="a")(x)})
+    model.compile("sgd", {"a": "sparse_categorical_crossentropy"})
+    logger = ReliabilityDiagramLogger(tmp_path, (X, {"a": Y}))
+    model.fit(X, {"a": Y}, verbose=0, callbacks=[logger])
+    ece = ExpectedCalibrationError()
+    ece.update_state(Y, model.predict(X, verbose=0)["a"])
+    found = written(tmp_path)["calibration/data/ece"]
+    assert found[0][1] == pytest.approx(float(ece.result()), abs=1e-6)
+
+
+def test_figures_that_are_nan_are_said_and_not_drawn(tmp_path):
+    model = compiled(ExpectedCalibrationError())
+    x = np.where(np.arange(64)[:, None] == 3, np.nan, X)
+    with pytest.warns(UserWarning, match="train figures of epoch 1 are NaN"):
+        model.fit(x, Y, verbose=0, callbacks=[ReliabilityDiagramLogger(tmp_path)])
+    found = written(tmp_path)
+    assert np.isnan(found["calibration/train/ece"][0][1])
+    assert "calibration/train/reliability" not in found
 
 
 def test_nothing_to_draw_is_said_at_once(tmp_path):

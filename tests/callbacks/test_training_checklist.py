@@ -76,7 +76,8 @@ def verdicts(report):
 def test_a_fit_in_which_all_is_well(loss, activation, gamma):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        report = checked(compiled(loss, activation), epochs=10)
+        ece = ExpectedCalibrationError(from_logits=activation is None)
+        report = checked(compiled(loss, activation, metrics=[ece]), epochs=10)
     expected = dict.fromkeys(report["checks"], "ok")
     assert verdicts(report) == {**expected, "gamma": gamma}
     assert [row["epoch"] for row in report["epochs"]] == list(range(11))
@@ -245,6 +246,7 @@ def test_calibration_is_read_off_a_metric_that_was_validated():
     report = checked(model, None, validation_data=HELD_OUT)
     assert verdicts(report) == {
         "labels": "not checked",
+        "metrics": "ok",
         "gamma": "ok",
         "gradient": "not checked",
         "loss": "ok",
@@ -348,4 +350,4 @@ def test_the_guide_runs(capsys):
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         exec(block, names)
     assert "Training checklist, 5 epochs" in capsys.readouterr().out
-    assert [f"| `{name}` |" in text for name in names["report"]["checks"]] == [True] * 6
+    assert [f"| `{name}` |" in text for name in names["report"]["checks"]] == [True] * 7
