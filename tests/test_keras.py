@@ -206,3 +206,17 @@ def test_tensorflow_is_there_once_it_is_used():
         text=True,
     )
     assert done.stdout == "3\n", done.stderr[-2000:]
+
+
+def test_compiled_metrics_are_known_by_output():
+    """Without it, a metric could not be compared with the loss of its output."""
+    x = keras.Input((4,))
+    outputs = {"a": keras.layers.Dense(2)(x), "b": keras.layers.Dense(3)(x)}
+    model = keras.Model(x, outputs)
+    error, distance = (
+        keras.metrics.MeanSquaredError(),
+        keras.metrics.MeanAbsoluteError(),
+    )
+    model.compile(loss="mse", metrics={"b": [error]}, weighted_metrics={"a": distance})
+    model.evaluate(np.ones((2, 4)), {"a": np.ones((2, 2)), "b": np.ones((2, 3))})
+    assert _keras.compiled_metrics(model) == [("b", 1, [error]), ("a", 0, [distance])]

@@ -221,11 +221,13 @@ def test_bad_arguments_are_refused_before_a_figure_is_open(kwargs, match):
 
 
 def test_the_checks_can_be_switched_off():
-    """Rows that sum to 0.9 are taken as they are."""
-    with pytest.raises(ValueError, match="does not sum to 1"):
-        reliability_diagram(Y, 0.9 * P)
-    found = reliability_diagram(Y, 0.9 * P, validate=False).statistics[""]
-    assert found.confidence.sum() == pytest.approx(0.9 * 3.0, abs=1e-5)
+    """Logits may lie in [0, 1] and sum to 1, though they hardly ever do."""
+    with pytest.raises(ValueError, match="holds probabilities"):
+        reliability_diagram(Y, P, from_logits=True)
+    display = reliability_diagram(Y, P, from_logits=True, validate=False)
+    softmax = np.exp(P) / np.exp(P).sum(-1, keepdims=True)
+    found = display.statistics[""].confidence.sum()
+    assert found == pytest.approx(softmax.max(-1).sum(), abs=1e-5)
 
 
 @pytest.mark.parametrize("cut", [lambda empty: empty, lambda e: e.equal_mass(3)])
