@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any, Literal, TypeAlias, TypedDict, Unpack
 
 import keras
@@ -28,6 +29,7 @@ from keras_calib.types import Tensor
 
 __all__ = ["BinaryLoss", "CalibrationLoss", "ClassLoss", "TrueClassLoss"]
 
+Scalar: TypeAlias = Callable[..., Tensor]
 LabelReduction: TypeAlias = Literal["mean", "sum"]
 
 # Keras casts labels to the dtype of the loss: integers are exact up to here.
@@ -209,6 +211,25 @@ class ScalarLoss(ABC):
 
     label_smoothing: float = 0.0
 
+    def traced(self) -> tuple[Scalar, Scalar, list[Tensor]]:
+        """Returns value and weight as functions of the hyperparameters, and these.
+
+        A kernel takes them as arguments, since what JAX traces must not be captured.
+        """
+        kinds = Hyperparameter | Constant
+        held = [h for h in vars(self).values() if isinstance(h, kinds) and h.is_traced]
+
+        def of(function: Scalar) -> Scalar:
+            def with_parameters(*arguments: Tensor) -> Tensor:
+                with ExitStack() as stack:
+                    for h, value in zip(held, arguments[3:], strict=True):
+                        stack.enter_context(h.holding(value))
+                    return function(*arguments[:3])
+
+            return with_parameters if held else function
+
+        return of(self.value), of(self.weight), [h.given() for h in held]
+
     @abstractmethod
     def value(self, log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
         """Returns the loss."""
@@ -246,9 +267,11 @@ class TrueClassLoss(ScalarLoss, ClassLoss):
     def sample_losses(self, batch: ClassBatch) -> Tensor:
         """Returns the loss of each sample."""
         e = self.label_smoothing
+        value, weight, parameters = self.traced()
         return batch.loss(
-            self.value,
-            self.weight,
+            value,
+            weight,
+            parameters=parameters,
             label_smoothing=e and self.smoothing(batch.num_classes),
             class_weights=self.class_weights,
         )
@@ -297,9 +320,11 @@ class BinaryLoss(ScalarLoss, Reader, CalibrationLoss):
 
     def label_losses(self, batch: BinaryBatch) -> Tensor:
         """Returns the loss of each label of a batch, of shape (N, L)."""
+        value, weight, parameters = self.traced()
         losses = batch.loss(
-            self.value,
-            self.weight,
+            value,
+            weight,
+            parameters=parameters,
             positive_weight=self.positive_weight,
             negative_weight=self.negative_weight,
         )

@@ -158,8 +158,8 @@ def _on_gradient(x: Tensor, do: Callable[[], object]) -> Tensor:
     Keras does not tell a loss whether it is training.
     """
 
-    def backward(upstream: Tensor) -> Tensor:
+    def backward(upstream: Tensor) -> tuple[Tensor]:
         do()
-        return upstream
+        return (upstream,)
 
     return with_gradient(lambda x: (1.0 * x, backward), x)

@@ -1,6 +1,9 @@
 """A number of a loss that changes while the model trains."""
 
 import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -13,8 +16,34 @@ from keras_calib.types import Tensor
 __all__ = ["Hyperparameter"]
 
 
+class Held(ABC):
+    """A number that the kernel of a loss may be given as an argument."""
+
+    # Whether a transformation may trace it.
+    is_traced: bool
+    _held: Tensor | None = None
+
+    @abstractmethod
+    def given(self) -> Any:
+        """Returns the value, a number or a tensor."""
+
+    @contextmanager
+    def holding(self, value: Tensor) -> Iterator[None]:
+        """Lets `tensor` return what the kernel was given, in a `with` statement."""
+        self._held = value
+        try:
+            yield
+        finally:
+            self._held = None
+
+    def tensor(self, dtype: str) -> Tensor:
+        """Returns the value as a scalar tensor."""
+        value = self.given() if self._held is None else self._held
+        return ops.cast(value, dtype)
+
+
 @saveable
-class Hyperparameter(keras.metrics.Metric):
+class Hyperparameter(Held, keras.metrics.Metric):
     """A scalar that a compiled training step reads and a callback may change.
 
     It is a metric, so `metrics=[loss.gamma]` shows it in the progress bar, History
@@ -40,6 +69,8 @@ class Hyperparameter(keras.metrics.Metric):
     >>> float(gamma)
     0.3
     """
+
+    is_traced = keras.backend.backend() == "jax"
 
     def __init__(
         self,
@@ -74,9 +105,9 @@ class Hyperparameter(keras.metrics.Metric):
             self._baked = False
         self.variable.assign(in_range(self.name, value, self.low, self.high))
 
-    def tensor(self, dtype: str) -> Tensor:
-        """Returns the value as a scalar tensor."""
-        return ops.cast(self.variable, dtype)
+    def given(self) -> Tensor:
+        """Returns the value as a tensor."""
+        return ops.convert_to_tensor(self.variable)
 
     def notice_trace(self) -> None:
         """Notes, on JAX, whether the step that is being traced bakes the value in."""
@@ -116,12 +147,12 @@ class Hyperparameter(keras.metrics.Metric):
         return {**super().get_config(), **own}
 
 
-class Constant:
+class Constant(Held):
     """What a hyperparameter is in the function form of a loss.
 
     Args:
-        value: a number; or a tensor, variable or `Hyperparameter`, which may be traced.
-            Its value is not checked, and it gets no gradient.
+        value: a number; or a tensor, variable or `Hyperparameter`, which may be traced
+            and gets a gradient. Its value is not checked.
         low: the smallest value allowed.
         high: the largest value allowed.
         name: the name, for the error.
@@ -133,12 +164,10 @@ class Constant:
     ) -> None:
         value = getattr(value, "variable", value)
         if ops.is_tensor(value) or isinstance(value, keras.Variable):
-            # Read here: inside a custom gradient nothing traced may be captured that
-            # has a gradient.
-            self.value = ops.stop_gradient(ops.convert_to_tensor(value))
+            self.value, self.is_traced = ops.convert_to_tensor(value), True
         else:
-            self.value = in_range(name, value, low, high)
+            self.value, self.is_traced = in_range(name, value, low, high), False
 
-    def tensor(self, dtype: str) -> Tensor:
-        """Returns the value as a scalar tensor."""
-        return ops.convert_to_tensor(self.value, dtype)
+    def given(self) -> Any:
+        """Returns the value, a number or a tensor."""
+        return self.value

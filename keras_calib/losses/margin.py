@@ -2,8 +2,6 @@
 
 from typing import Unpack
 
-from keras import ops
-
 from keras_calib._keras import get_tensor_attr, in_symbolic_scope
 from keras_calib.arguments import in_range, one_of, saveable, unless_none
 from keras_calib.losses.base import ClassLoss, ScoreLossArguments, TrueClassLoss
@@ -110,19 +108,8 @@ class AdditiveMarginSoftmax(TrueClassLoss):
             )
         if learned is None:
             return super().sample_losses(batch.with_scores(batch.scores * self.scale))
-        return self._of_scaled(batch, self.margin * learned)
-
-    def _of_scaled(self, batch: ClassBatch, a: Tensor) -> Tensor:
-        a = at_most(at_least_float32(a), LARGEST_MARGIN)
-        held = ops.stop_gradient(a)
-
-        def weight(log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
-            return margin_weight(log_p, p, q, held)
-
-        losses = batch.loss(lambda log_p, p, q: margin_value(log_p, p, q, held), weight)
-        # The kernel has no gradient in a, the learned scale's own: dl/da = q W.
-        slope = batch.loss(lambda log_p, p, q: q * weight(log_p, p, q), weight)
-        return losses + (a - held) * ops.stop_gradient(slope)
+        a = at_most(at_least_float32(self.margin * learned), LARGEST_MARGIN)
+        return batch.loss(margin_value, margin_weight, parameters=[a])
 
 
 additive_margin_softmax = function_of(AdditiveMarginSoftmax)

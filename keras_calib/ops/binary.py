@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from keras import ops
 
 from keras_calib.ops.floats import at_least, at_most, tiny
-from keras_calib.ops.true_class import Backward, ScalarFunction, with_gradient
+from keras_calib.ops.true_class import (
+    Backward,
+    Gradients,
+    ScalarFunction,
+    of_parameters,
+    unless_zero,
+    where_probable,
+    with_gradient,
+)
 from keras_calib.types import Tensor
 
 Outcome: TypeAlias = tuple[Tensor, Tensor, Tensor]
@@ -24,6 +32,7 @@ def binary_kernel(
     from_logits: bool,
     positive_weight: float = 1.0,
     negative_weight: float = 1.0,
+    parameters: Sequence[Tensor] = (),
 ) -> Tensor:
     """Computes y l(p) + (1 - y) l(1 - p) for each label y, of the shape of the labels.
 
@@ -35,22 +44,40 @@ def binary_kernel(
         from_logits: whether `scores` are logits.
         positive_weight: factor of the y = 1 part.
         negative_weight: factor of the y = 0 part.
+        parameters: scalars that `value` and `weight` depend on, as there.
     """
-    positive = positive_weight * targets
-    negative = negative_weight * (1.0 - targets)
     parts = _of_logits if from_logits else _of_probabilities
 
-    def forward(scores: Tensor) -> tuple[Tensor, Backward]:
+    def forward(
+        y: Tensor, scores: Tensor, *parameters: Tensor
+    ) -> tuple[Tensor, Backward]:
+        positive, negative = positive_weight * y, negative_weight * (1.0 - y)
         of_positive, of_negative, gradient = parts(scores)
-        loss = positive * value(*of_positive) + negative * value(*of_negative)
 
-        def backward(upstream: Tensor) -> Tensor:
-            up, down = positive * weight(*of_positive), negative * weight(*of_negative)
-            return upstream * gradient(up, down)
+        def losses(*parameters: Tensor) -> Tensor:
+            up, down = (
+                value(*of_positive, *parameters),
+                value(*of_negative, *parameters),
+            )
+            return unless_zero(up, positive) + unless_zero(down, negative)
 
-        return loss, backward
+        def backward(upstream: Tensor) -> Gradients:
+            up = unless_zero(weight(*of_positive, *parameters), positive)
+            down = unless_zero(weight(*of_negative, *parameters), negative)
+            slope = positive_weight * value(*of_positive, *parameters)
+            slope = slope - negative_weight * value(*of_negative, *parameters)
+            return (
+                upstream * slope,
+                upstream * gradient(up, down),
+                *of_parameters(losses, parameters, upstream),
+            )
 
-    return with_gradient(forward, scores)
+        return losses(*parameters), backward
+
+    losses = where_probable(
+        targets, with_gradient(forward, targets, scores, *parameters)
+    )
+    return losses if from_logits else where_probable(scores, losses)
 
 
 def _of_logits(z: Tensor) -> Parts:
@@ -79,4 +106,8 @@ def _of_probabilities(p: Tensor) -> Parts:
     # 1 - p is exact for p >= 1/2, and log1p for what is below.
     log_q = ops.where(p < 0.5, ops.log1p(-at_most(p, 0.5)), ops.log(q))
     of_positive = ops.log(p), p, at_least(1.0 - p, 0.0)
-    return of_positive, (log_q, q, p), lambda up, down: down / q - up / p
+    return (
+        of_positive,
+        (log_q, q, p),
+        lambda up, down: down * (1.0 / q) - up * (1.0 / p),
+    )

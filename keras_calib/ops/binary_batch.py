@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -75,6 +76,7 @@ class BinaryBatch(Batch):
         *,
         positive_weight: float = 1.0,
         negative_weight: float = 1.0,
+        parameters: Sequence[Tensor] = (),
     ) -> Tensor:
         """Computes y l(p) + (1 - y) l(1 - p) for each label, of shape (N, L).
 
@@ -84,6 +86,7 @@ class BinaryBatch(Batch):
             weight: `-dl/dlog_p` as a function of the same.
             positive_weight: factor of the y = 1 part.
             negative_weight: factor of the y = 0 part.
+            parameters: scalars that `value` and `weight` take after those.
         """
         return binary_kernel(
             self.targets,
@@ -93,6 +96,7 @@ class BinaryBatch(Batch):
             from_logits=self.from_logits,
             positive_weight=positive_weight,
             negative_weight=negative_weight,
+            parameters=parameters,
         )
 
     def smoothed(self, e: float) -> BinaryBatch:

@@ -69,9 +69,21 @@ class ClassBatch(Batch):
         return num_classes(self._y_pred)
 
     def in_shape(self, losses: Tensor) -> Tensor:
-        """Returns losses of shape (N,) in the samples' shape, 0 where ignored."""
+        """Returns losses of shape (N,) in the samples' shape.
+
+        They are 0 where the label is ignored, and NaN where it is no class.
+        """
+        if not self.soft:
+            losses = ops.where(self._places == self.labels, losses, float("nan"))
         losses = self.unflatten(losses)
         return losses if self.valid is None else ops.where(self.valid, losses, 0.0)
+
+    @cached_property
+    def _places(self) -> Tensor:
+        # Where the label's score stands, in any row for what is no class: backends
+        # differ in what they take from outside of it.
+        labels = ops.convert_to_tensor(self.labels)
+        return labels if self.soft else ops.clip(labels, 0, self.num_classes - 1)
 
     def with_scores(self, scores: Tensor) -> ClassBatch:
         """Returns a batch of the same labels and other scores of shape (N, K)."""
@@ -93,6 +105,7 @@ class ClassBatch(Batch):
         *,
         label_smoothing: float = 0.0,
         class_weights: float | Sequence[float] | None = None,
+        parameters: Sequence[Tensor] = (),
     ) -> Tensor:
         """Computes a loss of the true class's probability, of shape (N,).
 
@@ -104,8 +117,9 @@ class ClassBatch(Batch):
             weight: `-dl/dlog_p` as a function of the same.
             label_smoothing: e in (1 - e) l + e * mean_j(-log p_j).
             class_weights: one factor for each of the K classes, or one for all.
+            parameters: scalars that `value` and `weight` take after those.
         """
-        labels, factors = ops.convert_to_tensor(self.labels), None
+        labels, factors = self._places, None
         if class_weights is not None:
             factors = _class_weights(class_weights, self.num_classes, self.scores.dtype)
             labels = labels * factors if self.soft else labels
@@ -117,6 +131,7 @@ class ClassBatch(Batch):
             soft=self.soft,
             from_logits=self.from_logits,
             label_smoothing=label_smoothing,
+            parameters=parameters,
         )
         if factors is not None and not self.soft:
             losses = losses * ops.take(factors, labels)
@@ -130,7 +145,7 @@ class ClassBatch(Batch):
         Args:
             loss: a function of int32 labels (N,) and scores (N, K) that gives (N,).
         """
-        labels, scores = map(ops.convert_to_tensor, (self.labels, self.scores))
+        labels, scores = self._places, ops.convert_to_tensor(self.scores)
         if not self.soft:
             return loss(labels, scores)
         n, k = ops.shape(scores)[0], self.num_classes

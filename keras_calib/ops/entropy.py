@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_calib._keras import logits_behind
 from keras_calib.ops.floats import at_least, at_least_float32, tiny
-from keras_calib.ops.true_class import Backward, with_gradient
+from keras_calib.ops.true_class import Backward, Gradients, unless_zero, with_gradient
 from keras_calib.types import Tensor
 
 __all__ = ["entropy"]
@@ -39,12 +39,12 @@ def entropy(y_pred: Tensor, from_logits: bool = False) -> Tensor:
         rest = ops.sum(ops.where(z < 0.0, e, 0.0), axis=-1, keepdims=True)
         rest = rest + (at_top - 1.0)
         total, log_total = 1.0 + rest, ops.log1p(rest)
-        h = log_total - ops.sum(e * z, axis=-1, keepdims=True) / total
+        h = log_total - ops.sum(unless_zero(z, e), axis=-1, keepdims=True) / total
 
-        def backward(upstream: Tensor) -> Tensor:
+        def backward(upstream: Tensor) -> Gradients:
             # -p_i (log p_i + h)
             scale = ops.expand_dims(upstream, -1) / total
-            return e * (scale * (log_total - h) - scale * z)
+            return (unless_zero(scale * (log_total - h) - scale * z, e),)
 
         return ops.squeeze(h, -1), backward
 

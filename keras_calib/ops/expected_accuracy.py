@@ -20,7 +20,7 @@ from keras_calib.ops.floats import at_least, at_most
 from keras_calib.ops.labels import num_classes
 from keras_calib.ops.normal import log_ndtr
 from keras_calib.ops.rows import row_indices
-from keras_calib.ops.true_class import Backward, with_gradient
+from keras_calib.ops.true_class import Backward, Gradients, with_gradient
 from keras_calib.types import Tensor
 
 __all__ = ["log_argmax_probability"]
@@ -62,7 +62,7 @@ def log_argmax_probability(
 
 def _log_ndtr_and_slope(x: Tensor) -> tuple[Tensor, Backward]:
     value, slope, _ = log_ndtr(x)
-    return value, lambda upstream: upstream * slope
+    return value, lambda upstream: (upstream * slope,)
 
 
 def _log_orthant(delta: Tensor, n: int) -> tuple[Tensor, Backward]:
@@ -101,8 +101,8 @@ def _log_orthant(delta: Tensor, n: int) -> tuple[Tensor, Backward]:
     value = ops.logsumexp(terms, axis=-1) + ops.log(ops.squeeze(scale, -1))
     share = ops.softmax(terms, axis=-1)
 
-    def backward(upstream: Tensor) -> Tensor:
+    def backward(upstream: Tensor) -> Gradients:
         gradient = ops.sum(ops.expand_dims(share, -1) * slopes, axis=1)
-        return ops.expand_dims(upstream, -1) * gradient
+        return (ops.expand_dims(upstream, -1) * gradient,)
 
     return value, backward

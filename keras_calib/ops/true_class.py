@@ -14,18 +14,24 @@ the logits it keeps only the exponentials.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
+import keras
 from keras import ops
 
 from keras_calib.ops.floats import at_least, last_mean, tiny
 from keras_calib.ops.rows import pick, row_indices
 from keras_calib.types import Tensor
 
-ScalarFunction: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
-Backward: TypeAlias = Callable[[Tensor], Tensor]
+ScalarFunction: TypeAlias = Callable[..., Tensor]
+Gradients: TypeAlias = tuple[Tensor | None, ...]
+Backward: TypeAlias = Callable[[Tensor], Gradients]
 Parts: TypeAlias = tuple[tuple[Tensor, Tensor, Tensor], Tensor, Callable[..., Tensor]]
+
+# Half precision rounds 1 up to this, and a softmax in float32 to less.
+_ROUNDING = 2e-3
 
 
 def true_class_kernel(
@@ -37,45 +43,67 @@ def true_class_kernel(
     soft: bool,
     from_logits: bool,
     label_smoothing: float = 0.0,
+    parameters: Sequence[Tensor] = (),
 ) -> Tensor:
     """Computes a loss of the true class's probability, of shape (N,).
+
+    It has gradients in scores, targets and parameters. Forward mode has none.
 
     Args:
         labels: int32 labels of shape (N,), or targets of shape (N, K), t, which give
             sum_i t_i l(p_i).
         scores: logits or probabilities of shape (N, K). Probabilities are taken as
-            at least the smallest normal float.
-        value: the loss as a function of `(log_p, p, q)`. `p` is at least the
-            smallest normal float; `log_p` may be below its logarithm.
+            at least the smallest normal float, and the loss is NaN where that of the
+            label is outside [0, 1].
+        value: the loss as a function of `(log_p, p, q, *parameters)`. `p` is at least
+            the smallest normal float; `log_p` may be below its logarithm.
         weight: `-dl/dlog_p` as a function of the same.
         soft: whether `labels` are targets.
         from_logits: whether `scores` are logits.
         label_smoothing: e in (1 - e) l + e * mean_j(-log p_j).
+        parameters: scalars that `value` and `weight` depend on. What a transformation
+            of JAX traces must be here, since neither may capture it.
     """
     if not from_logits:
         if soft:
-            loss = ops.sum(labels * _elementwise(scores, value, weight), axis=-1)
+            losses = _elementwise(scores, value, weight, parameters)
+            loss, p = ops.sum(labels * losses, axis=-1), ops.sum(labels * scores, -1)
+            loss = where_probable(p, loss, ops.sum(labels, axis=-1))
         else:
-            loss = _elementwise(pick(scores, labels), value, weight)
+            p = pick(scores, labels)
+            loss = where_probable(p, _elementwise(p, value, weight, parameters))
         if not label_smoothing:
             return loss
         uniform = -last_mean(ops.log(at_least(scores, tiny(scores))))
         return (1.0 - label_smoothing) * loss + label_smoothing * uniform
     parts = _soft_parts if soft else _hard_parts
 
-    def forward(z: Tensor) -> tuple[Tensor, Backward]:
+    def forward(y: Tensor, z: Tensor, *parameters: Tensor) -> tuple[Tensor, Backward]:
         z = z - ops.max(z, axis=-1, keepdims=True)
-        true, log_total, gradient = parts(labels, z, label_smoothing)
-        loss = value(*true)
+        true, log_total, gradient = parts(y, z, label_smoothing)
+        loss = each = value(*true, *parameters)
         if soft:
-            loss = ops.sum(labels * loss, axis=-1)
+            loss = ops.sum(unless_zero(each, y), axis=-1)
         if label_smoothing:
             # mean(-log p) = log sum exp z - mean z; with max z = 0 neither term is < 0.
             uniform = log_total - last_mean(z)
             loss = (1.0 - label_smoothing) * loss + label_smoothing * uniform
-        return loss, lambda upstream: gradient(upstream, weight(*true))
 
-    return with_gradient(forward, scores)
+        def backward(upstream: Tensor) -> Gradients:
+            share = (1.0 - label_smoothing) * upstream if label_smoothing else upstream
+            of_y = None
+            if soft:
+                of_y = _column(share) * each
+                share = _column(share) * y
+            return (
+                of_y,
+                gradient(upstream, weight(*true, *parameters)),
+                *of_parameters(partial(value, *true), parameters, share),
+            )
+
+        return loss, backward
+
+    return with_gradient(forward, labels, scores, *parameters)
 
 
 def _hard_parts(y: Tensor, z: Tensor, smoothing: float) -> Parts:
@@ -120,7 +148,7 @@ def _soft_parts(t: Tensor, z: Tensor, smoothing: float) -> Parts:
     p, q = at_least(e / total, tiny(z)), rest / total
 
     def gradient(upstream: Tensor, weight: Tensor) -> Tensor:
-        w = t * weight * (1.0 - smoothing)
+        w = unless_zero(weight, t) * (1.0 - smoothing)
         gradient = p * _sum_of_others(w) - w * q
         if smoothing:
             gradient = gradient + smoothing * (p - 1.0 / z.shape[-1])
@@ -129,13 +157,70 @@ def _soft_parts(t: Tensor, z: Tensor, smoothing: float) -> Parts:
     return (z - _column(log_total), p, q), log_total, gradient
 
 
-def _elementwise(p: Tensor, value: ScalarFunction, weight: ScalarFunction) -> Tensor:
-    def forward(p: Tensor) -> tuple[Tensor, Backward]:
+def _elementwise(
+    p: Tensor,
+    value: ScalarFunction,
+    weight: ScalarFunction,
+    parameters: Sequence[Tensor],
+) -> Tensor:
+    def forward(p: Tensor, *parameters: Tensor) -> tuple[Tensor, Backward]:
         p = at_least(p, tiny(p))
         true = ops.log(p), p, at_least(1.0 - p, 0.0)
-        return value(*true), lambda upstream: -upstream * (weight(*true) / p)
 
-    return with_gradient(forward, p)
+        def backward(upstream: Tensor) -> Gradients:
+            # W / p would be A / (B p) under XLA for W = A / B, and B p underflows.
+            slope = weight(*true, *parameters) * (1.0 / p)
+            rest = of_parameters(partial(value, *true), parameters, upstream)
+            return -upstream * slope, *rest
+
+        return value(*true, *parameters), backward
+
+    return with_gradient(forward, p, *parameters)
+
+
+def where_probable(p: Tensor, losses: Tensor, largest: Tensor = 1.0) -> Tensor:
+    """Returns the losses, NaN where p is outside [0, largest]."""
+    probable = ops.logical_and(p >= 0.0, p <= (1.0 + _ROUNDING) * largest)
+    return ops.where(probable, losses, float("nan"))
+
+
+def unless_zero(x: Tensor, factor: Tensor) -> Tensor:
+    """Returns x * factor, 0 where the factor is 0, even if x is infinite."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.math.multiply_no_nan(x, factor)
+    return ops.where(factor == 0.0, 0.0, x * factor)
+
+
+def of_parameters(
+    losses: Callable[..., Tensor], parameters: Sequence[Tensor], upstream: Tensor
+) -> Gradients:
+    """Returns the gradient of sum(upstream * losses(*parameters)) in each parameter."""
+    if not parameters:
+        return ()
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return tuple(jax.vjp(losses, *parameters)[1](upstream))
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(parameters)
+            value = losses(*parameters)
+        zero = tf.UnconnectedGradients.ZERO
+        return tuple(tape.gradient(value, parameters, upstream, zero))
+    import torch
+
+    wanted = [parameter for parameter in parameters if parameter.requires_grad]
+    again = {"create_graph": torch.is_grad_enabled(), "materialize_grads": True}
+    gradients: Iterator[Tensor] = iter(())
+    if wanted:
+        with torch.enable_grad():
+            value = losses(*parameters)
+        gradients = iter(torch.autograd.grad(value, wanted, upstream, **again))
+    return tuple(next(gradients) if x.requires_grad else None for x in parameters)
 
 
 def _sum_of_others(x: Tensor) -> Tensor:
@@ -152,20 +237,22 @@ def _sum_of_others(x: Tensor) -> Tensor:
 
 
 def with_gradient(
-    forward: Callable[[Tensor], tuple[Tensor, Backward]], x: Tensor
+    forward: Callable[..., tuple[Tensor, Backward]], *arguments: Tensor
 ) -> Tensor:
-    """Calls `forward(x) -> (y, backward)` so that backward(dy) is dx.
+    """Calls `forward(*arguments) -> (y, backward)`, and differentiates by `backward`.
 
-    Where backward is made of differentiable operations, so is dx.
+    `backward(dy)` returns the gradient in each argument, `None` for integers. Where it
+    is made of differentiable operations, so is each gradient. Neither function may
+    capture what JAX traces: it goes into the arguments.
     """
 
     @ops.custom_gradient  # type: ignore[untyped-decorator, unused-ignore]
-    def function(x: Tensor) -> tuple[Tensor, Callable[..., Tensor]]:
-        y, backward = forward(x)
+    def function(*arguments: Tensor) -> tuple[Tensor, Callable[..., Gradients]]:
+        y, backward = forward(*arguments)
 
         # TensorFlow and JAX pass the upstream gradient alone; torch passes the
         # inputs too, and the gradient by name.
-        def gradient(*args: Any, upstream: Tensor | None = None) -> Tensor:
+        def gradient(*args: Any, upstream: Tensor | None = None) -> Gradients:
             if upstream is None:
                 return backward(args[0])
             import torch
@@ -177,7 +264,7 @@ def with_gradient(
 
         return y, gradient
 
-    return function(x)
+    return function(*arguments)
 
 
 def _column(x: Tensor) -> Tensor:
