@@ -13,7 +13,7 @@ from keras_calib.arguments import Configurable, in_range, unless_none, whole_num
 from keras_calib.calibrators.reading import as_logits
 from keras_calib.calibrators.samples import Samples
 from keras_calib.ops.floats import at_least, in_float64
-from keras_calib.ops.validation import kind_of, validate as validate_values
+from keras_calib.ops.validation import as_numbers, kind_of, validate as validate_values
 from keras_calib.types import Array, Tensor
 
 __all__ = ["Calibrator"]
@@ -137,7 +137,7 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
         """
         from_logits = self.from_logits
         if from_logits is None:
-            from_logits = kind_of(logits) == "logits"
+            from_logits = _are_logits(logits)
         if validate:
             validate_values(
                 labels,
@@ -241,7 +241,8 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
             return ops.log(at_least(p, self.min_probability))
         x = ops.concatenate([ops.zeros_like(x), x], -1) if one else x
         # A logit of -inf masks its class, whose probability is 0.
-        least = ops.max(x, axis=-1, keepdims=True) + math.log(self.min_probability)
+        # top_k, since max refuses an empty batch.
+        least = ops.top_k(x, 1)[0] + math.log(self.min_probability)
         x = ops.where(x == -float("inf"), least, x)
         # As log p in `fit`: some maps depend on a shift of all logits.
         return x if from_logits else ops.log_softmax(x, axis=-1)
@@ -272,3 +273,11 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
                 f"{given}, values from {rows.min():g} to {rows.max():g}"
             )
         return bool(said or seen)
+
+
+def _are_logits(x: Tensor) -> bool:
+    """Tells by the rows without NaN: others may have weight 0."""
+    rows = as_numbers("y_pred", x)
+    rows = rows.reshape(-1, *rows.shape[-1:])
+    nan = np.isnan(rows).any(-1)
+    return kind_of(rows[~nan] if nan.any() and not nan.all() else x) == "logits"

@@ -4,6 +4,7 @@ from typing import Literal, Unpack
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_calib.arguments import one_of, whole_number
 from keras_calib.calibrators.base import CalibratorArguments
@@ -90,4 +91,5 @@ class HistogramBinning(Steps):
 
     def map(self, d: Tensor, edges: Tensor, rates: Tensor) -> Tensor:
         """Returns the rate of the bin."""
-        return log_odds_of(look_up(rates, count_below(edges, d)))
+        rate = look_up(rates, count_below(edges, d))
+        return ops.where(ops.isnan(d), d, log_odds_of(rate))

@@ -23,7 +23,7 @@ class LinearCalibrator(Calibrator):
     """Base of the maps softmax(W x + b) of logits or log-probabilities x.
 
     The penalized likelihood is convex. L-BFGS minimizes it in float64, starting at
-    the best temperature, until the objective changes by less than 1e-12 of itself.
+    the best temperature, to about 1e-8 of the optimum, or it warns.
 
     Args:
         bias_penalty: weight of the mean squared bias.
@@ -53,23 +53,36 @@ class LinearCalibrator(Calibrator):
         """Minimizes the penalized likelihood."""
         from scipy.optimize import minimize
 
-        k = samples.num_classes
-        beta = np.full(k, np.exp(-log_temperature(samples)))
-        start = np.diag(beta) if self.full_matrix else beta
-        found = minimize(
-            self._objective(samples),
-            np.concatenate([start.ravel(), np.zeros(k)]),
-            jac=True,
-            method="L-BFGS-B",
-            options={"maxcor": 20, "ftol": 1e-12, "gtol": 1e-9, "maxiter": 1000},
-        )
-        if not found.success:
+        k, objective = samples.num_classes, self._objective(samples)
+        start = np.eye(k) if self.full_matrix else np.ones(k)
+        # In units of 1 / T, so that the size of the logits does not matter.
+        beta = np.exp(-log_temperature(samples))
+        unit = np.append(np.full(start.size, beta), np.ones(k))
+        point = np.append(start, np.zeros(k))
+        value = np.inf
+
+        def scaled(point: Array) -> tuple[float, Array]:
+            value, slope = objective(unit * point)
+            return value, unit * slope
+
+        # One step that gains little ends L-BFGS, also above the optimum: let it go on
+        # from there until fifty steps gain nothing.
+        options = {"maxcor": 20, "ftol": 1e-12, "gtol": 1e-9, "maxiter": 1000}
+        for _ in range(10):
+            found = minimize(
+                scaled, point, jac=True, method="L-BFGS-B", options=options
+            )
+            gain, value, point = value - found.fun, found.fun, found.x
+            if gain < 1e-9:
+                break
+            options = {"maxcor": 50, "ftol": 1e-16, "gtol": 1e-11, "maxiter": 50}
+        else:
             warnings.warn(
-                f"{type(self).__name__} has not converged in {found.nit} steps: it has "
+                f"{type(self).__name__} has not converged: it has "
                 "too few samples for its parameters, or the penalties are too small",
                 stacklevel=4,
             )
-        scale, bias = np.split(found.x, [-k])
+        scale, bias = np.split(unit * point, [-k])
         return {"scale": scale, "bias": bias}
 
     def _objective(self, samples: Samples) -> Callable[[Array], tuple[float, Array]]:

@@ -65,14 +65,15 @@ def log_odds(z: Tensor) -> Tensor:
 
     The fit and the layer share it, so that they see the same numbers.
     """
-    # top_k, since OpenVINO does not read what argmax is lowered to.
+    # top_k, since OpenVINO does not read what argmax is lowered to, and since max
+    # refuses an empty batch.
     largest, index = ops.top_k(z, 1)
     top = ops.equal(ops.arange(z.shape[-1], dtype="int32"), index)
     z = z - largest
     # For the largest class total - e_k would cancel, and underflow: its sum is shifted
     # by the largest of the others.
     others = ops.where(top, ops.full_like(z, np.finfo("float32").min), z)
-    second = ops.max(others, axis=-1, keepdims=True)
+    second = ops.top_k(others, 1)[0]
     rest = second + ops.log(ops.sum(ops.exp(others - second), axis=-1, keepdims=True))
     e = ops.exp(z)
     total = ops.sum(e, axis=-1, keepdims=True)
