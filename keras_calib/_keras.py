@@ -35,6 +35,47 @@ def logits_behind(y_pred: Tensor) -> Tensor | None:
     return getattr(y_pred, "_keras_logits", None)
 
 
+def made_by(y_pred: Tensor, axis: int = -1) -> tuple[set[str], Tensor | None]:
+    """Returns the Keras activation that may have made its output, and its logits.
+
+    The set holds `"softmax"` over an axis, `"sigmoid"`, both where it makes no
+    difference, or none. Both leave their logits on their output in one way. In a
+    TensorFlow graph the operation tells them apart, on torch that of the gradient, and
+    elsewhere the first sample, or all of them if that may be of either.
+    """
+    logits = logits_behind(y_pred)
+    if logits is None or isinstance(y_pred, keras.KerasTensor):
+        return set(), logits
+    names: list[str] = []
+    if (op := getattr(y_pred, "op", None)) is not None:
+        names = [op.type, *(x.op.type for x in op.inputs)]  # a softmax is transposed
+    elif (node := getattr(y_pred, "grad_fn", None)) is not None:
+        names = [node.name()]
+    for activation in ("softmax", "sigmoid"):
+        if any(activation in name.lower() for name in names):
+            return {activation}, logits
+    if op is not None or getattr(y_pred, "is_meta", False):
+        return set(), logits
+    found = _fitting(logits[:1], y_pred[:1], axis)
+    return found if len(found) < 2 else _fitting(logits, y_pred, axis), logits
+
+
+def _fitting(logits: Tensor, y_pred: Tensor, axis: int) -> set[str]:
+    """Returns the activations that turn the values of logits into probabilities."""
+    half = "float16" in keras.backend.standardize_dtype(y_pred.dtype)
+    error = 1e-2 if half else 1e-4
+    z, p = (
+        np.asarray(keras.ops.convert_to_numpy(x), "float64") for x in (logits, y_pred)
+    )
+    with np.errstate(over="ignore", invalid="ignore"):
+        e = np.exp(z - z.max(axis, keepdims=True, initial=-np.inf))
+        of = {
+            "softmax": e / e.sum(axis, keepdims=True),
+            "sigmoid": 1 / (1 + np.exp(-z)),
+        }
+    return {name for name in of if np.allclose(p, of[name], error, 1e-3 * error)}
+
+
 def set_direction(metric: keras.metrics.Metric, direction: str | None) -> None:
     """Tells callbacks whether `"up"` or `"down"` is better; `None` if neither is."""
     metric._direction = direction

@@ -220,3 +220,30 @@ def test_compiled_metrics_are_known_by_output():
     model.compile(loss="mse", metrics={"b": [error]}, weighted_metrics={"a": distance})
     model.evaluate(np.ones((2, 4)), {"a": np.ones((2, 2)), "b": np.ones((2, 3))})
     assert _keras.compiled_metrics(model) == [("b", 1, [error]), ("a", 0, [distance])]
+
+
+@not_on_jax
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_it_is_known_which_activation_left_them(activation, dtype, axis):
+    """Without it, a binary loss would take a softmax's logits for a sigmoid's."""
+    if activation == "softmax":
+        layer = keras.layers.Softmax(axis, dtype=dtype)
+    else:
+        layer = keras.layers.Activation(activation, dtype=dtype)
+    z = np.random.default_rng(0).normal(size=(2, 3, 4))
+
+    def made(z):
+        found.append(_keras.made_by(layer(z), axis)[0])
+        return z
+
+    found = []
+    made(ops.convert_to_tensor(z, dtype))
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.function(made)(ops.convert_to_tensor(z, dtype))
+    else:
+        made(ops.convert_to_tensor(z, dtype).requires_grad_())
+    assert found == [{activation}] * 2

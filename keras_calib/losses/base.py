@@ -141,8 +141,6 @@ class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
         if mask is not None:
             set_keras_mask(y_pred, mask)
         if sample_weight is not None:
-            # On torch Keras multiplies a mask into the weights in place.
-            sample_weight = ops.copy(sample_weight)
             axis, rank = getattr(self, "axis", -1), len(y_pred.shape)
             if 1 < rank == len(sample_weight.shape):
                 # Of unknown size it cannot be squeezed, and Keras says so.
@@ -158,6 +156,12 @@ class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
                     f"Received: sample_weight.shape={tuple(sample_weight.shape)}, "
                     f"y_pred.shape={tuple(y_pred.shape)}"
                 )
+            if rank - 1 == len(sample_weight.shape) and 1 in sample_weight.shape[1:]:
+                positions = list(ops.shape(y_pred))
+                del positions[axis]
+                sample_weight = ops.broadcast_to(sample_weight, positions)
+            # On torch Keras multiplies a mask into the weights in place.
+            sample_weight = ops.copy(sample_weight)
         for hyperparameter in self.hyperparameters.values():
             hyperparameter.notice_trace()
         return super().__call__(y_true, y_pred, sample_weight)

@@ -10,9 +10,9 @@ from typing import Any, Self, TypedDict
 import numpy as np
 from keras import ops
 
-from keras_calib._keras import get_keras_mask, logits_behind
+from keras_calib._keras import get_keras_mask, made_by
 from keras_calib.ops.floats import alike, cast, dtype_name, matmul, namespace
-from keras_calib.ops.labels import sample_weights
+from keras_calib.ops.labels import sample_weights, static_shape
 from keras_calib.types import Tensor
 
 
@@ -22,6 +22,9 @@ class ReaderArguments(TypedDict, total=False):
     from_logits: bool
     ignore_class: int | None
     axis: int
+
+
+_ACTIVATIONS = frozenset({"sigmoid", "softmax"})
 
 
 class Batch(ABC):
@@ -51,8 +54,15 @@ class Batch(ABC):
         precision: dtype that the probabilities were computed in.
 
     Raises:
-        ValueError: for shapes that do not fit.
+        ValueError: for shapes that do not fit, for logits that are the output of a
+            Keras softmax or sigmoid, and for the output of the wrong one of the two.
     """
+
+    # The Keras activations of a head, what its probabilities are of, and what to use
+    # in place of another.
+    activations = _ACTIVATIONS
+    _of: str
+    _instead: str
 
     def __init__(
         self,
@@ -68,14 +78,36 @@ class Batch(ABC):
     ) -> None:
         self.given, mask = y_pred, get_keras_mask(y_pred)
         self._mask = mask
-        if through_softmax and not from_logits and logits_behind(y_pred) is not None:
-            y_pred, from_logits = logits_behind(y_pred), True
+        made, logits = made_by(y_pred, axis)
+        self._require_activation(made, from_logits and logits is not None)
+        if through_softmax and made and not from_logits:
+            y_pred, from_logits = logits, True
         self.from_logits, self._axis = from_logits, axis
         y_pred, self.precision = read_scores(y_pred, from_logits, dtype)
-        y_true, self._y_pred = classes_last(alike(y_true, y_pred), y_pred, axis)
+        static_shape("y_pred", y_pred, "")
+        y_true = alike(y_true, y_pred)
+        if getattr(y_true.shape, "rank", 0) is None:
+            y_true = self._of_unknown_rank(y_true, y_pred)
+        y_true, self._y_pred = classes_last(y_true, y_pred, axis)
         factors = [f for f in (sample_weight, mask) if f is not None]
         self._factors = [alike(factor, y_pred) for factor in factors]
         self._read(y_true, ignore_class)
+
+    def _require_activation(self, made: set[str], as_logits: bool) -> None:
+        if as_logits:
+            raise ValueError(
+                f"`y_pred` are probabilities of a {' or '.join(made or _ACTIVATIONS)}, "
+                "and from_logits=True: use from_logits=False, or a head without it"
+            )
+        if made and not made & self.activations:
+            raise ValueError(
+                f"`y_pred` comes from a {made.pop()}, and a loss or metric of "
+                f"{self._of} needs a {' or '.join(self.activations)}: {self._instead}"
+            )
+
+    def _of_unknown_rank(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Returns labels of the rank that the predictions give them, if they do."""
+        static_shape("y_true", y_true, " to tell integer labels from one-hot ones")
 
     @abstractmethod
     def _read(self, y_true: Tensor, ignore_class: int | None) -> None:

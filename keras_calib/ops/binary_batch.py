@@ -25,7 +25,7 @@ class BinaryBatch(Batch):
 
     The arguments are those of `Batch`. `y_true` holds labels in [0, 1] of the shape of
     `y_pred`, where a last axis of size 1 may be missing; `y_pred` logits or
-    probabilities of the positive class, of shape `(..., L)`.
+    probabilities of the positive class, of shape `(..., L)`, or `(N,)` of one label.
 
     Attributes:
         num_labels: L.
@@ -34,6 +34,16 @@ class BinaryBatch(Batch):
         valid: which labels are not `ignore_class`, of shape (N, L); `None` where all
             are.
     """
+
+    activations = frozenset({"sigmoid"})
+    _of = "independent binary labels"
+    _instead = (
+        "use one, or for one label of K classes a loss of classes such as GammaCE, "
+        "and ExpectedCalibrationError"
+    )
+
+    def _of_unknown_rank(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        return ops.reshape(y_true, ops.shape(y_pred))
 
     def _read(self, y_true: Tensor, ignore_class: int | None) -> None:
         given = y_true.shape, self._y_pred.shape
@@ -53,6 +63,8 @@ class BinaryBatch(Batch):
         self, y_true: Tensor, y_pred: Tensor, from_logits: bool
     ) -> tuple[Tensor, Tensor]:
         """Returns labels and predictions with an axis of labels."""
+        if len(y_pred.shape) < 2:
+            y_pred = namespace(y_pred).expand_dims(y_pred, -1)
         return y_true, y_pred
 
     @cached_property
@@ -130,6 +142,11 @@ class OneLabelBatch(BinaryBatch):
     A last axis of size 1 may be missing; one of size 2 holds the negative and the
     positive class. Otherwise as `BinaryBatch`.
     """
+
+    activations = frozenset({"sigmoid", "softmax"})
+
+    def _of_unknown_rank(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        return ops.reshape(y_true, (*ops.shape(y_pred)[:-1], 1))
 
     def columns(
         self, y_true: Tensor, y_pred: Tensor, from_logits: bool

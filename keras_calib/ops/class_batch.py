@@ -41,6 +41,13 @@ class ClassBatch(Batch):
             targets.
     """
 
+    activations = frozenset({"softmax"})
+    _of = "one label of K classes"
+    _instead = (
+        "use one, or for labels that are independent a binary loss such as GammaBCE, "
+        "and MultilabelECE"
+    )
+
     def _read(self, y_true: Tensor, ignore_class: int | None) -> None:
         y_pred = self._y_pred
         labels, self.soft = class_labels(y_true, y_pred)

@@ -38,5 +38,5 @@ def class_loss(
             targets.
     """
     y_pred = ops.convert_to_tensor(y_pred)
-    batch = ClassBatch(y_true, y_pred, from_logits=True, ignore_class=ignore_class)
+    batch = ClassBatch(y_true, y_pred, ignore_class=ignore_class)
     return batch.in_shape(batch.expected_loss(loss))

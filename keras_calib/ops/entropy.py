@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keras import ops
 
-from keras_calib._keras import logits_behind
+from keras_calib._keras import made_by
 from keras_calib.ops.floats import at_least, at_least_float32, tiny
 from keras_calib.ops.true_class import Backward, Gradients, unless_zero, with_gradient
 from keras_calib.types import Tensor
@@ -23,8 +23,9 @@ def entropy(y_pred: Tensor, from_logits: bool = False) -> Tensor:
     Returns:
         Entropies of shape `(...)`, float64 for float64 predictions, else float32.
     """
-    if not from_logits and logits_behind(y_pred) is not None:
-        y_pred, from_logits = logits_behind(y_pred), True
+    made, logits = made_by(y_pred)
+    if not from_logits and "softmax" in made:
+        y_pred, from_logits = logits, True
     y_pred = at_least_float32(y_pred)
     if not from_logits:
         p = at_least(y_pred, tiny(y_pred))

@@ -28,6 +28,12 @@ def static_shape(name: str, x: Tensor, why: str) -> Any:
 def num_classes(y_pred: Tensor) -> int:
     """Returns the static size of the last axis of `y_pred`, at least 2."""
     shape = static_shape("y_pred", y_pred, ", shape (..., num_classes)")
+    if len(shape) == 1:
+        raise ValueError(
+            "`y_pred` of shape (N,) is one probability a sample: use a binary loss or "
+            "a metric such as BinaryECE, or give one sample of K classes as (1, K). "
+            f"Received: y_pred.shape={tuple(shape)}"
+        )
     if len(shape) == 0 or shape[-1] is None or shape[-1] < 2:
         raise ValueError(
             "`y_pred` must have shape (..., num_classes) with a static "
@@ -54,7 +60,7 @@ def read_labels(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, bool]:
     """
     shape = static_shape("y_pred", y_pred, ", shape (..., num_classes)")
     # Of unknown size, as for scores of a batch against itself, it is at least 2.
-    k = num_classes(y_pred) if len(shape) == 0 or shape[-1] is not None else None
+    k = num_classes(y_pred) if len(shape) < 2 or shape[-1] is not None else None
     shape = static_shape("y_true", y_true, " to tell integer labels from one-hot ones")
     rank, expected = len(shape), len(y_pred.shape)
     if rank == expected and shape[-1] == k:

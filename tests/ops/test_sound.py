@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_calib import metrics
+from keras_calib import losses, metrics
 from keras_calib.ops.binary_batch import BinaryBatch, OneLabelBatch
 from keras_calib.ops.class_batch import ClassBatch
 from tests.backends import BACKEND, every_compiler
@@ -127,6 +127,7 @@ EVERY_CLASS_METRIC = [
     metrics.ExpectedCalibrationError,
     metrics.KSCalibrationError,
     metrics.MaximumCalibrationError,
+    metrics.NegativeLogLikelihood,
     metrics.PredictiveEntropy,
     metrics.SmoothECE,
     metrics.TopKCalibrationError,
@@ -224,3 +225,24 @@ def test_equal_scores_are_of_the_first_class():
     assert not ops.convert_to_numpy(batch.hit).any()
     assert ops.convert_to_numpy(batch.top(2).hit).all()
     assert not ops.convert_to_numpy(ClassBatch(np.full(512, 7), p).top(2).hit).any()
+
+
+@every_compiler
+@pytest.mark.parametrize("from_logits", [True, False])
+@pytest.mark.parametrize("label", [-1, 3, 0.5, 1.5])
+def test_a_compiled_loss_is_nan_where_a_label_is_no_class(compiler, from_logits, label):
+    x = np.array(Z if from_logits else P, "float32")
+    loss = losses.GammaCE(0.1, from_logits=from_logits, reduction=None)
+    for function in (loss, compiler(loss)):
+        found = function(np.array([label, 1.0], "float32"), x)
+        assert np.isnan(ops.convert_to_numpy(found)).tolist() == [True, False]
+    ignoring = losses.GammaCE(0.1, from_logits=from_logits, ignore_class=-1)
+    found = float(compiler(ignoring)(np.array([label, -1], "float32"), x))
+    assert np.isnan(found) == (label != -1)
+
+
+@pytest.mark.parametrize("label", [-1, 3, 0.5])
+def test_an_eager_loss_too(label):
+    x = np.array(Z, "float32")
+    found = losses.GammaCE(0.1, from_logits=True, reduction=None)([label, 1.0], x)
+    assert np.isnan(ops.convert_to_numpy(found)).tolist() == [True, False]
