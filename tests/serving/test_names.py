@@ -83,7 +83,6 @@ def test_classes_are_numbered_by_default():
         *(["a", "b", "c\0"], ["a", "b", "\ud800"], [["a"], ["b"], ["c"]]),
         *(np.array([["a", "b", "c"]]), np.array("abc"), np.array([b"a", b"b", b"c"])),
     ],
-    ids=repr,
 )
 def test_other_class_names_are_refused(names):
     with pytest.raises(ValueError, match="must be 3 distinct names"):
