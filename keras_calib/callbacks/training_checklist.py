@@ -66,7 +66,7 @@ class TrainingChecklist(SeesValidation):
     >>> history = model.fit(x, y, epochs=2, verbose=0, callbacks=[checklist])
     >>> {name: c["verdict"] for name, c in checklist.report()["checks"].items()}
     ... # doctest: +ELLIPSIS
-    {'labels': 'ok', 'gamma': 'ok', 'gradient': 'ok', 'loss': 'ok', ...}
+    {'labels': 'ok', 'metrics': 'not checked', 'gamma': 'ok', 'gradient': 'ok', ...}
     """
 
     def __init__(

@@ -39,7 +39,9 @@ class Held(ABC):
     def tensor(self, dtype: str) -> Tensor:
         """Returns the value as a scalar tensor."""
         value = self.given() if self._held is None else self._held
-        return ops.cast(value, dtype)
+        # TensorFlow casts a Python number by way of float32.
+        cast = ops.cast if ops.is_tensor(value) else ops.convert_to_tensor
+        return cast(value, dtype)
 
 
 @saveable
@@ -163,8 +165,10 @@ class Constant(Held):
         self, value: Any, low: float, high: float, name: str, dtype: Any = None
     ) -> None:
         value = getattr(value, "variable", value)
-        if ops.is_tensor(value) or isinstance(value, keras.Variable):
-            self.value, self.is_traced = ops.convert_to_tensor(value), True
+        if isinstance(value, keras.Variable):
+            value = value.value + 0.0  # read here, outside of the custom gradient
+        if ops.is_tensor(value):
+            self.value, self.is_traced = value, True
         else:
             self.value, self.is_traced = in_range(name, value, low, high), False
 

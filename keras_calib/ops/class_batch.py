@@ -90,7 +90,9 @@ class ClassBatch(Batch):
         # Where the label's score stands, in any row for what is no class: backends
         # differ in what they take from outside of it.
         labels = ops.convert_to_tensor(self.labels)
-        return labels if self.soft else ops.clip(labels, 0, self.num_classes - 1)
+        if self.soft:
+            return labels
+        return ops.clip(labels, 0, ops.shape(self.scores)[-1] - 1)
 
     def with_scores(self, scores: Tensor) -> ClassBatch:
         """Returns a batch of the same labels and other scores of shape (N, K)."""

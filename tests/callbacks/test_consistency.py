@@ -37,10 +37,16 @@ def report_of(model, y, data=None, **kwargs):
     return checklist.report()["checks"], shown
 
 
-def compiled(loss, activation, *metrics, units=3):
+def compiled(loss, activation, *metrics, units=3, hidden=False):
+    """Returns a model; `hidden` hides the logits of its head, beside which fit raises.
+
+    So does a layer of the user's own.
+    """
     keras.utils.set_random_seed(0)
     head = keras.layers.Dense(units, activation)
     model = keras.Sequential([keras.Input((3,)), head])
+    if hidden:
+        model.add(keras.layers.Rescaling(1.0))
     model.compile("sgd", loss, metrics=list(metrics))
     return model
 
@@ -158,7 +164,7 @@ MISMATCHES = {
 @pytest.mark.parametrize("name", [k for k in MISMATCHES if k != "axis"])
 def test_a_metric_that_reads_otherwise_is_a_warning_that_says_what_to_write(name):
     loss, activation, y, metric, match = MISMATCHES[name]
-    checks, shown = report_of(compiled(loss, activation, metric()), y)
+    checks, shown = report_of(compiled(loss, activation, metric(), hidden=True), y)
     assert checks["metrics"]["verdict"] == "warning"
     with pytest.raises(AssertionError, match=match):
         raise AssertionError(checks["metrics"]["text"])
@@ -222,7 +228,8 @@ def test_metrics_that_read_as_the_loss_are_ok(loss, activation, y, metrics):
 
 
 def test_a_loss_that_does_not_say_is_not_compared():
-    model = compiled("mse", "softmax", ExpectedCalibrationError(from_logits=True))
+    ece = ExpectedCalibrationError(from_logits=True)
+    model = compiled("mse", "softmax", ece, hidden=True)
     checks, _ = report_of(model, ONE_HOT)
     assert checks["metrics"]["verdict"] == "not checked"
     checks, _ = report_of(model, ONE_HOT, from_logits=False)
@@ -233,7 +240,9 @@ def two_outputs(kind=dict, task=None):
     x = keras.Input((3,))
     outputs = {
         "digit": keras.layers.Dense(3, name="digit")(x),
-        "flag": keras.layers.Dense(1, "sigmoid", name="flag")(x),
+        "flag": keras.layers.Rescaling(1.0, name="flag")(
+            keras.layers.Dense(1, "sigmoid")(x)
+        ),
     }
     model = keras.Model(x, outputs if kind is dict else list(outputs.values()))
     if task:

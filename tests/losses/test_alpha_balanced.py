@@ -22,7 +22,7 @@ def test_alpha_weighs_the_positives():
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match=r"`alpha` .*Received: -1"):
+    with pytest.raises(ValueError, match=r"`alpha.1.` .*Received: -1"):
         AlphaBalancedCE([1.0, -1])
     with pytest.raises(ValueError, match=r"`alpha` .*\[0, 1\]. Received: 2"):
         AlphaBalancedBCE(2)

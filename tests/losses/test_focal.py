@@ -154,7 +154,7 @@ def test_label_smoothing_of_binary_labels():
 def test_bad_arguments():
     with pytest.raises(ValueError, match=r"`gamma` .*\[0, inf\]. Received: -1"):
         FocalCE(-1)
-    with pytest.raises(ValueError, match="`alpha` must be"):
+    with pytest.raises(ValueError, match=r"`alpha.1.` must be"):
         FocalCE(2.0, alpha=[1.0, -1.0])
     with pytest.raises(ValueError, match=r"`alpha` .*\[0, 1\]. Received: 2"):
         BinaryFocalCE(2.0, alpha=2)
