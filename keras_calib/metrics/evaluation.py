@@ -164,10 +164,12 @@ def evaluate(
         seen.append(_arrays(batch.top_label))
         if bar:
             bar.update(min(start + rows, n))
+    statistics = ece.statistics()
+    if not statistics.total > 0:  # nothing counts, or a chunk held what cannot be
+        seen = [(np.full(1, np.nan),) * 3]
     confidence, hit, weight = map(np.concatenate, zip(*seen, strict=True))
     kept = weight != 0
     events = Events(confidence[kept], hit[kept], weight[kept], precision="float64")
-    statistics = ece.statistics()
     low, high = statistics.ece_interval()
     figures = {
         **results_by_name(metrics),

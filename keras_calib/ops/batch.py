@@ -24,6 +24,9 @@ class ReaderArguments(TypedDict, total=False):
     axis: int
 
 
+# How far sums of probabilities may be from 1: half precision rounds, and so do people.
+SUM_TOLERANCE = 0.02
+
 _ACTIVATIONS = frozenset({"sigmoid", "softmax"})
 
 
@@ -133,15 +136,15 @@ class Batch(ABC):
         """Whether all that counts is possible, as one boolean.
 
         Probabilities lie in [0, 1] and sum to 1 over classes, logits are neither NaN
-        nor +inf, and labels are classes, or probabilities in the same way. What has
-        weight 0 does not count.
+        nor +inf, and labels are classes, or probabilities in the same way. Weights are
+        not negative, and what has weight 0 does not count.
         """
         possible, weight = self._possible(), self.sample_weight
         if weight is not None:
             weight = alike(weight, possible)
             if len(weight.shape) < len(possible.shape):
                 weight = weight[:, None]
-            possible = possible | (weight == 0.0)
+            possible = (possible & (weight > 0.0)) | (weight == 0.0)
         return namespace(possible).all(possible)
 
     @abstractmethod
@@ -178,14 +181,14 @@ def classes_last(y_true: Tensor, y_pred: Tensor, axis: int) -> tuple[Tensor, Ten
 def are_distributions(p: Tensor) -> Tensor:
     """Says which rows are probabilities that sum to 1, of shape (N,).
 
-    The sums may be off by 0.02, as those of half precision are. Both sums are products
-    with ones, which are faster than reductions: that of |p| exceeds that of p where
-    an entry is negative.
+    Both sums are products with ones, which are faster than reductions: that of |p|
+    exceeds that of p where an entry is negative.
     """
     ones = namespace(p).ones((p.shape[-1], 1), dtype=dtype_name(p))
     total, absolute = matmul(p, ones), matmul(abs(p), ones)
     # The first is at most the second.
-    return ((total >= 0.98) & (absolute <= 1.02))[:, 0]
+    low, high = 1.0 - SUM_TOLERANCE, 1.0 + SUM_TOLERANCE
+    return ((total >= low) & (absolute <= high))[:, 0]
 
 
 def read_scores(

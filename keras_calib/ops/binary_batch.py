@@ -13,7 +13,7 @@ from keras_calib.ops.binary import binary_kernel
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 from keras_calib.ops.events import Events
 from keras_calib.ops.floats import alike, cast, dtype_name, namespace
-from keras_calib.ops.labels import binary_labels, is_valid
+from keras_calib.ops.labels import binary_labels, is_valid, static_shape
 from keras_calib.ops.true_class import ScalarFunction
 from keras_calib.types import Tensor
 
@@ -233,7 +233,7 @@ def binary_loss(
 
 def is_one_probability(y_pred: Tensor, axis: int = -1) -> bool:
     """Says whether predictions are of label 1 of a binary problem."""
-    shape = tuple(np.shape(y_pred))
+    shape = static_shape("y_pred", y_pred, "")
     return len(shape) < 2 or (-len(shape) <= axis < len(shape) and shape[axis] == 1)
 
 

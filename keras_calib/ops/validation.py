@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_calib._keras import get_keras_mask
-from keras_calib.ops.batch import classes_last
+from keras_calib.ops.batch import SUM_TOLERANCE, classes_last
 from keras_calib.ops.binary_batch import is_one_probability
 from keras_calib.ops.floats import dtype_name
 from keras_calib.ops.labels import binary_labels, read_labels, sample_weights
@@ -88,13 +88,13 @@ def validate(
     if given.one or given.soft:
         _require_predictions(given.labels, given.scores, given.one)
     if from_logits:
-        _require_logits(given, sum_tolerance(y_pred))
+        _require_logits(given, SUM_TOLERANCE)
     else:
-        _require_probabilities(given, sum_tolerance(y_pred))
+        _require_probabilities(given, SUM_TOLERANCE)
     if given.binary:
         _require_binary(given.labels, given.one)
     elif given.soft:
-        _require_targets(given.labels, sum_tolerance(y_true))
+        _require_targets(given.labels, SUM_TOLERANCE)
     else:
         _require_classes(given.labels, given.rows.shape[-1], ignore_class)
     return given
@@ -121,7 +121,7 @@ def kind_of(y_pred: Any, axis: int = -1) -> Literal["logits", "probabilities"]:
     if scores.min() < 0:
         return "logits"
     _require_finite("y_pred", scores)
-    sums, tolerance = _sums(scores), sum_tolerance(y_pred)
+    sums, tolerance = _sums(scores), SUM_TOLERANCE
     if scores.max() <= 1 + 1e-6 if one else _are(1, sums, tolerance):
         return "probabilities"
     either = "y_pred may be logits or percentages; say from_logits=True"
@@ -186,11 +186,6 @@ def require_samples(y_true: Any, y_pred: Any, sample_weight: Any = None) -> None
         require(shape[0] == n, same, found)
 
 
-def sum_tolerance(p: Any) -> float:
-    """Returns how far sums of probabilities may be from 1: half precision rounds."""
-    return 2e-2 if is_half(p) else 1e-3
-
-
 def is_half(x: Any) -> bool:
     """Says whether numbers are given as float16 or bfloat16."""
     return hasattr(x, "dtype") and "float16" in dtype_name(x)
@@ -234,7 +229,7 @@ def _read(
     weight = sample_weights(factors, scores, "float64", axis)
     counts = np.ones(scores.shape[:-1], bool).ravel() if weight is None else weight > 0
     if one and labels.shape[:-1] == scores.shape[:-1] and labels.shape[-1] > 1:
-        labels = _of_label_1(labels, scores, counts, sum_tolerance(y_true))
+        labels = _of_label_1(labels, scores, counts, SUM_TOLERANCE)
     soft = binary
     if binary:
         labels = binary_labels(labels, scores, shapes)

@@ -271,3 +271,16 @@ def test_numbers_that_are_not_whole(arguments):
 def test_coverage_is_a_fraction(coverage):
     with pytest.raises(ValueError, match="`coverage` must be a number in"):
         keras_calib.evaluate([0, 1], [[0.8, 0.2], [0.5, 0.5]], coverage=coverage)
+
+
+def test_without_checks_what_cannot_be_makes_every_figure_nan():
+    y, p = [0, 1, 0, 1], [[0.8, 0.2], [0.3, 0.7], [0.6, 0.4], [0.1, 0.9]]
+    beyond, negative = [0, 1, 2, 1], [1.0, 1.0, -1.0, 1.0]
+    for found in (
+        keras_calib.evaluate(beyond, p, validate=False),
+        keras_calib.evaluate(y, p, sample_weight=negative, validate=False),
+        keras_calib.evaluate(y, 3 * np.array(p), validate=False),
+        keras_calib.evaluate(y, p, sample_weight=np.zeros(4), validate=False),
+    ):
+        figures = set(found) - {"ece_low", "ece_high"}
+        assert all(np.isnan(found[name]) for name in figures), found

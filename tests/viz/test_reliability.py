@@ -199,9 +199,10 @@ P = np.array([[0.8, 0.2], [0.3, 0.7], [0.6, 0.4], [0.1, 0.9]])
     ],
 )
 def test_bad_input_is_refused_before_a_figure_is_open(arguments, match):
+    before = pyplot.get_fignums()
     with pytest.raises(ValueError, match=match):
         reliability_diagram(*arguments)
-    assert not pyplot.get_fignums()
+    assert pyplot.get_fignums() == before
 
 
 @pytest.mark.parametrize(
