@@ -23,7 +23,7 @@ class LinearCalibrator(Calibrator):
     """Base of the maps softmax(W x + b) of logits or log-probabilities x.
 
     The penalized likelihood is convex. L-BFGS minimizes it in float64, starting at
-    the best temperature, to about 1e-8 of the optimum, or it warns.
+    the best temperature, until fifty steps gain less than 1e-9, or it warns.
 
     Args:
         bias_penalty: weight of the mean squared bias.
