@@ -233,6 +233,8 @@ def binary_loss(
 
 def is_one_probability(y_pred: Tensor, axis: int = -1) -> bool:
     """Says whether predictions are of label 1 of a binary problem."""
+    if isinstance(y_pred, list | tuple):
+        y_pred = np.asarray(y_pred)
     shape = static_shape("y_pred", y_pred, "")
     return len(shape) < 2 or (-len(shape) <= axis < len(shape) and shape[axis] == 1)
 

@@ -121,12 +121,12 @@ def kind_of(y_pred: Any, axis: int = -1) -> Literal["logits", "probabilities"]:
     if scores.min() < 0:
         return "logits"
     _require_finite("y_pred", scores)
-    sums, tolerance = _sums(scores), SUM_TOLERANCE
-    if scores.max() <= 1 + 1e-6 if one else _are(1, sums, tolerance):
+    sums = _sums(scores)
+    if scores.max() <= 1 + 1e-6 if one else _are(1, sums, SUM_TOLERANCE):
         return "probabilities"
     either = "y_pred may be logits or percentages; say from_logits=True"
     require(not one, either, scores)
-    same = len(sums) > 1 and 0 < sums.max() * (1 - tolerance) <= sums.min()
+    same = len(sums) > 1 and 0 < sums.max() * (1 - 1e-3) <= sums.min()
     require(
         not (same or _are(100, sums, 2) or _fills_unit_interval(scores)),
         "y_pred holds neither probabilities, which sum to 1 over the classes, nor "
