@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_calib import losses
 from keras_calib.arguments import default_name
-from tests.backends import every_compiler, jax_only, not_on_torch, tensorflow_only
+from tests.backends import every_compiler, not_on_torch, tensorflow_only
 from tests.losses.table import ALL, BINARY, OF_A_BATCH
 from tests.losses.tools import GRADIENT, value_and_gradient
 
@@ -153,12 +153,3 @@ def test_gamma_may_be_a_variable_or_move_in_a_compiled_step():
     step(y, p)
     gamma.assign(0.3)
     assert float(step(y, p)[0]) == pytest.approx(expected)
-
-
-@jax_only
-def test_gamma_gets_no_gradient():
-    import jax
-
-    y, p = np.array([0]), np.array([[0.3, 0.7]], "float32")
-    slope = jax.grad(lambda gamma: losses.gamma_ce(y, p, gamma).sum())(0.3)
-    assert float(slope) == 0.0
