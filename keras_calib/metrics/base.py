@@ -115,6 +115,9 @@ class CalibrationMetric(Reader, keras.metrics.Metric, ABC):
 class MeanMetric(CalibrationMetric):
     """Base of weighted means of one value per sample. A subclass defines `values`."""
 
+    # Whether the value of impossible logits is NaN by itself.
+    _shows_bad_logits = False
+
     def __init__(self, **kwargs: Unpack[MetricArguments]) -> None:
         super().__init__(**kwargs)
         self._sums = CompensatedSum(self, (2,))
@@ -128,7 +131,8 @@ class MeanMetric(CalibrationMetric):
         values = self.values(batch)
         sums = binning.bin_sums(weighted(batch.sample_weight, values))
         terms = ops.concatenate([ops.cast(s, values.dtype) for s in sums])
-        self._sums.add(terms, batch.sound)
+        shown = self._shows_bad_logits and batch.from_logits
+        self._sums.add(terms, batch.sound_labels if shown else batch.sound)
 
     def result(self) -> Tensor:
         """Returns the mean, NaN without weight."""

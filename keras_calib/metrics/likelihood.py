@@ -34,6 +34,8 @@ class NegativeLogLikelihood(MeanMetric):
     10000.0
     """
 
+    _shows_bad_logits = True
+
     def values(self, batch: ClassBatch) -> Tensor:
         """Returns the cross-entropy of each sample."""
         return batch.cross_entropy
@@ -62,6 +64,7 @@ class PredictiveEntropy(MeanMetric):
     """
 
     direction = None
+    _shows_bad_logits = True
 
     def values(self, batch: ClassBatch) -> Tensor:
         """Returns the entropy of each prediction."""

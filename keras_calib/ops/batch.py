@@ -139,7 +139,16 @@ class Batch(ABC):
         nor +inf, and labels are classes, or probabilities in the same way. Weights are
         not negative, and what has weight 0 does not count.
         """
-        possible, weight = self._possible(), self.sample_weight
+        scores = self._possible_scores()
+        return self._all(scores & alike(self._possible_labels(), scores))
+
+    @cached_property
+    def sound_labels(self) -> Tensor:
+        """Whether labels and weights are possible, whatever the scores."""
+        return self._all(self._possible_labels())
+
+    def _all(self, possible: Tensor) -> Tensor:
+        weight = self.sample_weight
         if weight is not None:
             weight = alike(weight, possible)
             if len(weight.shape) < len(possible.shape):
@@ -148,8 +157,12 @@ class Batch(ABC):
         return namespace(possible).all(possible)
 
     @abstractmethod
-    def _possible(self) -> Tensor:
-        """Says which samples or labels are possible, of shape (N,) or (N, L)."""
+    def _possible_scores(self) -> Tensor:
+        """Says which scores are possible, of shape (N,) or (N, L)."""
+
+    @abstractmethod
+    def _possible_labels(self) -> Tensor:
+        """Says which labels are possible, of the same shape."""
 
     @property
     def mask(self) -> Tensor | None:
@@ -181,14 +194,13 @@ def classes_last(y_true: Tensor, y_pred: Tensor, axis: int) -> tuple[Tensor, Ten
 def are_distributions(p: Tensor) -> Tensor:
     """Says which rows are probabilities that sum to 1, of shape (N,).
 
-    Both sums are products with ones, which are faster than reductions: that of |p|
-    exceeds that of p where an entry is negative.
+    The sum is a product with ones, which is faster than a reduction. An entry below 0
+    counts a thousandfold against it: more than roundoff is too much.
     """
-    ones = namespace(p).ones((p.shape[-1], 1), dtype=dtype_name(p))
-    total, absolute = matmul(p, ones), matmul(abs(p), ones)
-    # The first is at most the second.
-    low, high = 1.0 - SUM_TOLERANCE, 1.0 + SUM_TOLERANCE
-    return ((total >= low) & (absolute <= high))[:, 0]
+    xp = namespace(p)
+    counted = np.maximum(p, -1e3 * p) if xp is np else ops.leaky_relu(p, -1e3)
+    total = matmul(counted, xp.ones(p.shape[-1], dtype=dtype_name(p)))
+    return abs(total - 1.0) <= SUM_TOLERANCE
 
 
 def read_scores(

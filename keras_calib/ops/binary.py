@@ -12,9 +12,9 @@ from keras_calib.ops.true_class import (
     Backward,
     Gradients,
     ScalarFunction,
+    are_probabilities,
     of_parameters,
     unless_zero,
-    where_probable,
     with_gradient,
 )
 from keras_calib.types import Tensor
@@ -37,7 +37,7 @@ def binary_kernel(
     """Computes y l(p) + (1 - y) l(1 - p) for each label y, of the shape of the labels.
 
     Args:
-        targets: labels in [0, 1], of any shape.
+        targets: labels in [0, 1], of shape (..., L).
         scores: logits or probabilities of the same shape.
         value: the loss as a function of `(log_p, p, q)`, see `true_class_kernel`.
         weight: `-dl/dlog_p` as a function of the same.
@@ -74,10 +74,11 @@ def binary_kernel(
 
         return losses(*parameters), backward
 
-    losses = where_probable(
-        targets, with_gradient(forward, targets, scores, *parameters)
-    )
-    return losses if from_logits else where_probable(scores, losses)
+    losses = with_gradient(forward, targets, scores, *parameters)
+    probable = are_probabilities(targets)
+    if not from_logits:
+        probable = ops.logical_and(probable, are_probabilities(scores))
+    return ops.where(probable, losses, float("nan"))
 
 
 def _of_logits(z: Tensor) -> Parts:

@@ -12,7 +12,7 @@ from keras_calib.ops.batch import Batch
 from keras_calib.ops.binary import binary_kernel
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 from keras_calib.ops.events import Events
-from keras_calib.ops.floats import alike, cast, dtype_name, namespace
+from keras_calib.ops.floats import cast, dtype_name, namespace
 from keras_calib.ops.labels import binary_labels, is_valid, static_shape
 from keras_calib.ops.true_class import ScalarFunction
 from keras_calib.types import Tensor
@@ -76,10 +76,11 @@ class BinaryBatch(Batch):
         valid = cast(self.valid, dtype_name(self.scores))
         return valid if weight is None else ops.expand_dims(weight, -1) * valid
 
-    def _possible(self) -> Tensor:
-        p, y = self.probabilities, self.targets
-        y = alike(y, p)
-        return (p >= 0.0) & (p <= 1.0) & (y >= 0.0) & (y <= 1.0)
+    def _possible_scores(self) -> Tensor:
+        return (self.probabilities >= 0.0) & (self.probabilities <= 1.0)
+
+    def _possible_labels(self) -> Tensor:
+        return (self.targets >= 0.0) & (self.targets <= 1.0)
 
     def loss(
         self,

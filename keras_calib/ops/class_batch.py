@@ -12,7 +12,7 @@ from keras_calib.ops.batch import Batch, ReaderArguments, are_distributions
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 from keras_calib.ops.entropy import entropy
 from keras_calib.ops.events import Events
-from keras_calib.ops.floats import alike, at_most, cast, dtype_name, namespace
+from keras_calib.ops.floats import at_most, cast, dtype_name, namespace
 from keras_calib.ops.labels import class_labels, is_valid, num_classes
 from keras_calib.ops.rows import one_hot, pick, top_k
 from keras_calib.ops.true_class import ScalarFunction, true_class_kernel
@@ -194,15 +194,16 @@ class ClassBatch(Batch):
         """The class of the largest score, the first of equals, of shape (N,)."""
         return self._top[1]
 
-    def _possible(self) -> Tensor:
+    def _possible_scores(self) -> Tensor:
         if self.from_logits:
-            scores = self._exponentials[1] > 0.0  # NaN is not
-        else:
-            scores = are_distributions(self.scores)
+            return self._exponentials[1] > 0.0  # NaN is not
+        return are_distributions(self.scores)
+
+    def _possible_labels(self) -> Tensor:
         labels = self.labels
         if self.soft:
-            return scores & alike(are_distributions(labels), scores)
-        return scores & alike((labels >= 0) & (labels < self.num_classes), scores)
+            return are_distributions(labels)
+        return (labels >= 0) & (labels < self.num_classes)
 
     @cached_property
     def _exponentials(self) -> tuple[Tensor, Tensor]:

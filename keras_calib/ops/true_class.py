@@ -53,8 +53,8 @@ def true_class_kernel(
         labels: int32 labels of shape (N,), or targets of shape (N, K), t, which give
             sum_i t_i l(p_i).
         scores: logits or probabilities of shape (N, K). Probabilities are taken as
-            at least the smallest normal float, and the loss is NaN where that of the
-            label is outside [0, 1].
+            at least the smallest normal float. The loss is NaN where that of the
+            label, or one of any class beside targets, is outside [0, 1].
         value: the loss as a function of `(log_p, p, q, *parameters)`. `p` is at least
             the smallest normal float; `log_p` may be below its logarithm.
         weight: `-dl/dlog_p` as a function of the same.
@@ -67,11 +67,13 @@ def true_class_kernel(
     if not from_logits:
         if soft:
             losses = _elementwise(scores, value, weight, parameters)
-            loss, p = ops.sum(labels * losses, axis=-1), ops.sum(labels * scores, -1)
-            loss = where_probable(p, loss, ops.sum(labels, axis=-1))
+            loss = ops.sum(labels * losses, axis=-1)
+            probable = ops.squeeze(are_probabilities(scores), -1)
         else:
             p = pick(scores, labels)
-            loss = where_probable(p, _elementwise(p, value, weight, parameters))
+            loss = _elementwise(p, value, weight, parameters)
+            probable = ops.logical_and(p >= 0.0, p <= 1.0 + _ROUNDING)
+        loss = ops.where(probable, loss, float("nan"))
         if not label_smoothing:
             return loss
         uniform = -last_mean(ops.log(at_least(scores, tiny(scores))))
@@ -178,10 +180,12 @@ def _elementwise(
     return with_gradient(forward, p, *parameters)
 
 
-def where_probable(p: Tensor, losses: Tensor, largest: Tensor = 1.0) -> Tensor:
-    """Returns the losses, NaN where p is outside [0, largest]."""
-    probable = ops.logical_and(p >= 0.0, p <= (1.0 + _ROUNDING) * largest)
-    return ops.where(probable, losses, float("nan"))
+def are_probabilities(x: Tensor) -> Tensor:
+    """Says of each row, as a column, whether all of it lies in [0, 1]."""
+    # Two reductions read less than comparisons of all entries write.
+    low = ops.min(x, axis=-1, keepdims=True) >= 0.0
+    high = ops.max(x, axis=-1, keepdims=True) <= 1.0 + _ROUNDING
+    return ops.logical_and(low, high)
 
 
 def unless_zero(x: Tensor, factor: Tensor) -> Tensor:
