@@ -1,4 +1,4 @@
-"""Metrics: streaming compared with torchmetrics, and five metrics compared with one."""
+"""Metrics: streaming against torchmetrics, five against one, and what checks cost."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import numpy as np
 from benchmarks.timing import Row, interleaved, ratios
 from keras_calib.metrics import (
     BinStatistics,
+    BrierScore,
+    CalibrationMetric,
     CalibrationMetrics,
     ExpectedCalibrationError,
 )
@@ -23,11 +25,13 @@ BATCH, NUM_CLASSES, SAMPLES = 8192, 10, 4_000_000
 
 
 def rows() -> Iterator[Row]:
-    """Yields the stream and its peer, its memory, and five metrics against one."""
+    """Yields the stream and its peer, its memory, five metrics to one, and checks."""
     yield from _stream()
     yield from _memory()
     for mode, jit_compile in (("graph", False), ("XLA", True)):
         yield _five_to_one(mode, jit_compile)
+        for metric in (ExpectedCalibrationError, BrierScore):
+            yield _checks(metric, mode, jit_compile)
 
 
 def _batches(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -123,3 +127,20 @@ def _five_to_one(mode: str, jit_compile: bool) -> Row:
     calls = {"one": lambda: one(y, p), "five": lambda: five(y, p)}
     found = ratios(interleaved(calls, 400), "one")
     return Row(f"CalibrationMetrics of five / ECE, {mode}", found["five"], 1.5)
+
+
+def _checks(metric: type[CalibrationMetric], mode: str, jit_compile: bool) -> Row:
+    class Unchecked(metric):
+        def accumulate(self, batch):
+            batch.sound = True
+            super().accumulate(batch)
+
+    y, p = map(keras.ops.convert_to_tensor, _batches(BATCH))
+    checked, unchecked = (
+        _update(metric(), jit_compile),
+        _update(Unchecked(), jit_compile),
+    )
+    calls = {"with": lambda: checked(y, p), "without": lambda: unchecked(y, p)}
+    found = ratios(interleaved(calls, 400), "without")
+    name = f"{metric.__name__}, {mode}: with checks / without"
+    return Row(name, found["with"], 1.1)

@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_calib._keras import get_keras_mask, made_by
-from keras_calib.ops.floats import alike, cast, dtype_name, matmul, namespace
+from keras_calib.ops.floats import alike, at_least, cast, dtype_name, matmul, namespace
 from keras_calib.ops.labels import sample_weights, static_shape
 from keras_calib.types import Tensor
 
@@ -198,7 +198,7 @@ def are_distributions(p: Tensor) -> Tensor:
     counts a thousandfold against it: more than roundoff is too much.
     """
     xp = namespace(p)
-    counted = np.maximum(p, -1e3 * p) if xp is np else ops.leaky_relu(p, -1e3)
+    counted = at_least(p, -1e3 * p)
     total = matmul(counted, xp.ones(p.shape[-1], dtype=dtype_name(p)))
     return abs(total - 1.0) <= SUM_TOLERANCE
 
