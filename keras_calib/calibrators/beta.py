@@ -1,9 +1,9 @@
 """Beta calibration."""
 
-import keras
 import numpy as np
 from keras import ops
 
+from keras_calib.arguments import saveable
 from keras_calib.calibrators.logistic_regression import logistic_regression
 from keras_calib.calibrators.one_vs_rest import OneVsRest
 from keras_calib.types import Array, Tensor
@@ -11,7 +11,7 @@ from keras_calib.types import Array, Tensor
 __all__ = ["BetaCalibration"]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class BetaCalibration(OneVsRest):
     """Bayes' rule for a class whose probabilities follow Beta distributions.
 

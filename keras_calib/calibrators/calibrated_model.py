@@ -5,10 +5,11 @@ from typing import Any, Self
 
 import keras
 
+from keras_calib.arguments import saveable
 from keras_calib.calibrators.report import CalibrationReport
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class CalibratedModel(keras.Model):
     """A functional model whose last layer is a calibrator, saved with its report."""
 

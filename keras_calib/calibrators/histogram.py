@@ -2,11 +2,10 @@
 
 from typing import Literal, Unpack
 
-import keras
 import numpy as np
 from keras import ops
 
-from keras_calib.arguments import one_of, whole_number
+from keras_calib.arguments import one_of, saveable, whole_number
 from keras_calib.calibrators.base import CalibratorArguments
 from keras_calib.calibrators.steps import (
     Steps,
@@ -22,7 +21,7 @@ __all__ = ["HistogramBinning"]
 Binning = Literal["equal_width", "equal_mass"]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class HistogramBinning(Steps):
     """The rate of each class's labels in bins of its probability.
 

@@ -2,11 +2,10 @@
 
 from typing import Unpack
 
-import keras
 import numpy as np
 from keras import ops
 
-from keras_calib.arguments import whole_number
+from keras_calib.arguments import saveable, whole_number
 from keras_calib.calibrators.base import CalibratorArguments
 from keras_calib.calibrators.samples import Samples
 from keras_calib.calibrators.steps import (
@@ -21,7 +20,7 @@ from keras_calib.types import Array, Tensor
 __all__ = ["IsotonicCalibration"]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class IsotonicCalibration(Steps):
     """The increasing function of each class's probability that fits the labels best.
 

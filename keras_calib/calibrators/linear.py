@@ -4,11 +4,10 @@ import warnings
 from collections.abc import Callable
 from typing import Unpack
 
-import keras
 import numpy as np
 from keras import ops
 
-from keras_calib.arguments import in_range
+from keras_calib.arguments import in_range, saveable
 from keras_calib.calibrators.base import Calibrator, CalibratorArguments
 from keras_calib.calibrators.objectives import log_softmax
 from keras_calib.calibrators.samples import Samples
@@ -118,7 +117,7 @@ class LinearCalibrator(Calibrator):
         return ops.softmax(mapped + bias, axis=-1)
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class VectorScaling(LinearCalibrator):
     """One scale and one bias a class.
 
@@ -151,7 +150,7 @@ class VectorScaling(LinearCalibrator):
     full_matrix = False
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class MatrixScaling(LinearCalibrator):
     """A full matrix and a bias, with the ODIR penalty.
 
@@ -199,7 +198,7 @@ class MatrixScaling(LinearCalibrator):
         )
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class DirichletCalibration(MatrixScaling):
     """A full matrix and a bias on log-probabilities, with the ODIR penalty.
 

@@ -2,11 +2,10 @@
 
 from typing import Any, Unpack
 
-import keras
 import numpy as np
 from keras import ops
 
-from keras_calib.arguments import in_range
+from keras_calib.arguments import in_range, saveable
 from keras_calib.calibrators.base import Calibrator, CalibratorArguments
 from keras_calib.calibrators.objectives import softmax
 from keras_calib.calibrators.samples import Samples
@@ -16,7 +15,7 @@ from keras_calib.types import Array, Tensor
 __all__ = ["NoiseCorrection"]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class NoiseCorrection(Calibrator):
     """Adds symmetric label noise to the probabilities, or removes it.
 

@@ -1,8 +1,8 @@
 """Platt scaling."""
 
-import keras
 import numpy as np
 
+from keras_calib.arguments import saveable
 from keras_calib.calibrators.logistic_regression import logistic_regression
 from keras_calib.calibrators.one_vs_rest import OneVsRest
 from keras_calib.types import Array, Tensor
@@ -10,7 +10,7 @@ from keras_calib.types import Array, Tensor
 __all__ = ["PlattScaling"]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class PlattScaling(OneVsRest):
     """A sigmoid of the log-odds of each class against the rest.
 

@@ -4,12 +4,11 @@ import warnings
 from functools import lru_cache
 from typing import Literal, Unpack
 
-import keras
 import numpy as np
 from keras import ops
 
 from keras_calib._keras import numpy_value
-from keras_calib.arguments import in_range, one_of
+from keras_calib.arguments import in_range, one_of, saveable
 from keras_calib.calibrators.base import Calibrator, CalibratorArguments
 from keras_calib.calibrators.objectives import brier, ece, softmax
 from keras_calib.calibrators.samples import Samples
@@ -24,7 +23,7 @@ Objective = Literal["nll", "brier", "ece"]
 _PART = 2**21
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class TemperatureScaling(Calibrator):
     """Divides the logits by one temperature T. The argmax does not change.
 

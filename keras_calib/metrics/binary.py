@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias, Unpack
 
-import keras
-
-from keras_calib.arguments import one_of
+from keras_calib.arguments import one_of, saveable
 from keras_calib.metrics.base import BinnedMetric, MetricArguments
 from keras_calib.ops.binary_batch import OneLabelBatch
 from keras_calib.ops.calibration import Norm
@@ -18,7 +16,7 @@ __all__ = ["BinaryECE"]
 Definition: TypeAlias = Literal["positive_class", "predicted_class"]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class BinaryECE(BinnedMetric):
     """Expected calibration error of one binary label, in either definition.
 

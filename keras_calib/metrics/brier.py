@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias, Unpack
 
-import keras
 from keras import ops
 
-from keras_calib.arguments import one_of, whole_number
+from keras_calib.arguments import one_of, saveable, whole_number
 from keras_calib.metrics.base import CalibrationMetric, MeanMetric, MetricArguments
 from keras_calib.metrics.compensated import CompensatedSum
 from keras_calib.ops.batch import Batch
@@ -25,7 +24,7 @@ ClassReduction: TypeAlias = Literal["sum", "mean"]
 Grouping: TypeAlias = Literal["predicted_class", "confidence"]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class BrierScore(MeanMetric):
     """Mean squared distance between predicted probabilities and labels.
 
@@ -82,7 +81,7 @@ class BrierScore(MeanMetric):
         return batch.squared_error / batch.num_classes
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class BrierDecomposition(CalibrationMetric):
     """The Brier score in parts: calibration, discrimination and the rest.
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Unpack
 
-import keras
-
-from keras_calib.arguments import in_range
+from keras_calib.arguments import in_range, saveable
 from keras_calib.metrics.base import GroupedMetric, MetricArguments
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.events import Events
@@ -15,7 +13,7 @@ from keras_calib.types import Tensor
 __all__ = ["ClasswiseECE"]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class ClasswiseECE(GroupedMetric):
     """Calibration error of every class's probability, averaged over the classes.
 

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_calib.arguments import Configurable, default_name
+from keras_calib.arguments import Configurable, default_name, saveable
 from keras_calib.metrics.base import CalibrationMetric
 from keras_calib.metrics.brier import BrierScore
 from keras_calib.metrics.expected_calibration_error import (
@@ -35,7 +35,7 @@ _DEFAULT: tuple[type[CalibrationMetric], ...] = (
 )
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class CalibrationMetrics(Configurable, keras.metrics.Metric):
     """Computes any set of calibration metrics in one pass over the batch.
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias, Unpack
 
-import keras
 from keras import ops
 
-from keras_calib.arguments import one_of, whole_number
+from keras_calib.arguments import one_of, saveable, whole_number
 from keras_calib.metrics.base import BinnedMetric, EventMetric, MetricArguments
 from keras_calib.metrics.bin_statistics import BinStatistics
 from keras_calib.ops.calibration import Norm, calibration_error, calibration_gap
@@ -19,7 +18,7 @@ __all__ = ["CalibrationGap", "ExpectedCalibrationError", "MaximumCalibrationErro
 Binning: TypeAlias = Literal["equal_width", "equal_mass"]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class ExpectedCalibrationError(EventMetric):
     """Expected calibration error of the top label, over bins.
 
@@ -106,7 +105,7 @@ class ExpectedCalibrationError(EventMetric):
         return float(equal_mass_error_bound(self.cells(), self.num_bins))
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class MaximumCalibrationError(BinnedMetric):
     """Maximum calibration error of the top label: the largest gap of any bin.
 
@@ -136,7 +135,7 @@ class MaximumCalibrationError(BinnedMetric):
     norm = "max"
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class CalibrationGap(EventMetric):
     """Mean confidence minus accuracy: positive is overconfident.
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import keras
-
+from keras_calib.arguments import saveable
 from keras_calib.metrics.base import RankedMetric
 from keras_calib.ops.calibration import BinSums
 from keras_calib.ops.ranked import ks_error
@@ -12,7 +11,7 @@ from keras_calib.types import Tensor
 __all__ = ["KSCalibrationError"]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class KSCalibrationError(RankedMetric):
     """Kolmogorov-Smirnov calibration error of the top label.
 

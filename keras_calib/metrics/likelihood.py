@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import keras
-
+from keras_calib.arguments import saveable
 from keras_calib.metrics.base import MeanMetric
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.types import Tensor
@@ -11,7 +10,7 @@ from keras_calib.types import Tensor
 __all__ = ["NegativeLogLikelihood", "PredictiveEntropy"]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class NegativeLogLikelihood(MeanMetric):
     """Mean negative log-probability of the labels, in nats.
 
@@ -41,7 +40,7 @@ class NegativeLogLikelihood(MeanMetric):
         return batch.cross_entropy
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class PredictiveEntropy(MeanMetric):
     """Mean entropy of the predictions, in nats. Labels matter to weights only.
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import keras
-
+from keras_calib.arguments import saveable
 from keras_calib.metrics.base import GroupedMetric
 from keras_calib.ops.binary_batch import BinaryBatch
 from keras_calib.ops.events import Events
@@ -12,7 +11,7 @@ from keras_calib.types import Tensor
 __all__ = ["MultilabelECE"]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class MultilabelECE(GroupedMetric):
     """Calibration error of each of L binary labels, averaged over the labels.
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Unpack
 
-import keras
-
-from keras_calib.arguments import in_range
+from keras_calib.arguments import in_range, saveable
 from keras_calib.metrics.base import MetricArguments, RankedMetric
 from keras_calib.ops.calibration import BinSums
 from keras_calib.ops.ranked import accuracy_at_coverage, area_under_risk_coverage
@@ -15,7 +13,7 @@ from keras_calib.types import Tensor
 __all__ = ["AURC", "AccuracyAtCoverage"]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class AURC(RankedMetric):
     """Area under the risk-coverage curve: do confident samples have fewer errors?
 
@@ -51,7 +49,7 @@ class AURC(RankedMetric):
         return area_under_risk_coverage(cells)
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class AccuracyAtCoverage(RankedMetric):
     """Accuracy of the most confident fraction of the samples.
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Unpack
 
-import keras
-
+from keras_calib.arguments import saveable
 from keras_calib.metrics.base import CalibrationMetric, MetricArguments
 from keras_calib.metrics.compensated import CompensatedSum
 from keras_calib.ops.class_batch import ClassBatch
@@ -15,7 +14,7 @@ from keras_calib.types import Tensor
 __all__ = ["SmoothECE"]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class SmoothECE(CalibrationMetric):
     """Smooth calibration error of the top label: kernels in place of bins.
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Unpack
 
-import keras
-
-from keras_calib.arguments import whole_number
+from keras_calib.arguments import saveable, whole_number
 from keras_calib.metrics.base import BinnedMetric, MetricArguments
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.events import Events
@@ -14,7 +12,7 @@ from keras_calib.ops.events import Events
 __all__ = ["TopKCalibrationError"]
 
 
-@keras.saving.register_keras_serializable(package="keras_calib")
+@saveable
 class TopKCalibrationError(BinnedMetric):
     """Calibration error of "the label is among the k most probable classes".
 
