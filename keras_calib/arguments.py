@@ -20,14 +20,14 @@ _SHARED = ("from_logits", "ignore_class", "axis", "reduction", "name", "dtype")
 
 _ABSENT = object()
 
-# Decorates a class or a function that Keras shall save, and load by its name.
+# Decorates a class or a function that Keras saves, and loads by its name.
 saveable = keras.saving.register_keras_serializable(package="keras_calib")
 
 
 class Suggested(float):
-    """A number to start with, for an argument that a class insists on.
+    """A value to start with, for an argument that a class requires.
 
-    The function form of a loss takes it as its default.
+    The function form of a loss takes it as the default.
     """
 
 
@@ -50,7 +50,7 @@ class _WholeSignature:
 
 
 class Configurable:
-    """Base of what is made of arguments, each kept under its own name.
+    """Base of classes that keep each argument in an attribute of its name.
 
     A class states its own arguments and hands on the rest, by
     `def __init__(self, strength=1.0, **kwargs)` and `super().__init__(**kwargs)`.
@@ -130,7 +130,7 @@ def _signature(cls: Any) -> inspect.Signature:
             elif parameter.kind is parameter.VAR_POSITIONAL:
                 continue
             elif allowed is None or parameter.name in allowed:
-                # What is behind `**kwargs` has no position.
+                # Arguments that `**kwargs` passes on have no position.
                 kind = parameter.KEYWORD_ONLY if behind else parameter.kind
                 found.setdefault(parameter.name, parameter.replace(kind=kind))
         if rest is None:
@@ -175,7 +175,7 @@ def whole_number(name: str, value: Any, low: float = 1, high: float = np.inf) ->
 
 
 def boolean(name: str, value: Any) -> bool:
-    """Returns `value` as a bool, or says what was given: bool("False") is True."""
+    """Returns `value` as a bool; strings raise, since bool("False") is True."""
     if not isinstance(value, int | np.integer | np.bool_) or value not in (0, 1):
         raise ValueError(f"`{name}` must be True or False. Received: {value!r}")
     return bool(value)

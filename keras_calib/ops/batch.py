@@ -1,4 +1,4 @@
-"""What every batch of labels and predictions shares: it is read once."""
+"""The base of the readers of a batch of labels and predictions."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class ReaderArguments(TypedDict, total=False):
     axis: int
 
 
-# How far sums of probabilities may be from 1: half precision rounds, and so do people.
+# How far sums of probabilities may be from 1, in half precision or after rounding.
 SUM_TOLERANCE = 0.02
 
 _ACTIVATIONS = frozenset({"sigmoid", "softmax"})
 
 
 class Batch(ABC):
-    """Base of the batches: N samples, as flat tensors.
+    """Base of the batches of N samples, as flat tensors.
 
     Losses, metrics and calibrators read labels, predictions, masks and weights
     here, and nowhere else. Each property is computed when it is first asked for.
@@ -47,12 +47,12 @@ class Batch(ABC):
         axis: the axis of the classes in `y_pred`, and in labels that have one.
         dtype: dtype of the scores: by default float64 for float64 predictions, else
             float32.
-        through_softmax: whether probabilities that come straight from a Keras
-            softmax or sigmoid are replaced by its logits: losses differentiate
-            better there, metrics measure what the model returns.
+        through_softmax: whether probabilities that come straight from a Keras softmax
+            or sigmoid are replaced by its logits, in which the gradient of a loss is
+            exact. Metrics measure what the model returns.
 
     Attributes:
-        given: `y_pred` as it was given, with what Keras left on it.
+        given: `y_pred` as it was given, with the attributes that Keras set on it.
         from_logits: whether the scores are logits.
         precision: dtype that the probabilities were computed in.
 
@@ -61,8 +61,8 @@ class Batch(ABC):
             Keras softmax or sigmoid, and for the output of the wrong one of the two.
     """
 
-    # The Keras activations of a head, what its probabilities are of, and what to use
-    # in place of another.
+    # The Keras activations that this batch reads. For the error after another one:
+    # what the batch holds, and what to use instead.
     activations = _ACTIVATIONS
     _of: str
     _instead: str
@@ -125,7 +125,7 @@ class Batch(ABC):
     def _with(self, **changes: Any) -> Self:
         other = copy.copy(self)
         for name in vars(self):
-            # What was computed from the old labels and scores.
+            # It was computed from the old labels and scores.
             if isinstance(getattr(type(self), name, None), cached_property):
                 delattr(other, name)
         vars(other).update(changes)
@@ -133,11 +133,11 @@ class Batch(ABC):
 
     @cached_property
     def sound(self) -> Tensor:
-        """Whether all that counts is possible, as one boolean.
+        """Whether labels, scores and weights are all possible, as one boolean.
 
         Probabilities lie in [0, 1] and sum to 1 over classes, logits are neither NaN
         nor +inf, and labels are classes, or probabilities in the same way. Weights are
-        not negative, and what has weight 0 does not count.
+        not negative. A sample of weight 0 may hold anything.
         """
         scores = self._possible_scores()
         return self._all(scores & alike(self._possible_labels(), scores))
@@ -195,7 +195,8 @@ def are_distributions(p: Tensor) -> Tensor:
     """Says which rows are probabilities that sum to 1, of shape (N,).
 
     The sum is a product with ones, which is faster than a reduction. An entry below 0
-    counts a thousandfold against it: more than roundoff is too much.
+    is multiplied by -1000, so that the sum is off by too much unless the entry is
+    roundoff.
     """
     xp = namespace(p)
     counted = at_least(p, -1e3 * p)

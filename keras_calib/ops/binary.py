@@ -44,7 +44,7 @@ def binary_kernel(
         from_logits: whether `scores` are logits.
         positive_weight: factor of the y = 1 part.
         negative_weight: factor of the y = 0 part.
-        parameters: scalars that `value` and `weight` depend on, as there.
+        parameters: scalars that `value` and `weight` depend on, see there.
     """
     parts = _of_logits if from_logits else _of_probabilities
 
@@ -82,7 +82,7 @@ def binary_kernel(
 
 
 def _of_logits(z: Tensor) -> Parts:
-    """Returns what is true of both outcomes.
+    """Returns the terms of both outcomes, from logits.
 
     Returns:
         `(log_p, p, q)` of each, and the gradient of the loss as a function of their
@@ -101,10 +101,10 @@ def _of_logits(z: Tensor) -> Parts:
 
 
 def _of_probabilities(p: Tensor) -> Parts:
-    """Returns the same."""
+    """Returns the same, from probabilities."""
     q = at_least(1.0 - p, tiny(p))
     p = at_least(p, tiny(p))
-    # 1 - p is exact for p >= 1/2, and log1p for what is below.
+    # 1 - p is exact for p >= 1/2; below, log1p is accurate.
     log_q = ops.where(p < 0.5, ops.log1p(-at_most(p, 0.5)), ops.log(q))
     of_positive = ops.log(p), p, at_least(1.0 - p, 0.0)
     return (

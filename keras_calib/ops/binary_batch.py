@@ -233,7 +233,7 @@ def binary_loss(
 
 
 def is_one_probability(y_pred: Tensor, axis: int = -1) -> bool:
-    """Says whether predictions are of label 1 of a binary problem."""
+    """Says whether predictions are one value a sample, for the positive class."""
     if isinstance(y_pred, list | tuple):
         y_pred = np.asarray(y_pred)
     shape = static_shape("y_pred", y_pred, "")
@@ -243,13 +243,13 @@ def is_one_probability(y_pred: Tensor, axis: int = -1) -> bool:
 def two_classes(
     y_true: np.ndarray, y_pred: np.ndarray, from_logits: bool, axis: int = -1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Turns predictions of label 1 of a binary problem into those of two classes.
+    """Turns predictions of the positive class into predictions of two classes.
 
     Args:
-        y_true: labels of shape `(...)`, or with an axis of size 1, or of both
-            classes; a label between 0 and 1 is the probability of label 1.
-        y_pred: logits or probabilities of label 1, of shape `(...)`, or with an axis
-            of size 1.
+        y_true: labels of shape `(...)`, or with an axis of size 1, or of both classes;
+            a label between 0 and 1 is the probability of the positive class.
+        y_pred: logits or probabilities of the positive class, of shape `(...)`, or with
+            an axis of size 1.
         from_logits: whether `y_pred` are logits.
         axis: where the axis of size 1 is, and where the classes go.
 

@@ -30,7 +30,7 @@ def equal_width_edges(num_bins: int) -> np.ndarray:
 
 
 def fine_edges() -> np.ndarray:
-    """Returns the edges of 4608 fine bins, narrow where confidences crowd.
+    """Returns the edges of 4608 fine bins, which are narrow near 0 and 1.
 
     The width of a bin is at most 1/128 of its distance from the nearer of 0 and 1:
     1/512 in the middle, and 2^-25 at both ends, where each float32 has its own bin.
@@ -46,7 +46,7 @@ def bin_index(x: Tensor, num_bins: int, dtype: str | None = None) -> Tensor:
     Bin i is [i/M, (i+1)/M), and the last bin is closed. The edges are the floats
     nearest to i/M in the dtype in which the probabilities were computed, so that a
     float32 0.7 lies on the edge 7/10, as a float64 0.7 does. A value outside [0, 1]
-    falls into the nearest bin, and NaN into any.
+    falls into the nearest bin, and NaN into an arbitrary one.
 
     Args:
         x: tensor or numpy array of any shape.
@@ -65,7 +65,7 @@ def fine_index(x: Tensor) -> Tensor:
     """Returns the fine bin of each x in [0, 1], as int32, see `fine_edges`.
 
     The index is exact: comparisons find the octave, and all edges within it are
-    dyadic. (XLA's search compares each x with every edge, which are too many.)
+    dyadic. (XLA's search would compare each x with every one of the 4608 edges.)
     """
     dtype = dtype_name(x)
     octave = ops.searchsorted(_OCTAVE_EDGES[1:-1].astype(dtype), x, side="right")
@@ -97,8 +97,8 @@ def bin_sums(
     least N max |x|.
 
     Args:
-        columns: tensors of shape (N, ...), of which boolean ones are counted; or
-            numpy arrays, which are summed in float64.
+        columns: tensors of shape (N, ...), or numpy arrays, which are summed in
+            float64. Boolean columns are counted.
         index: int32 bins in [0, num_bins), of shape (N,); all 0 by default.
         num_bins: the number of bins, M.
         bound: an upper bound of the absolute values, where it is known.
@@ -142,6 +142,6 @@ def bin_sums(
 
 def _array_sums(x: np.ndarray, index: np.ndarray, num_bins: int) -> np.ndarray:
     flat = x.reshape(len(x), math.prod(x.shape[1:]))
-    # numpy counts no samples in integers.
+    # Without samples, `bincount` returns integers.
     sums = [np.bincount(index, c, num_bins).astype("float64") for c in flat.T]
     return np.stack(sums, axis=-1).reshape(num_bins, *x.shape[1:])

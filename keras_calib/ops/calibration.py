@@ -62,7 +62,7 @@ def largest(x: Tensor) -> Tensor:
     """Returns the maximum along the last axis, NaN where an x >= 0 is NaN."""
     xp = namespace(x)
     total = xp.sum(x, axis=-1)
-    # Which of the two a maximum takes depends on the backend.
+    # Whether a maximum ignores NaN depends on the backend.
     return xp.where(total == total, xp.max(x, axis=-1), total)
 
 

@@ -36,8 +36,8 @@ def check(
 ) -> None:
     """Checks a batch of labels and predictions, as a compiled step cannot.
 
-    The rules are those of `evaluate`. What the loss does not say has the default of
-    the losses.
+    The rules are those of `evaluate`. An argument that neither you nor the loss gives
+    has the default of the losses.
 
     Args:
         y_true: integer labels of shape `(...)` or `(..., 1)`, or targets of shape
@@ -45,15 +45,15 @@ def check(
         y_pred: logits or probabilities of shape `(..., K)`, as the model returns
             them; `(..., L)` of independent binary labels; `(N,)` or `(..., 1)` of a
             binary problem.
-        from_logits: whether the loss takes `y_pred` as logits; by default not.
+        from_logits: whether the loss takes `y_pred` as logits; by default `False`.
         gamma: the gamma of the loss; by default 0.
         floor: the floor of the loss; by default 0.
         ignore_class: the label that the loss ignores.
         axis: the axis of the classes in `y_pred`, and in targets; by default the
             last.
-        binary: whether labels are independent and binary. By default they are if
-            there is one of them.
-        loss: the loss, of which all these are read.
+        binary: whether labels are independent and binary; by default only for one value
+            a sample.
+        loss: the loss, from which all these are read.
 
     Raises:
         ValueError: for predictions, labels and weights that break a rule, and where
@@ -119,7 +119,7 @@ def _as_the_loss_says(given: dict[str, Any], loss: Any) -> dict[str, Any]:
 
 
 def _mean_weight(given: Given, from_logits: bool, gamma: float, floor: float) -> float:
-    """Returns the mean of what samples weigh, of their weight in cross-entropy."""
+    """Returns the mean weight of a sample, which is 1 in cross-entropy."""
     p, t = given.scores.astype("float64"), given.labels
     if given.binary:
         p = 1.0 / (1.0 + np.exp(-p)) if from_logits else p
@@ -138,9 +138,9 @@ def _mean_weight(given: Given, from_logits: bool, gamma: float, floor: float) ->
 def _warn_of_standstill(weight: float) -> None:
     if weight < STANDSTILL:
         warnings.warn(
-            "gamma is large for these predictions: on average a sample weighs "
-            f"{weight:.1e} of its weight in cross-entropy, and training may "
-            "stand still. Anneal gamma up with GammaScheduler, set a floor, or start "
+            "gamma is large for these predictions: the mean weight of a sample is "
+            f"{weight:.1e} of that in cross-entropy, and training may stand still. "
+            "Anneal gamma up with GammaScheduler, set a floor, or start "
             "from a trained model",
             stacklevel=3,
         )

@@ -31,8 +31,8 @@ class ClassBatch(Batch):
     Attributes:
         soft: whether the labels are targets.
         scores: logits or probabilities of shape (N, K).
-        labels: int32 labels of shape (N,), 0 where they are ignored, out of [0, K)
-            where there is no such class; for soft labels the targets.
+        labels: int32 labels of shape (N,), 0 where they are ignored, outside [0, K)
+            where they are no class; or soft targets of shape (N, K).
         valid: which labels are not `ignore_class`, of the shape of the samples;
             `None` where all are.
 
@@ -87,8 +87,8 @@ class ClassBatch(Batch):
 
     @cached_property
     def _places(self) -> Tensor:
-        # Where the label's score stands, in any row for what is no class: backends
-        # differ in what they take from outside of it.
+        # The index of the label's score, clipped into the row: backends differ in what
+        # they take for an index outside of it.
         labels = ops.convert_to_tensor(self.labels)
         if self.soft:
             return labels
@@ -158,8 +158,8 @@ class ClassBatch(Batch):
         if not self.soft:
             return loss(labels, scores)
         n, k = ops.shape(scores)[0], self.num_classes
-        # A class that is masked out (a logit of -inf) and that no target asks for has
-        # an infinite loss, and 0 * inf is NaN: another class's loss stands for it.
+        # A masked class (a logit of -inf) whose target is 0 has an infinite loss, which
+        # makes the sum NaN. The loss of the class with the largest target replaces it.
         asked = ops.logical_or(scores > -float("inf"), labels > 0.0)
         top = ops.cast(ops.argmax(labels, axis=-1, keepdims=True), "int32")
         every = ops.reshape(ops.where(asked, ops.arange(k, dtype="int32"), top), (-1,))
@@ -185,7 +185,7 @@ class ClassBatch(Batch):
 
     @cached_property
     def _top(self) -> tuple[Tensor, Tensor]:
-        # Twice as fast as max and argmax on TensorFlow. Ties: the first one wins.
+        # Twice as fast as max and argmax on TensorFlow. The first of equal scores wins.
         score, index = top_k(self.scores, 1)
         return ops.squeeze(score, -1), ops.cast(ops.squeeze(index, -1), "int32")
 
@@ -196,7 +196,7 @@ class ClassBatch(Batch):
 
     def _possible_scores(self) -> Tensor:
         if self.from_logits:
-            return self._exponentials[1] > 0.0  # NaN is not
+            return self._exponentials[1] > 0.0  # False for NaN
         return are_distributions(self.scores)
 
     def _possible_labels(self) -> Tensor:

@@ -15,5 +15,5 @@ def cross_entropy_value(log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
 
 
 def cross_entropy_weight(log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
-    """Returns 1: cross-entropy weighs every sample alike."""
+    """Returns 1: in cross-entropy every sample has the same weight."""
     return ops.ones_like(log_p)

@@ -47,7 +47,7 @@ class Events:
 
     def at_least(self, threshold: float) -> Events:
         """Returns the events of probability >= `threshold`."""
-        below = self.confidence < threshold  # and not NaN, which counts
+        below = self.confidence < threshold  # False for NaN, which counts
         weight = 1.0 - cast(below, dtype_name(self.confidence))
         if self.sample_weight is not None:
             weight = self.sample_weight * weight

@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 
 def in_float64(function: Callable[P, R]) -> Callable[P, R]:
-    """Lets a function have float64 on JAX, too, which by itself gives float32."""
+    """Lets a function compute in float64 on JAX too, whose default is float32."""
     if _BACKEND != "jax":
         return function
     import jax

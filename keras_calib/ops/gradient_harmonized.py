@@ -19,7 +19,7 @@ def harmonizing_weights(
         seen: number of labels in each bin, of shape (M,).
         counts: the weight of each bin, of shape (M,).
         index: int32 bin of each label, of any shape.
-        all_bins: whether `bins` is M, or the number of bins with labels.
+        all_bins: whether `bins` is M; otherwise it is the number of bins with labels.
 
     Returns:
         Weights of the shape of `index`, large but finite for empty bins.

@@ -15,7 +15,7 @@ def hardest_negatives(losses: Tensor, positive: Tensor, ratio: float) -> Tensor:
     Args:
         losses: loss of each anchor, of shape (..., A).
         positive: booleans of the same shape.
-        ratio: negatives kept for each positive; no more than there are.
+        ratio: negatives kept for each positive; if there are fewer, all are kept.
 
     Returns:
         Booleans of shape (..., A), all `False` where nothing is positive.

@@ -59,7 +59,7 @@ def read_labels(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, bool]:
         ValueError: where rank or last axis fits neither format.
     """
     shape = static_shape("y_pred", y_pred, ", shape (..., num_classes)")
-    # Of unknown size, as for scores of a batch against itself, it is at least 2.
+    # The size may be unknown, as for the scores of a batch against itself.
     k = num_classes(y_pred) if len(shape) < 2 or shape[-1] is not None else None
     shape = static_shape("y_true", y_true, " to tell integer labels from one-hot ones")
     rank, expected = len(shape), len(y_pred.shape)
@@ -80,7 +80,8 @@ def read_labels(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, bool]:
 def class_labels(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, bool]:
     """Reads labels of any format as `read_labels` does, integers as int32.
 
-    What is no whole number, such as 0.5, becomes the least int32, which is no class.
+    A label that is not a whole number, such as 0.5, becomes the least int32, which is
+    no class.
     """
     labels, soft = read_labels(y_true, y_pred)
     if soft or (dtype := dtype_name(labels)) == "int32":
@@ -122,8 +123,8 @@ def sample_weights(
     """Multiplies weights and masks into one weight for each sample.
 
     Args:
-        factors: weights or masks of shape `(...)` or of its leading axes; the axis of
-            the classes may be there with a size of 1. `None` stands for all ones.
+        factors: weights or masks of shape `(...)` or of its leading axes, with or
+            without an axis of the classes of size 1. `None` stands for all ones.
         y_pred: predictions of shape `(..., K)`.
         dtype: dtype of the result.
         axis: where the axis of the classes was in the predictions as they were given.

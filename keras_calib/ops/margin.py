@@ -1,6 +1,6 @@
 """Softmax with a margin, and the hinge losses that it smooths.
 
-A margin a taken off the true logit, with d = z_y - LSE_{j != y} z_j:
+With a margin a subtracted from the true logit, and d = z_y - LSE_{j != y} z_j:
 
     l(p) = softplus(a - d) = -log p + log(1 + (e^a - 1) (1 - p))
     W(p) = e^a / (1 + (e^a - 1) (1 - p))
@@ -23,7 +23,7 @@ __all__ = ["margin_value", "margin_weight", "multiclass_hinge"]
 
 HingeForm: TypeAlias = Literal["sum", "max", "logsumexp", "softplus"]
 
-# e^80 is finite in float32; no margin in use comes near.
+# e^80 is finite in float32; margins in use are far smaller.
 LARGEST_MARGIN = 80.0
 
 
@@ -44,8 +44,8 @@ def multiclass_hinge(
 ) -> Tensor:
     """Computes a hinge loss of each sample.
 
-    Formula, each of them a bound of the one before (for `sum` and `max`, the other
-    way round):
+    Formula, where `sum` and `logsumexp` are upper bounds of `max`, and `softplus` of
+    `logsumexp`:
 
     ```
     sum        sum_{j != y} max(0, z_j - z_y + m)

@@ -41,8 +41,8 @@ def log_ndtr(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     near = at_least(x, -5.0)
     tail = 0.5 * ops.erfc(ops.abs(near) * math.sqrt(0.5))
-    # Phi(-5) is 2.9e-7: the bound is met only where the other branch is taken, whose
-    # derivative a log of 0 in this one would spoil.
+    # Phi(-5) is 2.9e-7, so the bound holds only where the other branch is taken.
+    # Without it, a log of 0 here would make the derivative of that branch NaN.
     negative = ops.log(at_least(tail, 1e-7))
     near_log = ops.where(x < 0.0, negative, ops.log1p(-at_most(tail, 0.5)))
     slope = ops.exp(-0.5 * near * near - _LOG_SQRT_2PI - near_log)

@@ -24,9 +24,9 @@ def poly_value(
 ) -> Tensor:
     """Computes -log p + sum_j epsilon_j q^j.
 
-    Where epsilon_j is near -1/j it takes away the leading terms of -log p, and the
-    digits with them: the loss is then sum_{j<=N} (1/j + epsilon_j) q^j
-    + sum_{j>N} q^j / j, in which no term is negative.
+    An epsilon_j near -1/j cancels a leading term of -log p, and its digits. The loss is
+    then computed as sum_{j<=N} (1/j + epsilon_j) q^j + sum_{j>N} q^j / j, in which no
+    term is negative.
     """
     if all(1 + j * e >= 0.5 for j, e in enumerate(epsilons, 1)):
         return _polynomial(q, epsilons, 1) - log_p
@@ -45,7 +45,7 @@ def poly_weight(
 def _log_tail(log_p: Tensor, q: Tensor, n: int) -> Tensor:
     """Returns -log p - sum_{j<=n} q^j / j = sum_{j>n} q^j / j, without cancellation.
 
-    For q <= 0.6 by the series: what follows its last term is below a rounding.
+    For q <= 0.6 it is the series, whose remainder is smaller than a rounding error.
     """
     terms = 64 if dtype_name(q) == "float64" else 32
     series = _polynomial(

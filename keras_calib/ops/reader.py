@@ -1,4 +1,4 @@
-"""What reads batches: a loss or a metric, by the arguments that say how."""
+"""The base of losses and metrics: how they read a batch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keras_calib.types import Tensor
 
 
 class Reader(Configurable):
-    """Base of what reads batches.
+    """Base of losses and metrics, which read batches.
 
     Args:
         from_logits: whether `y_pred` are logits.
@@ -40,7 +40,7 @@ class Reader(Configurable):
         return ClassBatch
 
     def read(self, y_true: Tensor, y_pred: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Returns the batch; what else it takes are arguments of `Batch`."""
+        """Returns the batch; other arguments are those of `Batch`."""
         return self.reader(y_pred)(
             y_true,
             y_pred,

@@ -17,7 +17,7 @@ def row_indices(index: Tensor) -> Tensor:
 
 
 def top_k(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Returns the k largest of each row and their places, of equal ones the first."""
+    """Returns the k largest of each row and their indices; the first of equal ones."""
     if keras.backend.backend() != "torch":
         values, index = ops.top_k(x, k)
     elif k == 1:
@@ -31,7 +31,7 @@ def top_k(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def one_hot(index: Tensor, k: int, dtype: str) -> Tensor:
     """Returns rows of zeros with a 1 at each index, if it is in [0, K)."""
     xp = namespace(index)
-    if xp is ops and keras.backend.backend() != "torch":  # whose one raises for K
+    if xp is ops and keras.backend.backend() != "torch":  # torch's raises for K
         return ops.one_hot(index, k, dtype=dtype)
     return cast(index[:, None] == xp.arange(k, dtype="int32"), dtype)
 

@@ -141,7 +141,7 @@ def test_labels_out_of_range():
 
 @pytest.mark.parametrize("data", [HELD_OUT, None])
 def test_a_gamma_at_which_training_stands_still(data):
-    """Of 1000 classes a sample weighs 1 / (1 + 999 / 2) = 0.002 at gamma = 0.5."""
+    """The weight of a sample is 1 / (1 + 999 / 2) = 0.002 at gamma 0.5, K = 1000."""
 
     def wide(*callbacks):
         head = keras.layers.Dense(1000, kernel_initializer="zeros")

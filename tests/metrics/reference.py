@@ -55,7 +55,7 @@ def ece(y, p, w, **kwargs):
 
 
 def equal_mass(y, p, w, num_bins=15):
-    """The error over parts of the sorted samples, each repeated as it weighs."""
+    """The error over parts of the sorted samples, each repeated by its weight."""
     c, h = (np.repeat(x, w.astype(int)) for x in top(y, p))
     order = np.argsort(c, kind="stable")
     parts = np.array_split(order, num_bins)

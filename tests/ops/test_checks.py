@@ -70,11 +70,11 @@ def test_bad_gamma():
 @pytest.mark.parametrize("from_logits", [True, False])
 @pytest.mark.parametrize("soft", [True, False])
 def test_a_gamma_that_stands_still(soft, from_logits):
-    """1000 classes, none of them known: at gamma .5 a sample weighs 0.002."""
+    """1000 classes, none of them known: at gamma .5 a sample has weight 0.002."""
     y_pred = np.zeros((4, 1000)) if from_logits else np.full((4, 1000), 1e-3)
     y = np.arange(4)
     y_true = np.eye(1000)[y] if soft else y
-    with pytest.warns(UserWarning, match="weighs 2.0e-03 .*Anneal gamma up"):
+    with pytest.warns(UserWarning, match="is 2.0e-03 .*Anneal gamma up"):
         check(y_true, y_pred, from_logits, gamma=0.5)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
@@ -100,7 +100,7 @@ def test_binary_labels(y_true, y_pred, binary):
         check(y_true, logits, True, binary=binary, gamma=1e-3)
     with pytest.raises(ValueError, match="these are logits"):
         check(y_true, logits, binary=binary)
-    with pytest.warns(UserWarning, match="weighs"):
+    with pytest.warns(UserWarning, match="mean weight"):
         check(y_true, 1e-4 * y_true + 0.9999 * (1 - y_true), binary=binary, gamma=1)
 
 
@@ -119,7 +119,7 @@ def test_the_loss_says_how_predictions_are_read():
     check(L, S, loss=Loss(label_reduction="mean"))
     check(L, S, loss=keras.losses.BinaryCrossentropy())
     check(Y, Z, loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    with pytest.warns(UserWarning, match="weighs"):
+    with pytest.warns(UserWarning, match="mean weight"):
         check([0, 0], [[1e-4, 0.5, 0.4999]] * 2, loss=Loss(gamma=0.5, floor=0.0))
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
