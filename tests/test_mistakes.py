@@ -10,15 +10,22 @@ from keras_calib.calibrators import TemperatureScaling
 from keras_calib.metrics import BinStatistics
 from keras_calib.viz import reliability_diagram
 
-RNG = np.random.default_rng(0)
 N, K = 60, 4
-Z = (2 * RNG.normal(size=(N, K))).astype("float32")
+
+
+def drawn():
+    """Returns logits, labels of classes, and labels of the first of two classes."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(0, 2, (N, K)).astype("float32")
+    noisy = z + rng.gumbel(size=z.shape)
+    return z, noisy.argmax(-1), (noisy[:, 0] > noisy[:, 1]).astype("int32")
+
+
+Z, Y, B = drawn()
 P = np.exp(Z) / np.exp(Z).sum(-1, keepdims=True)
-Y = (Z + RNG.gumbel(size=Z.shape)).argmax(-1)
 HOT = np.eye(K, dtype="float32")[Y]
 BP = P[:, 0] / (P[:, 0] + P[:, 1])
 BZ = Z[:, 0] - Z[:, 1]
-B = (RNG.random(N) < BP).astype("int32")
 MANY = (P > 0.2).astype("int32")
 FIRST = np.arange(N) == 0
 LOGITS = {"from_logits": True}

@@ -8,12 +8,20 @@ from keras import ops
 from keras_calib import losses, metrics
 from tests.backends import BACKEND, every_compiler, not_on_jax, tensorflow_only
 
-RNG = np.random.default_rng(0)
-Z = RNG.normal(size=(8, 2)).astype("float32")
-Y = RNG.integers(0, 2, 8)
-ONE_HOT = np.eye(2, dtype="float32")[Y]
 CLASSES = [losses.GammaCE(0.1), metrics.ExpectedCalibrationError()]
 BINARY = [losses.GammaBCE(0.1), metrics.MultilabelECE()]
+
+
+def logits():
+    return np.random.default_rng(0).normal(size=(8, 2)).astype("float32")
+
+
+def labels():
+    return np.random.default_rng(1).integers(0, 2, 8)
+
+
+def one_hot():
+    return np.eye(2, dtype="float32")[labels()]
 
 
 def read(thing, y, p):
@@ -27,7 +35,7 @@ def read(thing, y, p):
 def model(activation, units=2):
     layers = [keras.Input((2,)), keras.layers.Dense(units, activation)]
     found = keras.Sequential(layers)
-    found.layers[0].set_weights([Z[:2, :units], np.zeros(units)])
+    found.layers[0].set_weights([logits()[:2, :units], np.zeros(units)])
     return found
 
 
@@ -35,26 +43,28 @@ def model(activation, units=2):
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("shape", [(8, 2), (2, 4, 2)])
 def test_probabilities_are_no_logits(activation, shape):
-    p = getattr(keras.activations, activation)(ops.convert_to_tensor(Z.reshape(shape)))
-    y, one_hot = Y.reshape(shape[:-1]), ONE_HOT.reshape(shape)
-    for thing, labels in (
+    z = ops.convert_to_tensor(logits().reshape(shape))
+    p = getattr(keras.activations, activation)(z)
+    y, two = labels().reshape(shape[:-1]), one_hot().reshape(shape)
+    for thing, given in (
         (losses.GammaCE(0.1, from_logits=True), y),
-        (losses.GammaBCE(0.1, from_logits=True), one_hot),
+        (losses.GammaBCE(0.1, from_logits=True), two),
         (metrics.ExpectedCalibrationError(from_logits=True), y),
         (metrics.BinaryECE(from_logits=True), y),
     ):
         with pytest.raises(ValueError, match="use from_logits=False, or a head"):
-            read(thing, labels, p)
+            read(thing, given, p)
 
 
 def wrong_heads(make):
     p = {name: getattr(keras.activations, name) for name in ("softmax", "sigmoid")}
+    z = logits()
     for thing in BINARY:
         with pytest.raises(ValueError, match="from a softmax.* needs a sigmoid: use"):
-            make(lambda z, thing=thing: read(thing, ONE_HOT, p["softmax"](z)))(Z)
+            make(lambda z, thing=thing: read(thing, one_hot(), p["softmax"](z)))(z)
     for thing in CLASSES:
         with pytest.raises(ValueError, match="from a sigmoid.* needs a softmax: use"):
-            make(lambda z, thing=thing: read(thing, Y, p["sigmoid"](z)))(Z)
+            make(lambda z, thing=thing: read(thing, labels(), p["sigmoid"](z)))(z)
 
 
 @not_on_jax
@@ -79,14 +89,14 @@ def test_a_fit_refuses_it(run_eagerly):
     softmax = model("softmax")
     softmax.compile("sgd", losses.GammaBCE(0.1), run_eagerly=run_eagerly)
     with pytest.raises(ValueError, match="from a softmax"):
-        softmax.fit(Z, ONE_HOT, verbose=0)
+        softmax.fit(logits(), one_hot(), verbose=0)
 
 
 def test_a_softmax_unknown_to_it_is_read_as_it_is():
-    z = ops.convert_to_tensor(Z)
+    z = ops.convert_to_tensor(logits())
     p = ops.exp(z) / ops.sum(ops.exp(z), axis=-1, keepdims=True)
-    found = float(losses.GammaBCE(0.1)(ONE_HOT, p))
-    q = np.where(ONE_HOT == 1, ops.convert_to_numpy(p), 1 - ops.convert_to_numpy(p))
+    found = float(losses.GammaBCE(0.1)(one_hot(), p))
+    q = np.where(one_hot() == 1, ops.convert_to_numpy(p), 1 - ops.convert_to_numpy(p))
     gamma = 0.1
     expected = np.mean(-np.log(gamma + (1 - gamma) * q) / (1 - gamma))
     assert found == pytest.approx(expected, rel=1e-5)
@@ -97,13 +107,13 @@ def test_a_softmax_unknown_to_it_is_read_as_it_is():
 def test_the_right_head_is_read(activation, run_eagerly):
     binary = activation == "sigmoid"
     loss = losses.GammaBCE(0.1) if binary else losses.GammaCE(0.1)
-    y = ONE_HOT if binary else Y
+    y = one_hot() if binary else labels()
     found = model(activation)
     found.compile("sgd", loss, metrics=[metrics.BrierScore()], run_eagerly=run_eagerly)
     if binary:
         found.compile("sgd", loss, metrics=[metrics.MultilabelECE()])
-    p = found.predict(Z, verbose=0)
-    value = found.evaluate(Z, y, verbose=0)[0]
+    p = found.predict(logits(), verbose=0)
+    value = found.evaluate(logits(), y, verbose=0)[0]
     assert value == pytest.approx(float(loss(y, p)), rel=1e-5)
 
 
@@ -120,10 +130,10 @@ def test_where_both_activations_agree_either_is_right(z):
 
 @not_on_jax
 def test_the_first_sample_may_be_of_either():
-    z = np.concatenate([np.zeros((1, 2), "float32"), Z])
+    z = np.concatenate([np.zeros((1, 2), "float32"), logits()])
     p = keras.activations.sigmoid(ops.convert_to_tensor(z))
     with pytest.raises(ValueError, match="from a sigmoid"):
-        losses.GammaCE(0.1)(np.append(0, Y), p)
+        losses.GammaCE(0.1)(np.append(0, labels()), p)
 
 
 @pytest.mark.parametrize("thing", CLASSES)
@@ -168,8 +178,9 @@ def test_weights_of_size_1_along_positions():
 def test_labels_of_unknown_rank(columns):
     import tensorflow as tf
 
-    p = RNG.random((4, columns)).astype("float32")
-    y = RNG.integers(0, 2, (4, columns)).astype("float32")
+    rng = np.random.default_rng(0)
+    p = rng.random((4, columns)).astype("float32")
+    y = rng.integers(0, 2, (4, columns)).astype("float32")
     things = [losses.GammaBCE(0.1), metrics.MultilabelECE()]
     for thing in things + [metrics.BinaryECE(), metrics.BrierScore()] * (columns == 1):
         expected = float(read(thing, y, p))

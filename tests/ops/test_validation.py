@@ -6,17 +6,23 @@ from keras import ops
 
 from keras_calib.ops.validation import kind_of, require_samples, validate
 
-RNG = np.random.default_rng(0)
 N, K = 64, 5
-Z = RNG.normal(size=(N, K)) * 2
+
+
+def drawn():
+    """Returns logits and labels: of classes, of one binary label, of several."""
+    rng = np.random.default_rng(0)
+    z, bz = rng.normal(0, 2, (N, K)), rng.normal(0, 2, N)
+    y = (z + rng.gumbel(size=z.shape)).argmax(-1)
+    b = (rng.logistic(size=N) < bz).astype(int)
+    return z, y, bz, b, (rng.random((N, K)) < 0.3).astype(int)
+
+
+Z, Y, BZ, B, L = drawn()
 P = np.exp(Z) / np.exp(Z).sum(-1, keepdims=True)
-Y = np.array([RNG.choice(K, p=p) for p in P])
 HOT = np.eye(K)[Y]
 SOFT = 0.9 * HOT + 0.1 / K
-BZ = RNG.normal(size=N) * 2
 BP = 1 / (1 + np.exp(-BZ))
-B = (RNG.random(N) < BP).astype(int)
-L = (RNG.random((N, K)) < 0.3).astype(int)
 S = 1 / (1 + np.exp(-Z))
 LOGITS = {"from_logits": True}
 MANY = {"binary": True}

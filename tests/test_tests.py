@@ -1,0 +1,52 @@
+"""The rules that tests keep, and that no tool checks."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted(
+    p for n in ("tests", "examples", "benchmarks") for p in ROOT.glob(f"{n}/**/*.py")
+)
+GENERATORS = {"default_rng", "RandomState", "SeedGenerator", "random"}
+
+
+def run_at_import(node):
+    """Yields the parts of a module that run when it is imported."""
+    if isinstance(node, ast.FunctionDef | ast.Lambda):
+        defaults = [*node.args.defaults, *filter(None, node.args.kw_defaults)]
+        parts = [*defaults, *getattr(node, "decorator_list", [])]
+    else:
+        yield node
+        parts = ast.iter_child_nodes(node)
+    for part in parts:
+        yield from run_at_import(part)
+
+
+def shared_generators(code):
+    """Returns the lines that draw numbers outside every function."""
+    return sorted(
+        {
+            node.lineno
+            for node in run_at_import(ast.parse(code))
+            if isinstance(node, ast.Attribute) and node.attr in GENERATORS
+        }
+    )
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_each_draws_from_a_generator_of_its_own(path):
+    """One that tests share gives each what the others before it have left."""
+    lines = shared_generators(path.read_text("utf-8"))
+    assert not lines, f"draw in a function that seeds its generator: lines {lines}"
+
+
+def test_a_shared_generator_is_found():
+    assert shared_generators("RNG = np.random.default_rng(0)\nX = RNG.random(3)") == [
+        1,
+        2,
+    ]
+    assert shared_generators("class A:\n    x = np.random.normal()") == [2]
+    assert shared_generators("def f(x=np.random.normal()):\n    pass") == [1]
+    assert shared_generators("def f():\n    return np.random.default_rng(0)") == []
