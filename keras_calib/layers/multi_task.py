@@ -1,4 +1,4 @@
-"""A model of several tasks that learns how much each of them weighs."""
+"""A model of several tasks that learns the weight of each loss."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, Self, TypeAlias
@@ -26,8 +26,8 @@ class MultiTaskModel(keras.Model):
     regression      exp(-s) * loss / 2 + s / 2
     ```
 
-    s moves towards log(2 loss), and towards log(loss) for a regression, whose loss
-    is a mean squared error: a task that is hard to predict weighs less. The total
+    s moves toward log(2 loss), and toward log(loss) for a regression, whose loss is a
+    mean squared error: a task that is hard to predict has a smaller weight. The total
     may be negative. After `compile`, `model.loss[task].loss` is the loss of a task as
     it was given, and callbacks find its hyperparameters there.
 
@@ -127,7 +127,7 @@ class MultiTaskModel(keras.Model):
 
 
 class WeighedLoss(keras.losses.Loss):
-    """The loss of a task, weighed by its variance sample by sample.
+    """The loss of a task, weighted by the learned variance.
 
     Args:
         loss: the loss of the task, a function that returns one value a sample, or
@@ -158,7 +158,7 @@ class WeighedLoss(keras.losses.Loss):
         return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Returns the weighed loss of each sample."""
+        """Returns the weighted loss of each sample."""
         losses = getattr(self.loss, "call", self.loss)(y_true, y_pred)
         s = ops.cast(self.log_variance, losses.dtype)
         weighed = self.factor * ops.exp(-s) * losses + 0.5 * s

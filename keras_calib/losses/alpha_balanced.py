@@ -62,7 +62,7 @@ alpha_balanced_ce = function_of(AlphaBalancedCE)
 
 @saveable
 class AlphaBalancedBCE(CrossEntropy, BinaryLoss):
-    """Cross-entropy of independent labels that weighs positives against negatives.
+    """Cross-entropy of independent labels with a factor for positives and negatives.
 
     Formula, for each label y and p = P(y = 1):
 
@@ -71,8 +71,8 @@ class AlphaBalancedBCE(CrossEntropy, BinaryLoss):
     ```
 
     Args:
-        alpha: factor of the positives, in [0, 1]. At 0.25 they weigh less than the
-            negatives.
+        alpha: factor of the positives, in [0, 1]; the negatives have the factor
+            1 - alpha.
 
     Example:
 

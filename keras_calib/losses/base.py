@@ -1,4 +1,4 @@
-"""What every loss shares. A new loss adds a constructor, `value` and `weight`."""
+"""The bases of the losses. A new loss adds a constructor, `value` and `weight`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class LossArguments(TypedDict, total=False):
 
 
 class ScoreLossArguments(LossArguments, total=False):
-    """The arguments of every loss of scores that are no probabilities."""
+    """The arguments of every loss of scores that are not probabilities."""
 
     ignore_class: int | None
     axis: int
@@ -72,7 +72,7 @@ class EitherArguments(ClassLossArguments, total=False):
 
 
 class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
-    """Base of the losses: derived configurations, and hyperparameters that move.
+    """Base of the losses, with hyperparameters that callbacks may change.
 
     Args:
         reduction: how Keras reduces the losses of the samples, as in
@@ -86,7 +86,7 @@ class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
         ValueError: for arguments out of range, and for shapes that do not fit.
     """
 
-    # Whether it is the loss of a call of its function form.
+    # Whether a call of the function form makes this loss, which then keeps no state.
     _stateless = False
 
     def __init__(
@@ -122,7 +122,7 @@ class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
         return {k: v for k, v in vars(self).items() if isinstance(v, Hyperparameter)}
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # `loss.gamma = 0.3` moves gamma; a plain float in its place would be
+        # `loss.gamma = 0.3` changes the value of gamma; a float in its place would be
         # baked into the compiled step.
         held = vars(self).get(name)
         if isinstance(held, Hyperparameter) and not isinstance(value, Hyperparameter):
@@ -133,26 +133,25 @@ class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
     def __call__(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> Tensor:
-        # Keras takes a list for a structure of scalars.
+        # Keras would read a list as a structure of scalars.
         if isinstance(y_true, list | tuple):
             y_true = ops.convert_to_tensor(y_true)
-        # A cast leaves the mask behind, which losses of a batch read.
+        # A cast drops the mask, which losses of a batch read.
         mask, y_pred = get_keras_mask(y_pred), ops.convert_to_tensor(y_pred, self.dtype)
         if mask is not None:
             set_keras_mask(y_pred, mask)
         if sample_weight is not None:
             axis, rank = getattr(self, "axis", -1), len(y_pred.shape)
             if 1 < rank == len(sample_weight.shape):
-                # Of unknown size it cannot be squeezed, and Keras says so.
+                # If the size is unknown and not 1, Keras raises an error.
                 if sample_weight.shape[axis] in (1, None):
                     sample_weight = ops.squeeze(sample_weight, axis)
             # Keras would broadcast from the right: over the positions.
             if 0 < len(sample_weight.shape) < len(y_pred.shape) - 1:
                 raise ValueError(
                     "`sample_weight` must have one weight for each position, or an "
-                    "axis of size 1. Keras makes one weight a sample out of "
-                    "`class_weight`, from the position of its largest label: use "
-                    "AlphaBalancedCE instead. "
+                    "axis of size 1. From `class_weight`, Keras makes one weight "
+                    "for all positions of a sample: use AlphaBalancedCE instead. "
                     f"Received: sample_weight.shape={tuple(sample_weight.shape)}, "
                     f"y_pred.shape={tuple(y_pred.shape)}"
                 )
@@ -177,13 +176,13 @@ class ClassLoss(Reader, CalibrationLoss):
         from_logits: whether `y_pred` are logits. Probabilities that come straight
             from a Keras softmax are traced back to their logits; others count as at
             least the smallest normal float (1.2e-38 in float32).
-        ignore_class: integer label whose samples count for nothing, such as padding.
+        ignore_class: integer label whose samples are ignored, such as padding.
         axis: the axis of the classes in `y_pred`, and in targets.
 
     Call arguments:
         y_true: integer labels of shape `(...)` or `(..., 1)`, or one-hot, soft or
             mixup targets t of shape `(..., K)`, which give sum_i t_i loss(i).
-        y_pred: logits or probabilities of shape `(..., K)`. Probabilities are taken as
+        y_pred: logits or probabilities of shape `(..., K)`. Probabilities are used as
             they are; Keras's losses divide each row by its sum.
     """
 
@@ -208,17 +207,17 @@ class ClassLoss(Reader, CalibrationLoss):
 
 
 class ScalarLoss(ABC):
-    """A loss as two functions of log p, p and q = 1 - p of the outcome's probability.
+    """A loss as two functions of log p, p and q = 1 - p, p being the outcome's.
 
-    Each is to be computed without cancellation.
+    Each must be computed without cancellation.
     """
 
     label_smoothing: float = 0.0
 
     def traced(self) -> tuple[Scalar, Scalar, list[Tensor]]:
-        """Returns value and weight as functions of the hyperparameters, and these.
+        """Returns value and weight as functions of the hyperparameters too, and these.
 
-        A kernel takes them as arguments, since what JAX traces must not be captured.
+        A kernel takes them as arguments, because it may not capture what JAX traces.
         """
         kinds = Hyperparameter | Constant
         held = [h for h in vars(self).values() if isinstance(h, kinds) and h.is_traced]
@@ -260,8 +259,8 @@ class TrueClassLoss(ScalarLoss, ClassLoss):
     0.3
     """
 
-    # A subclass may set e in (1 - e) l + e mean_j(-log p_j), and one factor for each
-    # class, or one for all.
+    # A subclass may set `label_smoothing`, e in (1 - e) l + e mean_j(-log p_j), and
+    # `class_weights`, one factor for each class or one for all.
     class_weights: float | Sequence[float] | None = None
 
     def smoothing(self, num_classes: int) -> float:
@@ -295,13 +294,13 @@ class BinaryLoss(ScalarLoss, Reader, CalibrationLoss):
 
     Call arguments:
         y_true: labels in [0, 1] of shape `(..., L)`; y in (0, 1) gives
-            y loss(p) + (1 - y) loss(1 - p). Keras's binary focal loss differs: it mixes
+            y loss(p) + (1 - y) loss(1 - p). Keras's binary focal loss instead averages
             p and 1 - p inside the power.
         y_pred: logits or probabilities of the same shape.
     """
 
-    # A subclass may set e in (1 - e) l + e/2 (-log p - log(1 - p)), and the factors of
-    # the y = 1 and of the y = 0 part.
+    # A subclass may set `label_smoothing`, e in (1 - e) l + e/2 (-log p - log(1 - p)),
+    # and the factors of the y = 1 and of the y = 0 part.
     positive_weight: float = 1.0
     negative_weight: float = 1.0
 

@@ -29,10 +29,6 @@ class ConfidencePenaltyCE(ClassLoss):
     Args:
         beta: weight of the entropy, at least 0.
 
-    Call arguments:
-        y_true: integer labels of shape `(...)` or `(..., 1)`, or targets t of shape
-            `(..., K)`, which give sum_i t_i (-log p_i) - beta H(p).
-
     Example:
 
     >>> import keras_calib

@@ -38,16 +38,13 @@ class InfoNCE(CrossEntropy, TrueClassLoss):
     loss = log sum_j exp(s_j / temperature) - s_y / temperature
     ```
 
-    A candidate of score -inf is left out, exactly (with integer labels). The
-    probabilities are those of this choice among these candidates, and depend on how
-    many there are.
+    A candidate of score -inf is left out, exactly so with integer labels. The
+    probabilities depend on the number of candidates.
 
     Args:
         temperature: divides the scores; at least 1e-6.
 
     Call arguments:
-        y_true: index of the true candidate, of shape `(...)` or `(..., 1)`, or
-            targets t of shape `(..., K)`, which give sum_i t_i loss(i).
         y_pred: scores, usually cosines, of shape `(..., K)`.
 
     Examples:
@@ -103,9 +100,9 @@ class NoiseContrastiveEstimation(CrossEntropy, ClassLoss):
     loss = softplus(-(s_y - log(k * p_n))) + sum_{j != y} softplus(s_j - log(k * p_n))
     ```
 
-    At its minimum exp(s) is the probability, normalized by itself. It is not
-    `InfoNCE`, which compares the candidates with each other. A candidate of score -inf
-    is left out of the sum, and counts in k.
+    At its minimum exp(s) is a normalized probability. NCE is not `InfoNCE`, which
+    compares the candidates with each other. A candidate of score -inf is left out of
+    the sum, and counts in k.
 
     Args:
         noise_probability: p_n in (0, 1]. Where it differs between the candidates,
@@ -113,8 +110,6 @@ class NoiseContrastiveEstimation(CrossEntropy, ClassLoss):
         temperature: divides the scores; at least 1e-6.
 
     Call arguments:
-        y_true: index of the true candidate, of shape `(...)` or `(..., 1)`, or
-            targets t of shape `(..., K)`, which give sum_i t_i loss(i).
         y_pred: scores of shape `(..., K)`.
 
     Example:
@@ -149,7 +144,7 @@ class NoiseContrastiveEstimation(CrossEntropy, ClassLoss):
     def _of_labels(self, labels: Tensor, s: Tensor) -> Tensor:
         k = num_classes(s)
         logits = s / self.temperature - math.log((k - 1) * self.noise_probability)
-        # Left out by a score of -inf, a candidate has a loss of 0; 0 * inf is NaN.
+        # A candidate of score -inf gets a finite logit and a loss of 0: 0 * inf is NaN.
         logits = at_least(logits, float(np.finfo(dtype_name(s)).min))
         is_true = ops.one_hot(labels, k, dtype=dtype_name(s))
         losses = binary_kernel(

@@ -22,7 +22,7 @@ __all__ = ["BinaryFocalCE", "FocalCE", "binary_focal_ce", "focal_ce"]
 
 
 class _Focal(CalibrationLoss):
-    """What both losses share.
+    """Base of both focal losses.
 
     Args:
         gamma: focusing exponent, at least 0; 0 gives cross-entropy. It shares only the

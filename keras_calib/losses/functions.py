@@ -16,14 +16,14 @@ P = ParamSpec("P")
 
 _TENSORS = ("y_true", "y_pred")
 
-# Keras reduces, names and casts; a function does none of it.
+# Arguments that only a class needs: a function returns one loss for each sample.
 _OF_CLASSES = {"reduction", "name", "dtype"}
 
 
 def function_of(
     loss: Callable[P, CalibrationLoss], without: Collection[str] = ()
 ) -> Callable[Concatenate[Tensor, Tensor, P], Tensor]:
-    """Returns the function form of a class of losses, as Keras has one beside each.
+    """Returns the function form of a loss class, as Keras has one for each loss.
 
     It takes labels, predictions and the arguments of the class, and returns one loss
     a sample, float64 for float64 predictions, else float32. It makes no variable, so
@@ -67,7 +67,7 @@ def _signature(cls: Any, without: Collection[str]) -> inspect.Signature:
 
 
 def _docstring(cls: Any, whole: inspect.Signature) -> str:
-    """Returns what the class's docstring says of the function."""
+    """Returns the docstring of the function, made from that of the class."""
     parts = sections(cls.__doc__)
     arguments = entries(parts["Call arguments"]) + entries(parts["Args"])
     parts[""] += f"This is the function form of `{cls.__name__}`."

@@ -22,7 +22,7 @@ Formulation: TypeAlias = Literal["closed", "stop_gradient"]
 
 
 class _Gamma(CalibrationLoss):
-    """What both losses share.
+    """Base of both losses.
 
     Args:
         gamma: number in [0, 1]; start with 0.1.
@@ -92,7 +92,7 @@ class GammaCE(_Gamma, TrueClassLoss):
             the paper's code, w does not multiply the second term.
 
     Attributes:
-        gamma: a `Hyperparameter` that callbacks move. Read it with
+        gamma: a `Hyperparameter` that callbacks may change. Read it with
             `float(loss.gamma)`, set it with `loss.gamma.assign(0.3)`, and log it with
             `metrics=[loss.gamma]`.
 
@@ -138,7 +138,7 @@ class GammaBCE(_Gamma, BinaryLoss):
             As in `GammaCE`, w does not multiply the second term.
 
     Attributes:
-        gamma: a `Hyperparameter` that callbacks move; see `GammaCE`.
+        gamma: a `Hyperparameter` that callbacks may change; see `GammaCE`.
 
     Example:
 

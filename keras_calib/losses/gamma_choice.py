@@ -67,7 +67,7 @@ def gamma_matched_noise(gamma: float, num_classes: int) -> float:
 
 
 def starting_weight(gamma: float, num_classes: int, floor: float = 0.0) -> float:
-    """Returns the weight of a sample in a model that knows nothing, p = 1 / K.
+    """Returns the weight of a sample in an untrained model, where p = 1 / K.
 
     Formula:
 
@@ -98,8 +98,8 @@ def starting_weight(gamma: float, num_classes: int, floor: float = 0.0) -> float
     weight = max(in_range("floor", floor, 0.0, 1.0), 1 / (1 + (k - 1) * gamma))
     if weight < STANDSTILL:
         warnings.warn(
-            f"gamma={gamma:g} is large beside 1/{k}: at p = 1/{k} a sample weighs "
-            f"{weight:.1e} and training from scratch may stand still. Anneal gamma up "
+            f"gamma={gamma:g} is large beside 1/{k}: the weight at p = 1/{k} is "
+            f"{weight:.1e}, and training from scratch may stand still. Anneal gamma up "
             "with GammaScheduler, set a floor, or start from a trained model",
             stacklevel=2,
         )

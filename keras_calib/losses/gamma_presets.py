@@ -14,8 +14,8 @@ class GammaPreset(NamedTuple):
         gamma: the gamma.
         floor: the smallest weight of a token.
         label_smoothing: the weight of the uniform term.
-        task: what was trained, and from what.
-        source: the file that says so.
+        task: the task, and the model that was trained.
+        source: the file that contains the setting.
     """
 
     gamma: float

@@ -45,15 +45,15 @@ class GradientHarmonizedBCE(CrossEntropy, BinaryLoss):
     Args:
         num_bins: M, at least 1.
         momentum: m in [0, 1). Above 0 the count of a nonempty bin is the average
-            A <- m A + (1 - m) R, from A = 0. As in the authors' code nothing corrects
-            for the start: the first batch weighs 1 / (1 - m) times too much. A moves
-            where a gradient is taken, not in evaluation, and is saved with the model.
-            Create the loss in the scope of a distribution strategy: each replica then
-            has its own average, and a saved model their mean. If it is created outside,
-            the replicas move one average in turn. On JAX, where a loss cannot keep
-            state, only 0.
+            A <- m A + (1 - m) R, from A = 0. As in the authors' code, nothing corrects
+            for the start: the weights of the first batch are 1 / (1 - m) times too
+            large. A changes in training, not in evaluation, and is saved with the
+            model. Create the loss in the scope of a distribution strategy: each replica
+            then has its own average, and a saved model has their mean. Otherwise the
+            replicas update one average in turn. On JAX, where a loss cannot keep state,
+            m must be 0.
         normalization: `"nonempty"` or `"all"`.
-        ignore_class: label that counts for nothing, such as -1.
+        ignore_class: label that is ignored, such as -1.
         counts: the averages to start from, one for each bin.
 
     Example:
@@ -129,7 +129,7 @@ class GradientHarmonizedBCE(CrossEntropy, BinaryLoss):
             valid = valid * ops.expand_dims(batch.mask, -1)
             share = last_mean(batch.mask)
         norm = ops.stop_gradient(ops.abs(batch.probabilities - batch.targets))
-        # NaN has no bin; its loss is NaN in any.
+        # NaN goes into the first bin; its loss is NaN anyway.
         norm = ops.where(norm >= 0.0, norm, 0.0)
         index = ops.cast(at_most(norm * self.num_bins, self.num_bins - 1.0), "int32")
         seen = segment_sum(
@@ -153,7 +153,7 @@ gradient_harmonized_bce = function_of(
 
 
 def _on_gradient(x: Tensor, do: Callable[[], object]) -> Tensor:
-    """Returns x, and calls `do` where a gradient in x is taken: in training.
+    """Returns x, and calls `do` when its gradient is computed, so in training only.
 
     Keras does not tell a loss whether it is training.
     """

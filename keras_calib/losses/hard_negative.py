@@ -32,7 +32,7 @@ class HardNegativeCE(ClassLoss):
 
     Each anchor's value is multiplied by (anchors in the batch) / N, so that the mean
     that Keras takes is the loss above. Anchors that are masked, or whose label is
-    `ignore_class`, count for nothing. Under a distribution strategy the batch is the
+    `ignore_class`, are ignored. Under a distribution strategy the batch is the
     replica's. Training sees at most `ratio` negatives for each positive, so the
     confidences are not calibrated on the data: calibrate the model afterwards.
 
@@ -84,7 +84,7 @@ class HardNegativeCE(ClassLoss):
         positive = batch.unflatten(ops.not_equal(batch.labels, self.background))
         anchors = ops.ones_like(losses)
         if batch.sample_weight is not None:
-            # Ignored or masked: no positive, and with a loss of 0 the easiest negative.
+            # A loss of 0 makes an ignored or masked anchor the easiest negative.
             anchors = batch.unflatten(batch.sample_weight)
             positive = ops.logical_and(positive, anchors > 0.0)
             losses = ops.where(anchors > 0.0, losses, 0.0)

@@ -17,7 +17,7 @@ __all__ = ["Hyperparameter"]
 
 
 class Held(ABC):
-    """A number that the kernel of a loss may be given as an argument."""
+    """A number that the kernel of a loss may take as an argument."""
 
     # Whether a transformation may trace it.
     is_traced: bool
@@ -29,7 +29,7 @@ class Held(ABC):
 
     @contextmanager
     def holding(self, value: Tensor) -> Iterator[None]:
-        """Lets `tensor` return what the kernel was given, in a `with` statement."""
+        """Makes `tensor` return the kernel's argument inside a `with` statement."""
         self._held = value
         try:
             yield
@@ -51,7 +51,7 @@ class Hyperparameter(Held, keras.metrics.Metric):
     It is a metric, so `metrics=[loss.gamma]` shows it in the progress bar, History
     and TensorBoard, and makes it part of the trainer's state. On JAX a compiled step
     keeps the first value of a hyperparameter that is not part of that state; `assign`
-    then warns. Also on JAX, a callback of your own that sets it by the step must
+    then warns. Also on JAX, a callback of your own that sets it at every step must
     first read `self.model`, which updates the variables from the trainer's state.
 
     Args:
@@ -150,7 +150,7 @@ class Hyperparameter(Held, keras.metrics.Metric):
 
 
 class Constant(Held):
-    """What a hyperparameter is in the function form of a loss.
+    """A hyperparameter in the function form of a loss.
 
     Args:
         value: a number; or a tensor, variable or `Hyperparameter`, which may be traced
@@ -158,7 +158,7 @@ class Constant(Held):
         low: the smallest value allowed.
         high: the largest value allowed.
         name: the name, for the error.
-        dtype: of no effect.
+        dtype: ignored.
     """
 
     def __init__(

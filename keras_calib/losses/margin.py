@@ -27,7 +27,7 @@ __all__ = [
 
 @saveable
 class AdditiveMarginSoftmax(TrueClassLoss):
-    """Cross-entropy of scaled cosines, less a margin for the true class.
+    """Cross-entropy of scaled cosines with a margin subtracted from the true class's.
 
     Formula, for cosines c, the true class y, scale s and margin m:
 
@@ -41,16 +41,14 @@ class AdditiveMarginSoftmax(TrueClassLoss):
 
     The layer `keras_calib.layers.CosineLogits` returns the cosines or, with a scale of
     its own that may be learned, the logits s * c. For those logits leave the `scale` of
-    the loss at `None`: the loss reads the scale that the layer leaves on its output,
-    which must be the output of the model, in the dtype of the loss.
+    the loss at `None`: the loss reads the scale that the layer attaches to its output.
+    That must be the output of the model, in the dtype of the loss.
 
     Args:
         margin: m, at least 0; m * s is at most 80.
         scale: s, above 0, for cosines; `None` for the logits of `CosineLogits`.
 
     Call arguments:
-        y_true: integer labels of shape `(...)` or `(..., 1)`, or targets t of shape
-            `(..., K)`, which give sum_i t_i loss(i).
         y_pred: cosines of shape `(..., K)`, or logits of `CosineLogits`.
 
     Raises:
@@ -97,7 +95,8 @@ class AdditiveMarginSoftmax(TrueClassLoss):
         """Returns the loss of each sample."""
         learned = get_tensor_attr(batch.given, "_keras_calib_scale")
         if learned is None and in_symbolic_scope():
-            # Outside TensorFlow `fit` first asks for the shape, of bare predictions.
+            # Outside TensorFlow, `fit` first infers shapes from predictions without a
+            # scale.
             return super().sample_losses(batch)
         if (learned is None) == (self.scale is None):
             raise ValueError(
@@ -132,16 +131,14 @@ class MulticlassHinge(ClassLoss):
     classes. `"max"` is that of Crammer and Singer, which moves two scores at a time.
     `"logsumexp"` spreads the same gradient over all other classes, and its smoothing
     adds a margin of up to log(K - 1). `"softplus"` with m = 0 is cross-entropy, the
-    only form whose scores are log-probabilities. For binary hinges use Keras's
-    `Hinge` and `SquaredHinge`.
+    only form whose scores are log-probabilities. For binary hinges use Keras's `Hinge`
+    and `SquaredHinge`. Soft targets take K times the memory.
 
     Args:
         form: `"sum"`, `"max"`, `"logsumexp"` or `"softplus"`.
         margin: m, at least 0.
 
     Call arguments:
-        y_true: integer labels of shape `(...)` or `(..., 1)`, or targets t of shape
-            `(..., K)`, which give sum_i t_i loss(i), in K times the memory.
         y_pred: scores of shape `(..., K)`.
 
     Example:

@@ -28,9 +28,9 @@ class PairwiseAUCLoss(CalibrationLoss):
 
     The loss belongs to a batch and takes memory of batch x batch. Each sample gets half
     of the loss of each of its pairs, so that the mean that Keras takes is the loss
-    above, and sample weights w count a pair (w_i + w_j) / 2 times. Masked samples are
-    in no pair. Under a
-    distribution strategy the pairs are those of the replica's batch.
+    above, and with sample weights w a pair counts (w_i + w_j) / 2 times. Masked samples
+    form no pairs. Under a distribution strategy, pairs are formed in each replica's
+    batch.
 
     Call arguments:
         y_true: labels in {0, 1} of shape `(batch,)` or `(batch, 1)`.
@@ -68,7 +68,7 @@ class PairwiseAUCLoss(CalibrationLoss):
             kept = ops.reshape(ops.cast(mask, f.dtype), (-1,))
         # Row i, column j: the pair of a positive i and a negative j.
         pair = ops.expand_dims(y * kept, 1) * ((1.0 - y) * kept)
-        # No other pair is compared: 0 * inf is NaN.
+        # Other pairs get a gap of 0, since 0 * inf is NaN.
         gap = ops.where(pair == 0.0, 0.0, f - ops.expand_dims(f, 1))
         losses = pair * ops.softplus(gap)
         pairs = at_least(ops.sum(pair), 1e-6)

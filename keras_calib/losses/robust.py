@@ -90,13 +90,9 @@ class CategoricalMeanAbsoluteError(TrueClassLoss):
     It lies in [0, 2]; `keras.losses.MeanAbsoluteError` divides it by K. Its sum over
     the K labels is a constant, which makes it robust to symmetric label noise. Its
     minimum puts all the probability on the most probable class, so the model is as
-    overconfident as possible. With many classes it learns slowly, because its
-    gradient falls with p.
-
-    Call arguments:
-        y_true: integer labels of shape `(...)` or `(..., 1)`, or targets t of shape
-            `(..., K)`, which give sum_i t_i loss(i): the expected loss of a label
-            drawn from t, which is not sum_i |t_i - p_i|.
+    overconfident as possible. With many classes it learns slowly, because its gradient
+    falls with p. For a soft target t it is the expected loss of a label drawn from t,
+    which is not sum_i |t_i - p_i|.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""What all metrics share: they read a batch, and keep sums as their state."""
+"""The bases of the metrics, which read a batch and keep sums as their state."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class CalibrationMetric(Reader, keras.metrics.Metric, ABC):
         ValueError: if an argument is out of range, or if shapes do not fit.
     """
 
-    # Which direction callbacks and tuners take for better: "up", "down" or neither.
+    # Which direction callbacks and tuners treat as better: "up", "down" or neither.
     direction: str | None = "down"
 
     def __init__(
@@ -115,7 +115,7 @@ class CalibrationMetric(Reader, keras.metrics.Metric, ABC):
 class MeanMetric(CalibrationMetric):
     """Base of weighted means of one value per sample. A subclass defines `values`."""
 
-    # Whether the value of impossible logits is NaN by itself.
+    # Whether `values` gives NaN for logits that are NaN or +inf, without a check.
     _shows_bad_logits = False
 
     def __init__(self, **kwargs: Unpack[MetricArguments]) -> None:
@@ -148,8 +148,8 @@ class EventMetric(CalibrationMetric):
 
     Call arguments:
         y_true: integer labels of shape `(...)` or `(..., 1)`, or one-hot or soft
-            targets of shape `(..., K)`. A soft target makes the predicted class a
-            hit to the degree of its probability there.
+            targets of shape `(..., K)`. With a soft target, the hit is the probability
+            that the target gives to the predicted class.
     """
 
     def add_bins(self, num_bins: int | None, *, grouped: bool = False) -> None:
@@ -158,7 +158,7 @@ class EventMetric(CalibrationMetric):
         Args:
             num_bins: the number of equal-width bins, `None` for fine bins.
             grouped: whether each of several groups of events, such as classes, has
-                its own bins. The first batch tells their number.
+                its own bins. The first batch determines their number.
         """
         self._bins = num_bins
         shape = (num_bins or binning.NUM_FINE_BINS, len(BinSums._fields))
@@ -236,7 +236,7 @@ class RankedMetric(EventMetric):
 class GroupedMetric(BinnedMetric):
     """Base of the metrics that average the error of groups, such as classes.
 
-    The first batch tells the number of groups. A subclass defines `events`.
+    The first batch determines the number of groups. A subclass defines `events`.
 
     Args:
         num_bins: the number of equal-width bins of each group.

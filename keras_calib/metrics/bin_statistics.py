@@ -1,4 +1,4 @@
-"""Per bin the weight and the sums of confidence, hits and squared errors, in numpy."""
+"""The weight and the sums of confidence, hits and squared errors of each bin."""
 
 from __future__ import annotations
 
@@ -279,8 +279,8 @@ class BinStatistics:
         within_bin  = sum_m n_m / N (Var_m(c) - 2 Cov_m(c, hit))
         ```
 
-        The uncertainty takes a hit between 0 and 1 as the rate of hits of 0 and 1, and
-        within_bin makes up the difference.
+        The uncertainty reads a fractional hit as a rate of hits 0 and 1, and within_bin
+        contains the difference.
 
         References: Murphy, "A New Vector Partition of the Probability Score",
         Journal of Applied Meteorology 12 (1973); Stephenson, Coelho, Jolliffe, "Two

@@ -140,7 +140,7 @@ class BrierDecomposition(CalibrationMetric):
         super().__init__(**kwargs)
         self.by = one_of("by", by, Grouping)
         self.num_bins = whole_number("num_bins", num_bins)
-        # No groups, of one class.
+        # The first batch determines the numbers of groups and of classes.
         self._groups = CompensatedSum(self, (0, 3))
         self._squares = CompensatedSum(self, (3,))
 

@@ -25,8 +25,8 @@ class ClasswiseECE(GroupedMetric):
     ```
 
     With a threshold, only probabilities >= the threshold count, also in N_k. A class
-    without any has error 0; where no class has one, the result is NaN. With a
-    thousand classes nearly all probabilities are close to 0, where any model is
+    without such probabilities has error 0; if no class has any, the result is NaN. With
+    a thousand classes nearly all probabilities are close to 0, where any model is
     calibrated.
 
     The state is four sums for each class and bin.

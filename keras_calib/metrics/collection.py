@@ -42,8 +42,8 @@ class CalibrationMetrics(Configurable, keras.metrics.Metric):
     The batch is read once (largest probability, predicted class, softmax, sums over
     bins) for all metrics. In the logs and in History each appears under its own
     name. A callback that monitors one needs `mode="min"` or `"max"`, because Keras
-    does not see into the set. Do not monitor `calibration_gap`, of which neither is
-    better.
+    does not see into the set. Do not monitor `calibration_gap`, for which neither
+    direction is better.
 
     `CalibrationMetrics.like(loss)` makes metrics that read a batch as a loss does.
 
@@ -54,18 +54,18 @@ class CalibrationMetrics(Configurable, keras.metrics.Metric):
         metrics: a list of metrics of `keras_calib.metrics` with different names; by
             default the expected and the maximum calibration error, the gap, the Brier
             score and the negative log-likelihood.
-        from_logits: whether `y_pred` are logits; by default as the metrics say.
-        ignore_class: integer label whose samples are ignored; by default as the
-            metrics say.
-        axis: the axis of the classes; by default as the metrics say.
+        from_logits: whether `y_pred` are logits; by default as in the metrics.
+        ignore_class: integer label whose samples are ignored; by default as in the
+            metrics.
+        axis: the axis of the classes; by default as in the metrics.
         name: name of the set.
         dtype: dtype of the default metrics.
 
     Call arguments: those of the metrics.
 
     Raises:
-        ValueError: if two metrics have one name or give figures of one name, if they
-            do not agree, and if one is not from `keras_calib.metrics`.
+        ValueError: if two metrics have the same name or results of the same name, if
+            they read batches differently, and if one is not from `keras_calib.metrics`.
 
     Example:
 
@@ -102,9 +102,7 @@ class CalibrationMetrics(Configurable, keras.metrics.Metric):
         self.metrics = list(metrics)
         names = [metric.name for metric in self.metrics]
         if not names or len(set(names)) < len(names):
-            raise ValueError(
-                f"`metrics` must each have a name of their own. Received: {names}"
-            )
+            raise ValueError(f"`metrics` must have different names. Received: {names}")
         for argument in reading:
             said = {f"{m.name!r}": getattr(m, argument) for m in self.metrics}
             if argument in given:
@@ -213,8 +211,8 @@ def results_by_name(metrics: Iterable[CalibrationMetric]) -> dict[str, Tensor]:
         figures = result if isinstance(result, dict) else {metric.name: result}
         if both := results.keys() & figures.keys():
             raise ValueError(
-                f"Two metrics of a set give figures of one name: {sorted(both)}. Put "
-                f"{metric!r} into a set of its own"
+                f"Two metrics of a set have results of the same name: {sorted(both)}. "
+                f"Put {metric!r} into another set"
             )
         results |= figures
     return results

@@ -22,8 +22,8 @@ class CompensatedSum:
 
     Args:
         metric: the metric that owns the variables.
-        shape: shape of the sum. One with a 0 is that of no groups, before the first
-            term tells their number.
+        shape: shape of the sum. A size of 0 stands for one that the first term
+            determines.
     """
 
     def __init__(self, metric: CalibrationMetric, shape: tuple[int, ...]) -> None:

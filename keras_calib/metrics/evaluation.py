@@ -165,7 +165,7 @@ def evaluate(
         if bar:
             bar.update(min(start + rows, n))
     statistics = ece.statistics()
-    if not statistics.total > 0:  # nothing counts, or a chunk held what cannot be
+    if not statistics.total > 0:  # no sample counts, or a chunk held impossible values
         seen = [(np.full(1, np.nan),) * 3]
     confidence, hit, weight = map(np.concatenate, zip(*seen, strict=True))
     kept = weight != 0
@@ -222,5 +222,5 @@ def _arrays(events: Events) -> tuple[np.ndarray, ...]:
 
 
 def _arraylike(x: Any) -> Any:
-    """Returns what has a shape and can be sliced, without reading it."""
+    """Returns an object with a shape and a length unread, any other as an array."""
     return x if hasattr(x, "shape") and hasattr(x, "__len__") else np.asarray(x)

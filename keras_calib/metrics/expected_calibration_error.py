@@ -33,7 +33,7 @@ class ExpectedCalibrationError(EventMetric):
 
     Equal-width bin m is [m/M, (m+1)/M), and the last bin is closed. The state is
     four sums per bin, compensated so that they stay exact past 2^24 samples. Without
-    data the result is NaN, as of every metric.
+    data the result is NaN, as for every metric.
 
     Equal-mass bins (adaptive ECE) each hold the same number of samples, as
     `numpy.array_split` divides them. They are cut out of sums over 4608 fine bins,
@@ -145,7 +145,7 @@ class CalibrationGap(EventMetric):
     gap = mean(max_k p_k) - mean(argmax_k p_k == y)
     ```
 
-    Its sign is what the calibration error lacks. Its absolute value is at most the
+    Unlike the calibration error, it has a sign. Its absolute value is at most the
     calibration error. Neither direction is better: let `EarlyStopping` monitor another
     figure, such as the calibration error.
 

@@ -42,7 +42,7 @@ class NegativeLogLikelihood(MeanMetric):
 
 @saveable
 class PredictiveEntropy(MeanMetric):
-    """Mean entropy of the predictions, in nats. Labels matter to weights only.
+    """Mean entropy of the predictions, in nats. Labels serve only `ignore_class`.
 
     Formula:
 

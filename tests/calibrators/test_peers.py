@@ -1,4 +1,4 @@
-"""Against other libraries and other optimisers."""
+"""Against other libraries and other optimizers."""
 
 import numpy as np
 import pytest
@@ -111,7 +111,7 @@ def test_quantile_bins_hold_as_many_each():
 
 @pytest.mark.parametrize("method", ["vector", "matrix", "dirichlet"])
 def test_linear_maps_against_scipy(method):
-    """The same penalised likelihood by SciPy's BFGS, from another start."""
+    """The same penalized likelihood by SciPy's BFGS, from another start."""
     z, y = data.made(800, 3)
     k = 3
     layer = {

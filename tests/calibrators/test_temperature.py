@@ -100,7 +100,7 @@ def test_scikit_learn_and_any_scale(scale):
     shift=st.floats(-1e3, 1e3),
 )
 def test_what_does_not_matter(seed, k, temperature, log_scale, shift):
-    """Shift, order and scale; and no neighbour is better."""
+    """Shift, order and scale; and no neighbor is better."""
     z, y = data.made(300, k, temperature, seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

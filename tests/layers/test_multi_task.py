@@ -1,4 +1,4 @@
-"""Tasks weighed by learned variances."""
+"""Tasks weighted by learned variances."""
 
 import keras
 import numpy as np

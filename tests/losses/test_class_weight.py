@@ -1,4 +1,4 @@
-"""`class_weight` in `fit`: it weighs samples by their label, in every format."""
+"""`class_weight` in `fit`: it weights samples by their label, in every format."""
 
 import keras
 import numpy as np

@@ -41,7 +41,7 @@ def test_reference_scalars(p, expected):
 
 @pytest.mark.parametrize(("y", "expected"), [(1, 2.634013e-4), (0, 7.902039e-4)])
 def test_reference_alpha(y, expected):
-    """alpha = .25, p_t = .9: positives weigh .25, negatives .75."""
+    """alpha = .25, p_t = .9: positives have weight .25, negatives .75."""
     loss = BinaryFocalCE(2.0, alpha=0.25, dtype="float64")
     p = 0.9 if y else 0.1
     assert float(loss([[y]], np.array([[p]]))) == pytest.approx(expected, rel=1e-6)

@@ -183,12 +183,12 @@ def test_a_copy_keeps_the_state_of_every_metric():
 
 
 def test_bad_members_are_refused():
-    with pytest.raises(ValueError, match="name of their own. Received: .'ece', 'ece'"):
+    with pytest.raises(ValueError, match="different names. Received: .'ece', 'ece'"):
         metrics.CalibrationMetrics([metrics.ExpectedCalibrationError()] * 2)
     for other in (keras.metrics.Accuracy(), metrics.CalibrationMetrics()):
         with pytest.raises(ValueError, match="metrics of keras_calib.metrics"):
             metrics.CalibrationMetrics([other])
-    with pytest.raises(ValueError, match="name of their own"):
+    with pytest.raises(ValueError, match="different names"):
         metrics.CalibrationMetrics([])
     for other in (metrics.AURC(), metrics.AURC, [metrics.AURC], "aurc"):
         with pytest.raises(ValueError, match=r"must be a list of metrics.*AURC\(\)\]"):
@@ -201,7 +201,7 @@ def test_figures_of_one_name_are_refused():
         metrics.BrierDecomposition("confidence", name="by_confidence"),
     ]
     together = metrics.CalibrationMetrics(parts)
-    with pytest.raises(ValueError, match="one name: .'brier_reliability'.*of its own"):
+    with pytest.raises(ValueError, match="same name: .'brier_reliability'.*another set"):
         together.result()
 
 
