@@ -201,7 +201,7 @@ def test_figures_of_one_name_are_refused():
         metrics.BrierDecomposition("confidence", name="by_confidence"),
     ]
     together = metrics.CalibrationMetrics(parts)
-    with pytest.raises(ValueError, match="same name: .'brier_reliability'.*another set"):
+    with pytest.raises(ValueError, match="name: .'brier_reliability'.*another set"):
         together.result()
 
 
