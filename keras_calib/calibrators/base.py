@@ -1,4 +1,4 @@
-"""The base of the calibrators: what they read, what they keep, how they are called."""
+"""The base of the calibrators: fitting, saving and calling them."""
 
 import math
 from abc import ABC, abstractmethod
@@ -44,12 +44,12 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
     class 1.
 
     Args:
-        from_logits: whether `fit` and `call` take logits, or probabilities. By
-            default `fit` tells by the values, and the layer keeps what it has seen:
-            rows in [0, 1] that sum to 1 are probabilities, values of both signs or
-            rows whose sums differ are logits. Probabilities p are read as the logits
-            log p. In `call`, those that come straight from a Keras softmax or sigmoid
-            are replaced by the logits behind them, except on JAX.
+        from_logits: whether `fit` and `call` take logits rather than probabilities. By
+            default `fit` decides by the values, and the layer keeps the answer: rows in
+            [0, 1] that sum to 1 are probabilities, values of both signs or rows whose
+            sums differ are logits. Probabilities p are read as the logits log p. In
+            `call`, those that come straight from a Keras softmax or sigmoid are
+            replaced by the logits behind them, except on JAX.
         min_probability: the value that smaller probabilities, and those of logits of
             -inf, are read as. An exact zero has no logarithm, and the value in its
             place moves the fit. The default is the smallest normal float32, which
@@ -175,8 +175,8 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
     def fitted(self) -> bool:
         """Whether the weights are fitted or loaded.
 
-        Where a trace hides their values the answer is yes. Weights that are not
-        fitted give NaN there.
+        Where a trace hides their values, it is `True`; weights that are not fitted give
+        NaN there.
         """
         values = [numpy_value(v) for v in self._named_weights.values()]
         unfitted = (v is not None and np.isnan(v).any() for v in values)
@@ -248,7 +248,7 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
         return x if from_logits else ops.log_softmax(x, axis=-1)
 
     def _reads_logits(self, inputs: Tensor) -> bool:
-        """Says whether inputs are logits. Values that are at hand must agree."""
+        """Says whether inputs are logits. Where values are known, they must agree."""
         x, said = numpy_value(inputs), self.from_logits
         if x is None:
             if said is None and logits_behind(inputs) is None:
@@ -276,7 +276,7 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
 
 
 def _are_logits(x: Tensor) -> bool:
-    """Tells by the rows without NaN: others may have weight 0."""
+    """Decides by the rows without NaN: the others may have weight 0."""
     rows = as_numbers("y_pred", x)
     rows = rows.reshape(-1, *rows.shape[-1:])
     nan = np.isnan(rows).any(-1)

@@ -1,4 +1,4 @@
-"""Batches of whatever Keras models are given: arrays, datasets, generators."""
+"""Batches of the data that Keras models take: arrays, datasets, generators."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -67,7 +67,7 @@ def _batch(data: Any) -> Batch:
 
 
 def _array(x: Any) -> Tensor:
-    """Returns tensors of this backend as they are, and what else there is as numpy."""
+    """Returns tensors of this backend as they are, and other arrays as numpy's."""
     return x if x is None or ops.is_tensor(x) else np.asarray(x)
 
 

@@ -62,8 +62,8 @@ def calibrate(
             are in [0, 1] and sum to 1.
         ignore_class: integer label whose samples are left out.
         batch_size: samples in a batch, where `x` are arrays.
-        folds: number of folds of the cross-validation, on which the report states
-            what the method does to samples that it is not fitted to.
+        folds: number of folds of the cross-validation, which gives the report's figures
+            of samples that the method is not fitted to.
         seed: seed of the shuffle before the cross-validation.
         verbose: 1 shows a progress bar and the report, 0 nothing.
 
@@ -156,12 +156,12 @@ def _makers(
     if not isinstance(method, Calibrator):
         return {method: METHODS[method]}
     config = method.get_config()
-    config.pop("num_knots", None)  # the room for one fit, of which folds may need more
+    config.pop("num_knots", None)  # a fold may need more than the whole fit
     return {type(method).__name__: lambda: type(method).from_config(config)}
 
 
 def _warn_of_training_data(samples: Samples) -> None:
-    """Warns where a model is as right, or as modest, as on what it was trained on."""
+    """Warns where a model is always right, or underconfident, as on training data."""
     top = top_label(samples, softmax)
     accuracy, gap = top.hits.sum() / top.total, top.gap()
     error = np.sqrt(accuracy * (1 - accuracy) / len(samples))

@@ -1,4 +1,4 @@
-"""What a calibrator does to samples that it is not fitted to."""
+"""The figures of a calibrator on samples that it is not fitted to."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,8 +18,8 @@ def cross_validate(
     Args:
         make: makes a calibrator.
         samples: logits and labels.
-        folds: into how many parts the samples are divided, at most one part each.
-        seed: seed of the shuffle before.
+        folds: number of parts that the samples are divided into, at most their number.
+        seed: seed of the shuffle before the division.
     """
     fold = np.random.default_rng(seed).permutation(len(samples)) % folds
     p = np.empty(samples.logits.shape, "float32")

@@ -50,7 +50,7 @@ class Head:
     def samples(
         self, from_logits: bool, ignore_class: int | None, min_probability: float
     ) -> Samples:
-        """Checks what the model gives, and returns it as logits."""
+        """Checks the outputs of the model, and returns them as logits."""
         from_logits = from_logits or self.has_logits
         validate(
             self.labels,

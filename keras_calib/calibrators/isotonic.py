@@ -80,7 +80,7 @@ class IsotonicCalibration(Steps):
         """Fits the steps."""
         from scipy.optimize import isotonic_regression
 
-        # What differs by rounding only is one position.
+        # Log-odds that differ only by rounding are one position.
         _, first, group = np.unique(
             np.round(d, 6), return_index=True, return_inverse=True
         )

@@ -64,8 +64,8 @@ class LinearCalibrator(Calibrator):
             value, slope = objective(unit * point)
             return value, unit * slope
 
-        # One step that gains little ends L-BFGS, also above the optimum: let it go on
-        # from there until fifty steps gain nothing.
+        # L-BFGS stops after a single step that gains little, even above the optimum:
+        # restart it from there until fifty steps gain nothing.
         options = {"maxcor": 20, "ftol": 1e-12, "gtol": 1e-9, "maxiter": 1000}
         for _ in range(10):
             found = minimize(

@@ -8,7 +8,7 @@ from keras_calib.types import Array
 def logistic_regression(x: Array, target: Array, weight: Array) -> Array:
     """Returns the coefficients of the largest likelihood, by damped Newton steps.
 
-    On separable data they would grow without end: the iteration stops when the loss
+    On separable data they would grow without end, so the iteration stops when the loss
     is 1e-12 of the weight.
     """
 
@@ -16,7 +16,7 @@ def logistic_regression(x: Array, target: Array, weight: Array) -> Array:
         eta = x @ theta
         return float(weight @ (np.logaddexp(0.0, eta) - target * eta))
 
-    # Features of any size: what is solved has columns within [-1, 1].
+    # Scale the columns into [-1, 1], because features may have any size.
     scale = np.abs(x).max(0, initial=np.finfo("float64").tiny)
     x = x / scale
     theta = np.zeros(x.shape[1])

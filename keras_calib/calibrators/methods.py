@@ -1,4 +1,4 @@
-"""The calibrators by the names that `calibrate` knows them by."""
+"""The names of the calibrators in `calibrate`."""
 
 from typing import Literal
 

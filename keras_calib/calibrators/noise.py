@@ -1,4 +1,4 @@
-"""Between the probability of the true class and that of a noisy label."""
+"""Turns probabilities of the true class into those of a noisy label, and back."""
 
 from typing import Any, Unpack
 

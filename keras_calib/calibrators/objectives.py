@@ -1,4 +1,4 @@
-"""What a fit minimizes and a report states, of samples and a map of their logits."""
+"""The figures of samples and a map of their logits, to minimize or to report."""
 
 from collections.abc import Callable
 
@@ -29,7 +29,7 @@ def log_softmax(z: Array) -> Array:
 def figures(
     samples: Samples, probabilities: Probabilities | None = None
 ) -> dict[str, float]:
-    """Returns what a report states: the negative log-likelihood and the ECE."""
+    """Returns the figures of a report: the negative log-likelihood and the ECE."""
     error = ece(samples, probabilities or softmax)
     return {"nll": nll(samples, probabilities), "ece": error}
 

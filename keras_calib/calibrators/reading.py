@@ -39,7 +39,7 @@ def flat(
     else:
         batch = ClassBatch(labels, scores, from_logits=True, ignore_class=ignore_class)
         rows, valid = batch.scores, batch.valid
-        # Not batch.labels, whose int32 would turn a label 0.5 into 0.
+        # Not batch.labels: labels keep their dtype here.
         labels = labels.reshape(batch.labels.shape)
     factors = [as_numbers("sample_weight", w) for w in weights if w is not None]
     weight = sample_weights([*factors, valid], scores, "float64")

@@ -11,10 +11,10 @@ __all__ = ["CalibrationReport"]
 class CalibrationReport:
     """What calibration changed.
 
-    Figures of the samples that a calibrator was fitted to are better than those of
-    others. The cross-validated ones are of calibrators that were fitted to the other
-    folds of the same samples, and speak for new ones, provided that the model was not
-    trained on these samples.
+    On the samples that it was fitted to, a calibrator looks better than on others. In
+    cross-validation each sample is measured by a calibrator that was fitted to the
+    other folds. These figures hold for new samples, provided that the model was not
+    trained on these.
 
     Args:
         method: the method.

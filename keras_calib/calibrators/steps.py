@@ -1,4 +1,4 @@
-"""Tables of one probability's calibrated values: to fit and to look up."""
+"""Maps of a probability by a table of calibrated values."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ class Steps(OneVsRest):
     """Base of the maps by a table: positions as log-odds, then values."""
 
     def save_own_variables(self, store: Any) -> None:
-        """Saves the weights, and that the positions are log-odds."""
+        """Saves the weights, and marks that the positions are log-odds."""
         super().save_own_variables(store)
         store["log_odds"] = np.ones(())
 

@@ -19,7 +19,7 @@ __all__ = ["TemperatureScaling"]
 
 Objective = Literal["nll", "brier", "ece"]
 
-# The number of logits among which the search for the temperature of all begins.
+# The search begins on a part of the samples, of about this many logits.
 _PART = 2**21
 
 
@@ -152,7 +152,7 @@ def _part(samples: Samples) -> Samples:
 def log_temperature(
     samples: Samples, bounds: tuple[float, float] | None = None
 ) -> float:
-    """Returns log T of the largest likelihood, or the bound next to it."""
+    """Returns log T of the largest likelihood, or the nearest bound."""
     low, high = np.log(bounds or usual_bounds(samples))
     # A part of the samples shows where to search among all of them.
     part = _part(samples)

@@ -13,7 +13,7 @@ __all__ = ["AdaptiveGamma"]
 
 
 class AdaptiveGamma(SeesValidation):
-    """Moves gamma against the gap between confidence and accuracy.
+    """Changes gamma to reduce the gap between confidence and accuracy.
 
     After each validation:
 
@@ -22,8 +22,8 @@ class AdaptiveGamma(SeesValidation):
     ```
 
     with gap = mean confidence - accuracy on held-out data. Gamma-cross-entropy
-    sharpens: an overconfident model needs a smaller gamma, an underconfident one a
-    larger. A model that is overconfident at gamma = 0 stays so; calibrate it after
+    sharpens: an overconfident model needs a smaller gamma, an underconfident model a
+    larger one. A model that is overconfident at gamma = 0 stays so; calibrate it after
     training. Epochs without validation leave gamma alone, and so does a gap of NaN.
     The validation labels must be clean: against noisy labels a good model
     looks overconfident. A saved `.keras` model keeps the gamma that was reached;
@@ -32,7 +32,7 @@ class AdaptiveGamma(SeesValidation):
     Args:
         rate: change of gamma for a gap of 1, at least 0.
         max_gamma: the largest gamma, in [0, 1].
-        dead_band: gaps smaller than this do not move gamma, in [0, 1].
+        dead_band: gaps smaller than this do not change gamma, in [0, 1].
         monitor: the name of the gap in the logs.
 
     Raises:
@@ -78,11 +78,11 @@ class AdaptiveGamma(SeesValidation):
         linked_hyperparameters(model, "gamma")
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        """Has not seen a gap yet."""
+        """Notes that no gap has been read yet."""
         self._has_read = False
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Moves gamma for the next epoch, if this one was validated."""
+        """Changes gamma for the next epoch, if this one was validated."""
         logs = logs or {}
         if self.monitor not in logs:
             if self._validated:
@@ -103,7 +103,7 @@ class AdaptiveGamma(SeesValidation):
             gamma.assign(min(max(moved, 0.0), self.max_gamma))
 
     def on_train_end(self, logs: Logs = None) -> None:
-        """Says so if there was never a gap."""
+        """Warns if no gap was ever read."""
         if not self._has_read:
             warnings.warn(
                 f"AdaptiveGamma never read {self.monitor!r}, because no epoch was "

@@ -48,7 +48,7 @@ def of_metrics(model: keras.Model, from_logits: bool | None) -> Verdict:
 
 
 def of_heads(model: keras.Model, from_logits: bool | None) -> str:
-    """Tells which last layer contradicts the loss's from_logits, or returns ""."""
+    """Returns which last layer contradicts the loss's from_logits, or ""."""
     heads = _heads(model)
     names = [head.name for head in heads]
     if isinstance(model.loss, dict) and not set(model.loss) <= set(names):
@@ -82,18 +82,18 @@ def of_heads(model: keras.Model, from_logits: bool | None) -> str:
 def _mismatches(
     metric: Any, loss: Any, reading: dict[str, Any], rank: int | None
 ) -> list[str]:
-    """Says in what a metric differs from the loss, and what to write instead."""
+    """Says how a metric differs from the loss, and what to write instead."""
     kind = type(metric).__name__
     ours = isinstance(metric, CalibrationMetric)
     by_class = ours and type(metric).reader is CalibrationMetric.reader
     if loss_facts.is_binary(loss) and (by_class or isinstance(metric, _OF_CLASSES)):
         return [
-            "is of one label out of K, the loss of binary labels: write BinaryECE, "
+            "reads one label out of K, but the loss binary labels: write BinaryECE, "
             "MultilabelECE or BinaryAccuracy, or a loss of classes"
         ]
     if loss_facts.is_of_classes(loss) and isinstance(metric, _BINARY):
         return [
-            "is of binary labels, the loss of one label out of K: write ClasswiseECE "
+            "reads binary labels, but the loss one label out of K: write ClasswiseECE "
             "or an accuracy of classes, or a binary loss"
         ]
     if isinstance(metric, keras.metrics.BinaryAccuracy) and reading["from_logits"]:
@@ -112,7 +112,7 @@ def _mismatches(
 
 
 def _said(metric: Any, name: str) -> Any:
-    """Returns an argument of a metric, which `AUC` tells in its configuration alone."""
+    """Returns an argument of a metric; `AUC` has it only in its configuration."""
     if isinstance(metric, keras.metrics.AUC):
         return metric.get_config().get(name, _ABSENT)
     return getattr(metric, name, _ABSENT)
@@ -129,7 +129,7 @@ def _heads(model: keras.Model) -> list[Any]:
     layers = {layer.name: layer for layer in model.layers}
     if isinstance(model, keras.Sequential):
         names = list(layers)[-1:]
-    else:  # None of a subclass, whose outputs are made by its code.
+    else:  # A subclass has none: its code makes the outputs.
         names = getattr(model, "output_names", None) or []
     heads = []
     for layer in filter(None, map(layers.get, names)):

@@ -48,7 +48,7 @@ def of_gamma(model: keras.Model, loss: GammaCE) -> Verdict:
         return not_checked("without held-out data the number of classes is unknown")
     gamma = float(loss.gamma)
     weight, warned = _heard(starting_weight, gamma, num_classes, loss.floor)
-    return _unless(warned, f"at p = 1/{num_classes} a sample weighs {weight:.2g}")
+    return _unless(warned, f"at p = 1/{num_classes} a sample has weight {weight:.2g}")
 
 
 def _heard(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

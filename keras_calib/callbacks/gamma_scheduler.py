@@ -37,8 +37,7 @@ class HyperparameterScheduler(keras.callbacks.Callback):
         ValueError: if the unit is unknown or the schedule cannot be called; in
             `fit`, before the first step, if no loss has the hyperparameter, if the
             value of an epoch, or of the first or last step, is out of its range, or if
-            the schedule needs the number of steps in an epoch and the data do not
-            tell it.
+            the schedule needs the number of steps in an epoch, which is unknown.
     """
 
     def __init__(
@@ -94,7 +93,7 @@ class HyperparameterScheduler(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Counts the step."""
         if self._in_first_step:
-            # A loaded model has only now made its metrics: set the value there too.
+            # The first step made the metrics of a loaded model: set the value there.
             self._link()
             self._in_first_step = False
         if self.unit == "step":
@@ -110,7 +109,7 @@ class HyperparameterScheduler(keras.callbacks.Callback):
             parameter.assign(value)
 
     def _value(self, position: int, last: int | None) -> float:
-        """Returns what the schedule gives, if every loss allows it."""
+        """Returns the value of the schedule, if every loss allows it."""
         value: Any
         if not isinstance(self.schedule, Ramp):
             value = self.schedule(position)

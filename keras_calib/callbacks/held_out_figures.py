@@ -1,4 +1,4 @@
-"""What an epoch's model does on held-out data."""
+"""The figures of a model on held-out data."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -20,8 +20,8 @@ def held_out_figures(
 ) -> tuple[dict[str, Any], metrics.BinStatistics]:
     """Returns the figures by name, and the bins they were read from.
 
-    The gradient is that of the first batch. If no sample counts, the bins are empty
-    and their figures left out.
+    The gradient is that of the first batch. If no sample counts, the bins are empty,
+    and their figures are left out.
     """
     error = metrics.ExpectedCalibrationError(**reading)
     likelihood = metrics.NegativeLogLikelihood(**reading)

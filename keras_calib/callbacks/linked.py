@@ -9,12 +9,12 @@ from keras_calib.losses.hyperparameter import Hyperparameter
 
 
 def linked_hyperparameters(model: keras.Model, name: str) -> list[Hyperparameter]:
-    """Returns every hyperparameter `name` of the model that must move.
+    """Returns every hyperparameter `name` of the model that must change.
 
     `load_model` and `clone_model` make two objects, one in the loss and one among
-    the metrics, where there was one. They are paired here by name and order: the
-    metric takes the value of the loss. On JAX, where only the metric is part of the
-    state of the compiled step, it also takes the loss's place.
+    the metrics, where there was one. They are paired here by name and order: the metric
+    gets the value of the loss. On JAX, where only the metric is part of the state of
+    the compiled step, it also replaces that of the loss.
 
     Args:
         model: a compiled model.

@@ -11,7 +11,8 @@ Logs: TypeAlias = Mapping[str, Any] | None
 class SeesValidation(keras.callbacks.Callback):
     """Base of callbacks that must know whether an epoch was validated.
 
-    The logs do not tell: those of an output that is called "val" begin so, too.
+    The logs do not tell, because the names of an output called "val" also begin with
+    "val_".
     """
 
     _validated = False

@@ -1,4 +1,4 @@
-"""What the loss of a model tells about itself and the predictions it takes."""
+"""What kind a loss is, and how it reads predictions."""
 
 import inspect
 from typing import Any
@@ -30,12 +30,12 @@ def function_of(loss: Any) -> Any:
 
 
 def is_binary(loss: Any) -> bool:
-    """Tells whether a loss is of independent binary labels."""
+    """Says whether a loss reads independent binary labels."""
     return isinstance(loss, BinaryLoss) or function_of(loss) in _BINARY
 
 
 def is_of_classes(loss: Any) -> bool:
-    """Tells whether a loss is of one label out of K."""
+    """Says whether a loss reads one label out of K."""
     return isinstance(loss, ClassLoss) or function_of(loss) in _CLASSES
 
 
@@ -60,7 +60,7 @@ def reading(loss: Any, from_logits: bool | None = None) -> dict[str, Any]:
 
 
 def why_unreadable(loss: Any, from_logits: bool | None) -> str:
-    """Tells why predictions cannot be read as one label of K, or returns ""."""
+    """Returns why predictions cannot be read as one label out of K, or ""."""
     if loss is None:
         return "the model has several losses, or none"
     name = getattr(loss, "__name__", type(loss).__name__)

@@ -7,7 +7,7 @@ import keras
 
 
 def part_of(structure: Any, name: str | None, place: int) -> Any:
-    """Returns what belongs to an output, of losses, labels, predictions or weights."""
+    """Returns the losses, labels, predictions or weights of one output."""
     if isinstance(structure, Mapping):
         return structure.get(name or next(iter(structure)))
     return structure[place] if isinstance(structure, list | tuple) else structure
@@ -21,6 +21,6 @@ def losses_of(model: keras.Model) -> list[Any]:
 def metrics_of(metrics: Iterable[Any]) -> list[Any]:
     """Returns metrics, each once, and then those inside them."""
     found = list(metrics)
-    for metric in found:  # which grows
+    for metric in found:  # the list grows
         found += getattr(metric, "metrics", None) or []
     return list(dict.fromkeys(found))

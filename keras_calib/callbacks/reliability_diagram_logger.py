@@ -36,9 +36,9 @@ class ReliabilityDiagramLogger(SeesValidation):
 
     If the model has an `ExpectedCalibrationError` (or `MaximumCalibrationError`,
     `BinaryECE`; alone or in `CalibrationMetrics`) among its metrics, they are read
-    from its state, which costs no prediction. After validation that state is of the
-    validation data; without validation, of the epoch's training batches, seen while
-    the weights moved. `data` is predicted if the model has no such metric, or if no
+    from its state, which costs no prediction. After validation that state describes the
+    validation data; without validation, the epoch's training batches, each with the
+    weights of its step. `data` is predicted if the model has no such metric, or if no
     validation ran. Of a model of several outputs, each that has such a metric is
     written under its name. Figures that are NaN are written without a diagram.
 
@@ -166,7 +166,7 @@ class ReliabilityDiagramLogger(SeesValidation):
         for name, value in scalars.items():
             summary.value.add(tag=f"calibration/{kind}/{name}", simple_value=value)
         if math.isfinite(statistics.ece()):
-            # A figure that pyplot does not know, so that no window opens.
+            # pyplot does not know this figure, so that no window opens.
             figure = Figure(figsize=(4, 4.8), dpi=100, layout="tight")
             title = f"{kind}, epoch {epoch + 1}"
             ReliabilityDisplay({title: statistics}).plot(figure.add_subplot())
@@ -181,7 +181,7 @@ class ReliabilityDiagramLogger(SeesValidation):
         else:
             warnings.warn(
                 f"ReliabilityDiagramLogger: the {kind} figures of epoch {epoch + 1} "
-                "are NaN, so there is no diagram: predictions are NaN or no "
+                "are NaN, so there is no diagram: predictions are NaN or not "
                 "probabilities, or no sample counts",
                 stacklevel=3,
             )

@@ -1,4 +1,4 @@
-"""Is this fit going well? Seven questions, each answered with figures."""
+"""A report on a fit: seven questions, each answered with figures."""
 
 import math
 import warnings
@@ -30,7 +30,7 @@ class TrainingChecklist(SeesValidation):
     - `gamma`: is gamma small enough beside 1/K to start learning?
     - `gradient`: is the gradient with respect to each logit within the loss's bound,
       for gamma-cross-entropy 1 / (1 + sqrt(gamma))^2?
-    - `loss`: is the training loss finite, and did it fall? While gamma moves, losses
+    - `loss`: is the training loss finite, and did it fall? While gamma changes, losses
       cannot be compared; look at `likelihood`.
     - `likelihood`: when was the held-out negative log-likelihood lowest?
     - `calibration`: is the held-out calibration error significantly above 2 %, and
@@ -96,13 +96,13 @@ class TrainingChecklist(SeesValidation):
         """Checks labels and gamma before the first step."""
         if self._epochs:
             return
-        # Not before: schedules have just set what the first step sees.
+        # Not earlier: schedules have just set the values of the first step.
         self._first_look()
         self._epochs.append({"epoch": 0, **self._figures()})
         self._warn_of(*self._checks)
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        """Compares the metrics with the loss: a loaded model has only now made them."""
+        """Compares the metrics with the loss; a loaded model makes them in a step."""
         if "metrics" not in self._checks:
             found = consistency.of_metrics(self.model, self.from_logits)
             self._checks["metrics"] = found

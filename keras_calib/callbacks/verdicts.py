@@ -49,7 +49,7 @@ def of_loss(rows: Rows, hyperparameters: list[str]) -> Verdict:
         if not math.isfinite(loss):
             return warning(f"{loss} in epoch {epoch}", epoch=epoch)
     if len(losses) == 1:
-        return not_checked("one epoch has no other to be compared with")
+        return not_checked("a single epoch cannot be compared with another")
     moved = [
         f"{name} moved from {rows[0][name]:g} to {rows[-1][name]:g}"
         for name in hyperparameters
@@ -89,10 +89,10 @@ def of_likelihood(rows: Rows) -> Verdict:
 
 
 def of_calibration(bins: BinStatistics) -> Verdict:
-    """Judges whether the calibration error is significantly above the tolerated."""
+    """Judges whether the calibration error is significantly above 2 %."""
     ece, gap = bins.ece(), bins.gap()
     if not math.isfinite(ece):
-        text = "the ECE is not finite: predictions are NaN, or no probabilities"
+        text = "the ECE is not finite: predictions are NaN, or not probabilities"
         return warning(text)
     low, high = bins.ece_interval()
     text = f"ECE {ece:.3f} (95 % interval {low:.3f} to {high:.3f}), gap {gap:+.3f}"

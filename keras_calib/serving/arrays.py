@@ -41,7 +41,7 @@ def read_arrays(file: str | os.PathLike[str] | IO[bytes]) -> dict[str, np.ndarra
             }
     except Exception as error:  # a damaged file raises nearly anything
         raise ValueError(f"This is no .npz file of arrays: {error!r}") from error
-    # Text of no width would take no bytes, however long the array is.
+    # An array of empty text takes no bytes in the file, however long it is.
     if endless := [name for name, array in arrays.items() if array.size > array.nbytes]:
-        raise ValueError(f"These arrays have no bytes: {endless}")
+        raise ValueError(f"Arrays must not hold empty text. Received: {endless}")
     return arrays

@@ -54,15 +54,15 @@ def export(
     Python, of functions for XLA only, of random ops (dropout left on) and of ops that
     TensorFlow does not have; reloaded, every signature must answer as the model does.
     The complete version, with warm-up requests, is renamed into place, so a server
-    never sees half of it. If anything fails, nothing is left behind; what a killed
-    export has left is removed by the next one.
+    never sees half of it. If anything fails, nothing is left behind; the next export
+    removes the files of one that was killed.
 
     A `UserWarning` says if a signature differs from that of the version before.
 
     Args:
         model: a functional or Sequential model with one output, of shape
             `(batch, ..., K)`, or `(batch, 1)` for two classes. Name its inputs:
-            `keras.Input(shape, name="image")`. Without a name one is `input`, or
+            `keras.Input(shape, name="image")`. An input without a name is `input`, or
             `input_2` if it is the second of several.
         path: the folder of this model's versions, on this machine.
         version: a whole number in [1, 2**63 - 1], as a server reads it; by default
@@ -141,7 +141,7 @@ def _say_what_changed(folder: Path, version: int | None) -> None:
     if not lower:
         return
     before = existing[max(lower)]
-    with contextlib.suppress(ValueError):  # it need not be a SavedModel
+    with contextlib.suppress(ValueError):  # the old folder may hold no SavedModel
         old, new = interface(before), interface(folder)
         if old != new:
             warnings.warn(

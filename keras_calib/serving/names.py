@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-# Names that Keras numbers anew in every process, or when it loads a model.
+# Default names: their numbers change between processes, and when a model is loaded.
 _UNNAMED = re.compile("^(keras_tensor|input_layer)(_[0-9]+)?$")
 _SERVED = re.compile("(?!self$)[A-Za-z][A-Za-z0-9_]*")
 # A client gets UTF-8, and numpy ends text at a zero.
@@ -19,8 +19,7 @@ _TEXT = re.compile("[^\0\ud800-\udfff]*")
 def input_names(inputs: list[Any]) -> list[str]:
     """Returns the names of a model's inputs.
 
-    One without a name of its own is `input`, or `input_2` if it is the second of
-    several.
+    An input without a name is `input`, or `input_2` if it is the second of several.
 
     Raises:
         ValueError: if a signature cannot hold the names.
@@ -40,9 +39,9 @@ def input_names(inputs: list[Any]) -> list[str]:
     served = [n for n in names if _SERVED.fullmatch(n) and not keyword.iskeyword(n)]
     if len({name.lower() for name in served}) != len(inputs):
         raise ValueError(
-            "The names of inputs must be letters, digits and underscores, a letter "
-            "first, no words of Python, and differ in more than case, as in "
-            f'keras.Input(shape, name="image"). Received: {names}'
+            "The names of inputs must start with a letter, consist of letters, digits "
+            "and underscores, not be Python keywords, and differ in more than case, "
+            f'as in keras.Input(shape, name="image"). Received: {names}'
         )
     return names
 

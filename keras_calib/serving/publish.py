@@ -13,7 +13,7 @@ from pathlib import Path
 
 # A server reads the number as an int64.
 LAST_VERSION = 2**63 - 1
-# Servers ignore a folder whose name is no number.
+# Servers ignore a folder whose name is not a number.
 _UNPUBLISHED = ".unpublished-"
 
 
@@ -24,8 +24,8 @@ def publish(
 
     A server polls `base` and loads every folder whose name is a number. The version
     is therefore written beside them under another name, flushed to the disk, and
-    renamed: renaming is atomic, and fails if the number is taken. What a killed
-    process has left here is removed, unless another one is publishing.
+    renamed: renaming is atomic, and fails if the number is taken. The files of a killed
+    process are removed, unless another one is publishing.
 
     Args:
         base: the folder of the versions; it is created if necessary.
@@ -83,9 +83,9 @@ def versions(base: Path) -> dict[int, Path]:
 
 @contextlib.contextmanager
 def _among_exports(base: Path) -> Iterator[None]:
-    """Shares a lock with other exports, and removes what killed ones have left.
+    """Shares a lock with other exports, and removes the files of killed ones.
 
-    A lock ends with its process, so nobody writes here if one gets it alone.
+    A lock ends with its process, so whoever gets it alone is the only writer.
     """
     if os.name != "posix":  # Windows cannot lock folders
         yield

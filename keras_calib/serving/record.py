@@ -133,7 +133,7 @@ def named_inputs(
     lengths = {name: len(array) for name, array in named.items()}
     if 0 in lengths.values() or len(set(lengths.values())) > 1:
         raise ValueError(
-            "`inputs` must have a row or more, as many for each input. "
+            "`inputs` must have at least one row, and all the same number of rows. "
             f"Received: {lengths}"
         )
     return named

@@ -35,7 +35,7 @@ def run(
 
 def _main(path: str, most_bytes: str) -> None:
     answered = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what the graph prints is no answer
+    os.dup2(2, 1)  # keeps what the graph prints out of the answers
     if os.name == "posix":
         import resource
 

@@ -121,7 +121,7 @@ class Signatures:
 def probabilities(output: np.ndarray, from_logits: bool) -> np.ndarray:
     """Returns the probabilities of a model's output, as `Signatures` serves them.
 
-    It computes them in numpy and float64, to compare the one with the other.
+    It computes them in numpy and float64, so that the two can be compared.
     """
     p: np.ndarray = _two_columns(np.asarray(output, "float64"), from_logits, np)
     if from_logits:

@@ -22,7 +22,7 @@ from keras_calib.serving.signatures import Signatures, probabilities
 
 __all__ = ["verify"]
 
-# Until then a model must have loaded and answered.
+# The time in which a model must load and answer.
 _SECONDS = 600.0
 
 
@@ -51,8 +51,8 @@ def verify(
 
     Returns:
         The largest difference of each output by its name. `logits` are compared after
-        their softmax; for `label` and `classes` the difference is by how much the
-        named class is less likely than the right one.
+        their softmax; `label` and `classes` by the probabilities of the named and of
+        the expected class.
 
     Whatever the SavedModel holds, this process unpickles nothing, and reads at most
     4 GiB of answers. The new process runs the graph, which may read and write files:
@@ -151,7 +151,7 @@ def check_answers(served: dict[str, np.ndarray], record: Record) -> dict[str, fl
 
 
 def _of_classes(p: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Returns the probabilities of classes, NaN for one that there is not."""
+    """Returns the probabilities of classes, NaN for a class that does not exist."""
     known = (classes >= 0) & (classes < p.shape[-1])
     found = np.take_along_axis(p, np.where(known, classes, 0), -1)
     return np.where(known, found, np.nan)

@@ -1,4 +1,4 @@
-"""What every display shares: its colors, and how a notebook shows it."""
+"""The base of the displays: colors, and how a notebook shows them."""
 
 import base64
 import io

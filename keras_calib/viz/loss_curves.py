@@ -18,8 +18,9 @@ _STYLES = ("-", "--", "-.", ":")
 class LossCurvesDisplay(Display):
     """Losses l(p) and their weights w(p) = -dl/dp, side by side.
 
-    The weight is what trains: that of cross-entropy is 1 / p, that of the smooth
-    accuracy 1. Both are drawn in dotted gray; the robust losses lie between them.
+    The weight determines the training: that of cross-entropy is 1 / p, that of the
+    smooth accuracy 1. Both are drawn in dotted gray; the robust losses lie between
+    them.
 
     Args:
         losses: losses by name, each with the `value` and `weight` of a
@@ -35,8 +36,8 @@ class LossCurvesDisplay(Display):
         figure_: the figure, after `plot`.
 
     Raises:
-        ValueError: if there are no losses, if one has no value and weight, or none
-            that are finite, if a probability is outside (0, 1), and in `plot` if
+        ValueError: if there are no losses, if a loss has no `value` and `weight`, or
+            they are not finite, if a probability is outside (0, 1), and in `plot` if
             there are not two axes.
 
     Example:
@@ -88,7 +89,8 @@ class LossCurvesDisplay(Display):
             axes = new_axes(ncols=2, figsize=(9, 4), layout="constrained")
         if np.size(axes) != 2:
             raise ValueError(
-                f"`axes` must be two, for losses and weights. Received: {np.size(axes)}"
+                "`axes` must hold two axes, for losses and weights. "
+                f"Received: {np.size(axes)}"
             )
         of_loss, of_weight = axes
         for bound in (1 / self.p, np.ones_like(self.p)):

@@ -39,8 +39,8 @@ class ReliabilityDisplay(Display):
         figure_: the figure, after `plot`.
 
     Raises:
-        ValueError: if there are no statistics, if they hold NaN, or not one ax for
-            each model.
+        ValueError: if there are no statistics, if they hold NaN, and in `plot` if there
+            is not one axes for each model.
 
     Example:
 
@@ -68,8 +68,8 @@ class ReliabilityDisplay(Display):
                 )
             if not np.isfinite([found.weight, found.confidence, found.hits]).all():
                 raise ValueError(
-                    "`statistics` must be finite; those of NaN or of labels that are "
-                    f"no classes cannot be drawn. Received: {statistics}"
+                    "`statistics` must be finite: predictions that are NaN, and labels "
+                    f"outside [0, K), cannot be drawn. Received: {statistics}"
                 )
         self.statistics = dict(statistics)
         self.level = level
@@ -148,14 +148,14 @@ class ReliabilityDisplay(Display):
             ax: matplotlib axes, one for each model; a new figure by default.
         """
         count = len(self.statistics)
-        # Before a figure is open, because it raises for a level out of range.
+        # Computed before a figure opens, because a level out of range raises here.
         intervals = [s.credible_intervals(self.level) for s in self.statistics.values()]
         if ax is None:
             ax = new_axes(ncols=count, figsize=(4 * count, 4.8), layout="tight")
         axes = np.ravel(ax)
         if len(axes) != count:
             raise ValueError(
-                f"`ax` must be one for each of the {count} models. "
+                f"`ax` must hold one axes for each of {count} models. "
                 f"Received: {len(axes)}"
             )
         models = zip(axes, self.statistics.items(), intervals, strict=True)
@@ -215,7 +215,7 @@ def _draw(
     ax.vlines(confidence[used], low[used], high[used], lw=1, **dots)
     ax.plot(confidence[used], accuracy[used], "o", ms=4, **dots)
 
-    # One box for figures and key: a legend finds the place that hides least.
+    # Figures and key share one legend, which is placed where it hides least.
     box = ax.legend(
         *ax.get_legend_handles_labels(),
         title=_figures(statistics),

@@ -138,28 +138,28 @@ MISMATCHES = {
         None,
         bits,
         lambda: ExpectedCalibrationError(from_logits=True),
-        "is of one label out of K, the loss of binary labels",
+        "reads one label out of K, but the loss binary labels",
     ),
     "accuracy of classes under a binary loss": (
         "binary_crossentropy",
         "sigmoid",
         bits,
         METRICS.CategoricalAccuracy,
-        "is of one label out of K, the loss of binary labels",
+        "reads one label out of K, but the loss binary labels",
     ),
     "binary labels under a loss of classes": (
         GammaCE(0.1, from_logits=True),
         None,
         one_hot,
         lambda: MultilabelECE(from_logits=True),
-        "is of binary labels, the loss of one label out of K",
+        "reads binary labels, but the loss one label out of K",
     ),
     "binary accuracy under a loss of classes": (
         "categorical_crossentropy",
         "softmax",
         one_hot,
         METRICS.BinaryAccuracy,
-        "is of binary labels, the loss of one label out of K",
+        "reads binary labels, but the loss one label out of K",
     ),
 }
 

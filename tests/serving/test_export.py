@@ -384,7 +384,7 @@ def test_models_that_cannot_be_served_are_refused(tmp_path, reason):
         ({"version": 2**70}, "whole number in"),
         ({"inputs": [IMAGES, IMAGES]}, "each of the model's 1 inputs. Received: 2"),
         ({"inputs": IMAGES[:, :5]}, "must have shape"),
-        ({"inputs": IMAGES[:0]}, "must have a row or more"),
+        ({"inputs": IMAGES[:0]}, "must have at least one row"),
         ({"inputs": 3.0}, "must have shape"),
         ({"inputs": np.full(IMAGES.shape, "text")}, "'image' must be float32"),
     ],
@@ -399,7 +399,7 @@ def test_wrong_arguments(model, tmp_path, kwargs, reason, monkeypatch):
 
 def test_inputs_have_as_many_rows(tmp_path):
     model = functional(lambda a, b: keras.ops.softmax(a + b), (3,), (3,))
-    with pytest.raises(ValueError, match="as many for each input.*input_1.: 4.*: 5"):
+    with pytest.raises(ValueError, match="the same number of rows.*input_1.: 4.*: 5"):
         export(model, tmp_path, inputs=[np.ones((4, 3)), np.ones((5, 3))])
 
 

@@ -144,7 +144,7 @@ def test_names_that_the_model_does_not_have_are_found():
         ({"tolerance": "a"}, "`tolerance` must be a number in"),
         ({"model": 3}, "must have inputs"),
         ({"inputs": IMAGES[:, :5]}, "must have shape"),
-        ({"inputs": IMAGES[:0]}, "must have a row or more"),
+        ({"inputs": IMAGES[:0]}, "must have at least one row"),
         ({"inputs": [IMAGES, IMAGES]}, "each of the model's 1 inputs"),
     ],
 )

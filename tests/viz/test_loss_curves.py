@@ -117,6 +117,6 @@ def test_bad_arguments_are_refused_before_a_figure_is_open(losses, p, match):
 @pytest.mark.parametrize("count", [1, 3])
 def test_two_axes_are_needed(count):
     figure, axes = matplotlib.pyplot.subplots(ncols=count)
-    with pytest.raises(ValueError, match=f"must be two, .* Received: {count}"):
+    with pytest.raises(ValueError, match=f"must hold two axes, .* Received: {count}"):
         viz.loss_curves(GammaCE(0.3), axes=axes)
     matplotlib.pyplot.close(figure)
