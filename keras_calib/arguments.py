@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, Unpack, get_args, get_origin, get_type_hints
@@ -151,15 +153,21 @@ def in_range(name: str, value: Any, low: float, high: float) -> float:
     """Returns `value` as a float, or says what was given and what is allowed."""
     if isinstance(value, Suggested):
         raise ValueError(f"`{name}` must be given: start with {value:g}")
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = float("nan")
-    if not low <= number <= high:
-        raise ValueError(
-            f"`{name}` must be a number in [{low:g}, {high:g}]. Received: {value!r}"
-        )
+    number = float("nan")
+    if not isinstance(value, str | bytes | bool | np.bool_):
+        with contextlib.suppress(TypeError, ValueError):
+            number = float(value)
+    if not low <= number <= high or math.isinf(number):
+        span = f"at least {low:g}" if high == np.inf else f"in [{low:g}, {high:g}]"
+        raise ValueError(f"`{name}` must be a number {span}. Received: {value!r}")
     return number
+
+
+def numbers(name: str, values: Any, low: float, high: float, count: int) -> list[float]:
+    """Returns so many numbers as floats, or says what was given."""
+    if np.ndim(values) != 1 or len(values) != count:
+        raise ValueError(f"`{name}` must be {count} numbers. Received: {values!r}")
+    return [in_range(f"{name}[{i}]", v, low, high) for i, v in enumerate(values)]
 
 
 def whole_number(name: str, value: Any, low: float = 1, high: float = np.inf) -> int:

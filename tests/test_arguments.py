@@ -4,6 +4,7 @@ import copy
 import inspect
 from typing import Literal, TypedDict, Unpack
 
+import keras
 import numpy as np
 import pytest
 
@@ -191,6 +192,68 @@ def test_signatures_are_computed_once():
 def test_whole_numbers(value):
     with pytest.raises(ValueError, match="`n` must be a whole number >= 1. Received"):
         whole_number("n", value)
+
+
+@pytest.mark.parametrize(
+    "value", ["0.5", True, np.False_, None, np.nan, np.inf, -1.0, {0: 1.0}, [0.5]]
+)
+def test_numbers(value):
+    with pytest.raises(ValueError, match="`x` must be a number at least 0. Received"):
+        in_range("x", value, 0.0, np.inf)
+
+
+@pytest.mark.parametrize("value", [0.5, np.float32(0.5), np.array(0.5)])
+def test_numbers_of_numpy(value):
+    assert in_range("x", value, 0.0, 1.0) == 0.5
+    assert losses.PolyLoss(value).epsilons == [0.5]
+    assert losses.AlphaBalancedCE(value).alpha == 0.5
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: losses.AlphaBalancedCE({0: 1.0, 1: 19.0}), "`alpha` must be a number"),
+        (lambda: losses.FocalCE(alpha="12"), "`alpha` must be a number"),
+        (lambda: losses.PolyLoss("12"), r"`epsilons\[0\]` must be a number"),
+        (
+            lambda: calibrators.TemperatureScaling(bounds=3),
+            "`bounds` must be 2 numbers",
+        ),
+        (
+            lambda: losses.GradientHarmonizedBCE(2, 0.5, counts=3),
+            "`counts` must be 2 numbers",
+        ),
+        (
+            lambda: losses.GradientHarmonizedBCE(2, 0.5, counts=[-1.0, 0.0]),
+            r"`counts\[0\]` must be a number at least 0",
+        ),
+        (
+            lambda: losses.GradientHarmonizedBCE(2, counts=[1.0, 0.0]),
+            "`counts` are the averages of a momentum above 0",
+        ),
+    ],
+)
+def test_several_numbers(make, message):
+    if keras.backend.backend() == "jax" and "counts" in message:
+        pytest.skip("on JAX GHM-C keeps no counts")
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("value", ["False", None, 2, 0.5])
+def test_booleans(value):
+    hot, p = np.eye(2), np.full((2, 2), 0.5)
+    with pytest.raises(ValueError, match="must be True or False. Received"):
+        calibrators.NoiseCorrection(0.1, inverse=value)
+    with pytest.raises(ValueError, match="must be True or False. Received"):
+        keras_calib.evaluate(hot, p, validate=value)
+    if value is not None:
+        with pytest.raises(ValueError, match="must be True or False. Received"):
+            calibrators.TemperatureScaling(from_logits=value)
+        with pytest.raises(ValueError, match="must be True or False. Received"):
+            keras_calib.check(hot, p, from_logits=value)
+        with pytest.raises(ValueError, match="must be True or False. Received"):
+            keras_calib.check(hot, p, binary=value)
 
 
 def test_whole_numbers_have_bounds_of_choice():

@@ -9,7 +9,13 @@ import numpy as np
 from keras import ops
 
 from keras_calib._keras import logits_behind, numpy_value
-from keras_calib.arguments import Configurable, in_range, unless_none, whole_number
+from keras_calib.arguments import (
+    Configurable,
+    boolean,
+    in_range,
+    unless_none,
+    whole_number,
+)
 from keras_calib.calibrators.reading import as_logits
 from keras_calib.calibrators.samples import Samples
 from keras_calib.ops.floats import at_least, in_float64
@@ -85,7 +91,7 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
         # Autocast would hide the logits behind a softmax in half precision.
         super().__init__(name=name, dtype=dtype, autocast=False)
         self._named_weights: dict[str, keras.Variable] = {}
-        self.from_logits = from_logits
+        self.from_logits = unless_none(boolean, "from_logits", from_logits)
         self.min_probability = in_range(
             "min_probability", min_probability, float(np.finfo("float64").tiny), 0.5
         )
@@ -138,7 +144,7 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
         from_logits = self.from_logits
         if from_logits is None:
             from_logits = _are_logits(logits)
-        if validate:
+        if boolean("validate", validate):
             validate_values(
                 labels,
                 logits,

@@ -5,7 +5,7 @@ from typing import Any, Unpack
 import numpy as np
 from keras import ops
 
-from keras_calib.arguments import in_range, saveable
+from keras_calib.arguments import boolean, in_range, saveable, unless_none
 from keras_calib.calibrators.base import Calibrator, CalibratorArguments
 from keras_calib.calibrators.objectives import softmax
 from keras_calib.calibrators.samples import Samples
@@ -72,8 +72,8 @@ class NoiseCorrection(Calibrator):
         **kwargs: Unpack[CalibratorArguments],
     ) -> None:
         super().__init__(**kwargs)
-        self.gamma = None if gamma is None else in_range("gamma", gamma, 0.0, 1.0)
-        self.inverse = bool(inverse)
+        self.gamma = unless_none(in_range, "gamma", gamma, 0.0, 1.0)
+        self.inverse = boolean("inverse", inverse)
         if self.inverse and self.gamma in (None, 1.0):
             raise ValueError(
                 "The inverse needs a gamma in [0, 1). Received: "

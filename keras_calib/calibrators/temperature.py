@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_calib._keras import numpy_value
-from keras_calib.arguments import in_range, one_of, saveable
+from keras_calib.arguments import in_range, numbers, one_of, saveable
 from keras_calib.calibrators.base import Calibrator, CalibratorArguments
 from keras_calib.calibrators.objectives import brier, ece, softmax
 from keras_calib.calibrators.samples import Samples
@@ -88,8 +88,7 @@ class TemperatureScaling(Calibrator):
         super().__init__(**kwargs)
         self.objective = one_of("objective", objective, Objective)
         if bounds is not None:
-            low, high = bounds
-            low = in_range("bounds[0]", low, 1e-6, 1e6)
+            low, high = numbers("bounds", bounds, 1e-6, 1e6, 2)
             bounds = low, in_range("bounds[1]", high, np.nextafter(low, 1e9), 1e6)
         self.bounds = bounds
 

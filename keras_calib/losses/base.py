@@ -352,11 +352,9 @@ class CrossEntropy:
     weight = staticmethod(cross_entropy_weight)
 
 
-def class_factors(
-    name: str, value: float | Sequence[float] | None
-) -> float | list[float] | None:
+def class_factors(name: str, value: Any) -> float | list[float] | None:
     """Returns one factor for all classes or one for each, checked to be at least 0."""
     high = float(np.finfo("float32").max)
-    if value is None or isinstance(value, int | float):
+    if np.ndim(value) == 0:
         return unless_none(in_range, name, value, 0.0, high)
     return [in_range(f"{name}[{k}]", v, 0.0, high) for k, v in enumerate(value)]

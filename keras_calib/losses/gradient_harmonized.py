@@ -7,7 +7,14 @@ import keras
 from keras import ops
 
 from keras_calib._keras import numpy_value
-from keras_calib.arguments import in_range, one_of, saveable, unless_none, whole_number
+from keras_calib.arguments import (
+    in_range,
+    numbers,
+    one_of,
+    saveable,
+    unless_none,
+    whole_number,
+)
 from keras_calib.losses.base import BinaryLoss, BinaryLossArguments, CrossEntropy
 from keras_calib.losses.functions import function_of
 from keras_calib.ops.binary_batch import BinaryBatch
@@ -92,15 +99,15 @@ class GradientHarmonizedBCE(CrossEntropy, BinaryLoss):
                 "On JAX a loss keeps no state from one compiled step to the next: use "
                 f"momentum=0. Received: momentum={momentum}"
             )
-        if counts is not None and len(counts) != num_bins:
+        if counts is not None and not momentum:
             raise ValueError(
-                f"`counts` must have one number for each of the {num_bins} bins. "
-                f"Received: {len(counts)}"
+                "`counts` are the averages of a momentum above 0. Received: momentum=0"
             )
+        counts = unless_none(numbers, "counts", counts, 0.0, float("inf"), num_bins)
         self._average = None
         if momentum:
             self._average = keras.Variable(
-                [0.0] * num_bins if counts is None else counts,
+                counts or [0.0] * num_bins,
                 dtype="float32",
                 trainable=False,
                 autocast=False,

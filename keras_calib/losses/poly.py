@@ -1,7 +1,9 @@
 """PolyLoss."""
 
 from collections.abc import Sequence
-from typing import Unpack
+from typing import Any, Unpack
+
+import numpy as np
 
 from keras_calib.arguments import in_range, saveable
 from keras_calib.losses.base import ClassLossArguments, TrueClassLoss
@@ -50,11 +52,10 @@ class PolyLoss(TrueClassLoss):
         **kwargs: Unpack[ClassLossArguments],
     ) -> None:
         super().__init__(**kwargs)
-        if isinstance(epsilons, int | float):
-            epsilons = [epsilons]
+        several: Any = [epsilons] if np.ndim(epsilons) == 0 else epsilons
         self.epsilons = [
             in_range(f"epsilons[{j - 1}]", e, -1.0 / j, float("inf"))
-            for j, e in enumerate(epsilons, 1)
+            for j, e in enumerate(several, 1)
         ]
 
     def value(self, log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:

@@ -108,6 +108,12 @@ class CalibrationMetric(Reader, keras.metrics.Metric, ABC):
             if isinstance(sums, CompensatedSum) and not sums.built:
                 if (count := len(self.variables)) < len(state):
                     sums.build(state[count].shape)
+        if len(self.variables) != len(state):
+            raise ValueError(
+                f"{self.name} cannot be copied: it has {len(self.variables)} variables "
+                f"when it is made, and {len(state)} in use. Make all of them in the "
+                "constructor, or by CompensatedSum"
+            )
         for variable, value in zip(self.variables, state, strict=True):
             variable.assign(value)
 

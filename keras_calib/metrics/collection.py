@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import partial
 from typing import Any
 
 import keras
@@ -199,8 +198,11 @@ class CalibrationMetrics(Configurable, keras.metrics.Metric):
     def __reduce__(self) -> tuple[Any, ...]:
         # The metrics copy themselves, with their state.
         arguments = super().get_config()
-        metrics = list(arguments.pop("metrics"))
-        return partial(type(self), **arguments), (metrics,)
+        return _remade, (type(self), {**arguments, "metrics": list(self.metrics)})
+
+
+def _remade(cls: type[CalibrationMetrics], arguments: Any) -> CalibrationMetrics:
+    return cls(**arguments)
 
 
 def results_by_name(metrics: Iterable[CalibrationMetric]) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_calib.arguments import in_range
+from keras_calib.arguments import boolean, in_range
 from keras_calib.metrics.bin_statistics import BinStatistics
 from keras_calib.metrics.brier import BrierDecomposition, BrierScore
 from keras_calib.metrics.classwise import ClasswiseECE
@@ -149,7 +149,7 @@ def evaluate(
     seen = []
     for start in starts:
         chunk: dict[str, Any] = {k: x[start : start + rows] for k, x in given.items()}
-        if validate:
+        if boolean("validate", validate):
             validation.validate(
                 **chunk, from_logits=from_logits, ignore_class=ignore_class, axis=axis
             )

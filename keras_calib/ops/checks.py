@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_calib.arguments import in_range, unless_none, whole_number
+from keras_calib.arguments import boolean, in_range, unless_none, whole_number
 from keras_calib.ops.floats import dtype_name
 from keras_calib.ops.gamma import STANDSTILL
 from keras_calib.ops.validation import Given, is_half, validate
@@ -73,14 +73,14 @@ def check(
     >>> keras_calib.check([0, 1], [-0.3, 1.2], loss=loss)
     """
     given = {
-        "from_logits": from_logits,
+        "from_logits": unless_none(boolean, "from_logits", from_logits),
         "gamma": unless_none(in_range, "gamma", gamma, 0.0, 1.0),
         "floor": unless_none(in_range, "floor", floor, 0.0, 1.0),
         "ignore_class": unless_none(
             whole_number, "ignore_class", ignore_class, -np.inf
         ),
         "axis": unless_none(whole_number, "axis", axis, -np.inf),
-        "binary": binary,
+        "binary": unless_none(boolean, "binary", binary),
     }
     reading = _as_the_loss_says(given, loss)
     gamma, floor = reading.pop("gamma"), reading.pop("floor")

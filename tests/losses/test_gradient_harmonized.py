@@ -109,7 +109,7 @@ def test_bad_arguments():
         GradientHarmonizedBCE(momentum=1.0)
     with pytest.raises(ValueError, match="'nonempty', 'all'. Received: 'paper'"):
         GradientHarmonizedBCE(normalization="paper")
-    with pytest.raises(ValueError, match="each of the 10 bins. Received: 3"):
+    with pytest.raises(ValueError, match="of a momentum above 0. Received: momentum=0"):
         GradientHarmonizedBCE(10, counts=[1, 2, 3])
     with pytest.raises(ValueError, match="same shape"):
         GradientHarmonizedBCE()(np.zeros((2, 3)), np.zeros((2, 4)))

@@ -313,3 +313,19 @@ def test_early_stopping_does_not_keep_an_epoch_of_nan(row):
     assert np.isfinite(history[0])
     assert np.isnan(history[1])
     np.testing.assert_array_equal(model.get_weights()[0], good[0])
+
+
+class Named(metrics.CalibrationMetrics):
+    def __init__(self, note=1, **kwargs):
+        super().__init__(**kwargs)
+        self.note = note
+
+
+def test_a_subclass_may_have_arguments_of_its_own():
+    original = Named(3, metrics=[metrics.BrierScore()])
+    original.update_state([0], [[0.8, 0.2]])
+    for made in (copy.deepcopy(original), pickle.loads(pickle.dumps(original))):
+        assert made.note == 3
+        assert_close(made.result(), original.result(), 0.0)
+        made.reset_state()
+    assert not np.isnan(float(original.result()["brier_score"]))

@@ -205,3 +205,21 @@ def test_docstring_and_signature_follow_the_chain():
     assert names == ["num_bins", *shared]
     assert "num_bins: the number of equal-width bins" in LargestHits.__doc__
     assert repr(LargestHits(3)) == "LargestHits(num_bins=3)"
+
+
+class Late(metrics.MeanMetric):
+    """Adds a variable with the first batch."""
+
+    seen = None
+
+    def values(self, batch):
+        if self.seen is None:
+            self.seen = self.add_variable((), "zeros", name="seen")
+        return batch.confidence
+
+
+def test_a_copy_without_room_for_the_state_is_refused():
+    metric = Late()
+    metric.update_state([0], [[0.8, 0.2]])
+    with pytest.raises(ValueError, match="late cannot be copied: it has 2 variables"):
+        copy.deepcopy(metric)
