@@ -18,8 +18,10 @@ from keras_calib.arguments import (
 )
 from keras_calib.calibrators.reading import as_logits
 from keras_calib.calibrators.samples import Samples
+from keras_calib.ops.arrays import as_numbers
 from keras_calib.ops.floats import at_least, in_float64
-from keras_calib.ops.validation import as_numbers, kind_of, validate as validate_values
+from keras_calib.ops.kinds import kind_of
+from keras_calib.ops.validation import validate as validate_values
 from keras_calib.types import Array, Tensor
 
 __all__ = ["Calibrator"]

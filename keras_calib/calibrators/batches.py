@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_calib.ops.validation import as_numbers
+from keras_calib.ops.arrays import as_numbers
 from keras_calib.types import Tensor
 
 # Inputs, labels and weights: each a tensor, a structure of them, or None.

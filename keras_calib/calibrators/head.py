@@ -13,8 +13,10 @@ from keras_calib.calibrators.batches import Batch
 from keras_calib.calibrators.objectives import log_softmax, softmax
 from keras_calib.calibrators.reading import as_logits, flat
 from keras_calib.calibrators.samples import Samples
+from keras_calib.ops.arrays import as_numbers
 from keras_calib.ops.floats import dtype_name
-from keras_calib.ops.validation import as_numbers, kind_of, validate
+from keras_calib.ops.kinds import kind_of
+from keras_calib.ops.validation import validate
 from keras_calib.types import Array, Tensor
 
 

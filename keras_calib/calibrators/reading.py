@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from keras_calib.ops.arrays import as_numbers
 from keras_calib.ops.binary_batch import two_classes
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.labels import binary_labels, sample_weights
-from keras_calib.ops.validation import as_numbers
 from keras_calib.types import Array, Tensor
 
 

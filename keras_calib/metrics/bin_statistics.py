@@ -11,13 +11,13 @@ from keras_calib.arguments import one_of, whole_number
 from keras_calib.metrics import intervals
 from keras_calib.metrics.tables import html_table, text_table
 from keras_calib.ops import calibration
+from keras_calib.ops.arrays import as_numbers, require, require_weights
 from keras_calib.ops.batch import read_scores
 from keras_calib.ops.binning import equal_width_edges
 from keras_calib.ops.calibration import BinSums, Norm
 from keras_calib.ops.events import Events
 from keras_calib.ops.floats import divide_no_nan
 from keras_calib.ops.ranked import equal_mass_cuts, equal_mass_sums
-from keras_calib.ops.validation import as_numbers, require, require_weights
 
 __all__ = ["BinStatistics"]
 

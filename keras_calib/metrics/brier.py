@@ -15,7 +15,7 @@ from keras_calib.ops.binning import bin_index, bin_sums
 from keras_calib.ops.calibration import BinSums, brier_parts, ratio, weighted_mean
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.events import weighted
-from keras_calib.ops.floats import divide_no_nan
+from keras_calib.ops.floats import divide_no_nan, namespace
 from keras_calib.types import Tensor
 
 __all__ = ["BrierDecomposition", "BrierScore"]
@@ -152,29 +152,42 @@ class BrierDecomposition(CalibrationMetric):
             groups = self.num_bins
             index = bin_index(batch.confidence, groups, batch.precision)
         p, y = batch.probabilities, batch.targets
-        weight, p_sums, y_sums = bin_sums(
-            weighted(batch.sample_weight, p, y), index, groups
-        )
-        weight = ops.expand_dims(ops.cast(weight, p_sums.dtype), -1)
-        group_sums = ops.concatenate([weight, p_sums, y_sums], axis=-1)
-        self._groups.add(group_sums, batch.sound)
+        sums = group_sums(batch.sample_weight, p, y, index, groups)
+        self._groups.add(sums, batch.sound)
+        self._add_squares(batch)
+
+    def _add_squares(self, batch: ClassBatch) -> None:
+        p, y = batch.probabilities, batch.targets
         squares = [ops.sum(ops.square(x), axis=-1) for x in (p, y)]
         _, *sums = bin_sums(
             weighted(batch.sample_weight, batch.squared_error, *squares)
         )
         self._squares.add(ops.concatenate(sums), batch.sound)
 
+    def _sums(self) -> tuple[Tensor, Tensor]:
+        """Returns the sums of the groups, of shape (G, 1 + 2 K), and of the squares."""
+        return self._groups.double(), self._squares.double()
+
     def result(self) -> dict[str, Tensor]:
         """Returns the five parts by name."""
-        sums = ops.transpose(self._groups.double())
-        k = (sums.shape[0] - 1) // 2
-        weight, p, y = ops.split(sums, [1, 1 + k])
-        groups = BinSums(weight[0], p, y)
-        squares = ratio(self._squares.double(), ops.sum(weight))
-        score, p_square, label_square = ops.unstack(squares, 3)
+        sums, squares = self._sums()
+        xp, k = namespace(sums), (sums.shape[-1] - 1) // 2
+        weight, p, y = sums[:, 0], sums[:, 1 : 1 + k], sums[:, 1 + k :]
+        groups = BinSums(weight, xp.transpose(p), xp.transpose(y))
+        squares = ratio(squares, xp.sum(weight))
+        score, p_square, label_square = squares[0], squares[1], squares[2]
         parts = brier_parts(groups, score, label_square)
-        p_means = divide_no_nan(p, weight)
-        variance = p_square - ops.sum(weighted_mean(groups, p * p_means))
+        p_means = divide_no_nan(groups.confidence, weight)
+        variance = p_square - xp.sum(weighted_mean(groups, groups.confidence * p_means))
         parts["within_variance"] = variance
         parts["within_covariance"] = variance - parts.pop("within_bin")
         return {f"brier_{k}": ops.cast(v, self.state_dtype) for k, v in parts.items()}
+
+
+def group_sums(
+    sample_weight: Tensor, p: Tensor, y: Tensor, index: Tensor, groups: int
+) -> Tensor:
+    """Returns the weight, probabilities and labels of each group, (G, 1 + 2 K)."""
+    weight, p, y = bin_sums(weighted(sample_weight, p, y), index, groups)
+    weight = ops.expand_dims(ops.cast(weight, p.dtype), -1)
+    return ops.concatenate([weight, p, y], axis=-1)

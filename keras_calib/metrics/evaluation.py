@@ -10,19 +10,22 @@ from keras import ops
 
 from keras_calib.arguments import boolean, in_range
 from keras_calib.metrics.bin_statistics import BinStatistics
-from keras_calib.metrics.brier import BrierDecomposition, BrierScore
+from keras_calib.metrics.brier import BrierDecomposition, BrierScore, group_sums
 from keras_calib.metrics.classwise import ClasswiseECE
 from keras_calib.metrics.collection import results_by_name
 from keras_calib.metrics.expected_calibration_error import ExpectedCalibrationError
 from keras_calib.metrics.likelihood import NegativeLogLikelihood, PredictiveEntropy
 from keras_calib.metrics.tables import html_table
 from keras_calib.ops import ranked, validation
+from keras_calib.ops.arrays import as_numbers, require_any, require_samples
 from keras_calib.ops.binary_batch import is_one_probability, two_classes
 from keras_calib.ops.binning import bin_sums
 from keras_calib.ops.calibration import BinSums
+from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.events import Events
 from keras_calib.ops.floats import in_float64
 from keras_calib.ops.smooth import NUM_NODES, node_sums, smooth_ece
+from keras_calib.types import Tensor
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -92,18 +95,20 @@ def evaluate(
         num_bins: the number of bins.
         coverage: the fraction of samples for `accuracy_at_coverage`.
         verbose: whether to show a progress bar; by default for more than one chunk.
-        validate: whether to check labels, predictions and weights, chunk by chunk.
-            Without the checks, figures of impossible values are NaN.
+        validate: whether to check the values of labels, predictions and weights,
+            chunk by chunk. Without the checks, figures of impossible values are NaN.
+            Empty arrays, and shapes that do not fit, raise in any case.
 
     Returns:
         An `Evaluation`: a dict of floats, with the bins as `statistics`. `ece_low`
         and `ece_high` are the ends of the 95 % interval of `ece`.
 
     Raises:
-        ValueError: if there are no samples, if shapes do not fit, if an argument is
-            out of range, and if labels, predictions or weights cannot be right:
-            logits without `from_logits=True`, rows that do not sum to 1, labels that
-            are no class, NaN, negative weights and the like. It says what to write.
+        ValueError: if there are no samples, or none that counts, if shapes do not fit,
+            if an argument is out of range, and if labels, predictions or weights cannot
+            be right: logits without `from_logits=True`, rows that do not sum to 1,
+            labels that are no class, NaN, negative weights and the like. It says what
+            to write.
 
     Example:
 
@@ -123,8 +128,12 @@ def evaluate(
     )
     in_range("coverage", coverage, float(np.finfo("float32").tiny), 1.0)
     given = {"y_true": y_true, "y_pred": y_pred, "sample_weight": sample_weight}
-    given = {k: _arraylike(x) for k, x in given.items() if x is not None}
-    validation.require_samples(**given)
+    given = {
+        name: _arraylike(name, x)
+        for name, x in given.items()
+        if x is not None or name != "sample_weight"
+    }
+    require_samples(**given)
     y_pred = given["y_pred"]
     n, rank = len(y_pred), len(y_pred.shape)
     if axis != -1 and not (0 < axis < rank or -rank < axis < 0):
@@ -136,7 +145,7 @@ def evaluate(
         ece,
         classwise := ClasswiseECE(num_bins, dtype="float64"),
         BrierScore(dtype="float64"),
-        BrierDecomposition(dtype="float64"),
+        _PredictedClasses(),
         NegativeLogLikelihood(dtype="float64"),
         PredictiveEntropy(dtype="float64"),
     ]
@@ -153,7 +162,7 @@ def evaluate(
             validation.validate(
                 **chunk, from_logits=from_logits, ignore_class=ignore_class, axis=axis
             )
-        chunk = {k: validation.as_numbers(k, x) for k, x in chunk.items()}
+        chunk = {k: as_numbers(k, x) for k, x in chunk.items()}
         if binary:
             chunk["y_true"], chunk["y_pred"] = two_classes(
                 chunk["y_true"], chunk["y_pred"], from_logits, axis
@@ -165,6 +174,8 @@ def evaluate(
         if bar:
             bar.update(min(start + rows, n))
     statistics = ece.statistics()
+    if validate:
+        require_any(statistics.total)
     if not statistics.total > 0:  # no sample counts, or a chunk held impossible values
         seen = [(np.full(1, np.nan),) * 3]
     confidence, hit, weight = map(np.concatenate, zip(*seen, strict=True))
@@ -188,6 +199,35 @@ def evaluate(
         figures["binary_ece"] = classwise.per_class()[1]
     figures = {name: float(figure) for name, figure in sorted(figures.items())}
     return Evaluation(figures, statistics)
+
+
+class _PredictedClasses(BrierDecomposition):
+    """Keeps the sums of the classes that are predicted: those of all take K^2 numbers.
+
+    Its state has no fixed shape, so that no compiled step can hold it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(dtype="float64")
+        self._rows: dict[int, np.ndarray] = {}
+
+    def accumulate(self, batch: ClassBatch) -> None:
+        """Adds weights, probabilities, labels and their squares."""
+        predicted, p, y = (
+            np.asarray(ops.convert_to_numpy(x))
+            for x in (batch.predicted, batch.probabilities, batch.targets)
+        )
+        occurs = np.zeros(batch.num_classes, bool)
+        occurs[predicted] = True
+        index = (np.cumsum(occurs) - 1)[predicted]
+        sums = group_sums(batch.sample_weight, p, y, index, occurs.sum())
+        rows = ops.convert_to_numpy(sums)
+        for k, row in zip(np.flatnonzero(occurs).tolist(), rows, strict=True):
+            self._rows[k] = self._rows.get(k, 0.0) + row
+        self._add_squares(batch)
+
+    def _sums(self) -> tuple[Tensor, Tensor]:
+        return np.stack(list(self._rows.values())), self._squares.numpy()
 
 
 def _ranked(events: Events, num_bins: int, coverage: float) -> dict[str, Any]:
@@ -221,6 +261,8 @@ def _arrays(events: Events) -> tuple[np.ndarray, ...]:
     )
 
 
-def _arraylike(x: Any) -> Any:
+def _arraylike(name: str, x: Any) -> Any:
     """Returns an object with a shape and a length unread, any other as an array."""
-    return x if hasattr(x, "shape") and hasattr(x, "__len__") else np.asarray(x)
+    # Slices of what pandas has go by name.
+    by_position = hasattr(x, "shape") and not hasattr(x, "iloc")
+    return x if by_position and hasattr(x, "__len__") else as_numbers(name, x)

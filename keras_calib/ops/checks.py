@@ -11,7 +11,7 @@ import numpy as np
 from keras_calib.arguments import boolean, in_range, unless_none, whole_number
 from keras_calib.ops.floats import dtype_name
 from keras_calib.ops.gamma import STANDSTILL
-from keras_calib.ops.validation import Given, is_half, validate
+from keras_calib.ops.validation import Given, validate
 
 __all__ = ["check"]
 
@@ -85,7 +85,8 @@ def check(
     reading = _as_the_loss_says(given, loss)
     gamma, floor = reading.pop("gamma"), reading.pop("floor")
     found = validate(y_true, y_pred, **reading)
-    if not reading["from_logits"] and is_half(y_pred) and gamma < _FLOAT16_GAMMA:
+    half = hasattr(y_pred, "dtype") and "float16" in dtype_name(y_pred)
+    if half and not reading["from_logits"] and gamma < _FLOAT16_GAMMA:
         warnings.warn(
             f"y_pred are {dtype_name(y_pred)} probabilities, and gamma={gamma:g} "
             "needs smaller ones than that format holds: training stalls. Give the "
@@ -128,7 +129,8 @@ def _mean_weight(given: Given, from_logits: bool, gamma: float, floor: float) ->
         if from_logits:
             p = np.exp(p - p.max(-1, keepdims=True))
             p /= p.sum(-1, keepdims=True)
-        t = t if given.soft else np.eye(p.shape[-1])[t.astype(int)]
+        if not given.soft:
+            p, t = np.take_along_axis(p, t.astype(int)[:, None], -1), np.ones(1)
     # Not 0, so that the weight is not 0 / 0.
     p = np.maximum(p, np.finfo("d").tiny)
     weights = np.maximum(p / (gamma + (1.0 - gamma) * p), floor)

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from typing import Any, Self, TypeAlias
 
 import numpy as np
+from keras import ops
 
 from keras_calib.metrics import BinaryECE, BinStatistics, ExpectedCalibrationError
+from keras_calib.ops.arrays import as_numbers, require_any
 from keras_calib.ops.binary_batch import is_one_probability
-from keras_calib.ops.validation import as_numbers, validate as check_arrays
+from keras_calib.ops.validation import validate as check_arrays
 from keras_calib.types import Tensor
 from keras_calib.viz.display import BLUE, VERMILION, Display, new_axes
 
@@ -133,12 +135,18 @@ class ReliabilityDisplay(Display):
             if validate:
                 weights = {"sample_weight": sample_weight}
                 check_arrays(y_true, predictions, **weights, **reading)
+            if not ops.is_tensor(predictions):  # which may have a Keras mask
+                predictions = as_numbers("y_pred", predictions)
             binary = is_one_probability(predictions, axis)
             kind = BinaryECE if binary else ExpectedCalibrationError
             metric = kind(num_bins=num_bins, **reading)
-            labels = as_numbers("y_true", y_true)
-            metric.update_state(labels, predictions, sample_weight)
+            labels, weight = as_numbers("y_true", y_true), sample_weight
+            if weight is not None:
+                weight = as_numbers("sample_weight", weight)
+            metric.update_state(labels, predictions, weight)
             statistics[name] = metric.statistics()
+            if validate:
+                require_any(statistics[name].total)
         return cls.from_statistics(statistics, level=level, ax=ax)
 
     def plot(self, ax: Any = None) -> Self:

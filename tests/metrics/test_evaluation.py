@@ -1,5 +1,7 @@
 """evaluate: everything about arrays, exactly, in one call."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -142,6 +144,62 @@ def test_the_classes_may_lie_along_any_axis_but_the_first():
             keras_calib.evaluate(y, p, axis=axis)
 
 
+def test_memory_is_that_of_the_predictions():
+    """A matrix of 3000 times 3000 classes takes 72 MB, these predictions 1."""
+    n, k = 40, 3000
+    p = np.random.default_rng(0).dirichlet(np.ones(k), n)
+    y = np.arange(n)
+    for function in (keras_calib.evaluate, keras_calib.check):
+        function(y, p)
+        tracemalloc.start()
+        function(y, p)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 40 * p.nbytes, function
+
+
+@pytest.mark.parametrize("from_logits", [False, True])
+def test_the_parts_of_the_brier_score_are_those_of_the_metric(monkeypatch, from_logits):
+    y, p, w = data("classes")
+    p = p.astype("float64")
+    expected = metrics.BrierDecomposition(from_logits=from_logits, dtype="float64")
+    expected.update_state(y, p, w)
+    monkeypatch.setattr(evaluation, "_CHUNK", 77 * 5)
+    found = keras_calib.evaluate(
+        y, p, sample_weight=w, from_logits=from_logits, validate=False, verbose=False
+    )
+    for name, part in expected.result().items():
+        assert found[name] == pytest.approx(float(part), abs=1e-12), name
+
+
+class Table:
+    """Indexed by names, as pandas tables and columns are."""
+
+    iloc = None
+
+    def __init__(self, values):
+        self.values, self.shape = values, values.shape
+
+    def __len__(self):
+        return len(self.values)
+
+    def __getitem__(self, key):
+        raise KeyError(key)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.values, dtype)
+
+
+def test_tables_that_are_indexed_by_name(monkeypatch):
+    y, p, w = data("classes")
+    expected = keras_calib.evaluate(y, p, sample_weight=w)
+    monkeypatch.setattr(evaluation, "_CHUNK", 77 * 5)
+    found = keras_calib.evaluate(
+        Table(y), Table(p), sample_weight=Table(w), verbose=False
+    )
+    assert found == pytest.approx(dict(expected), abs=1e-12)
+
+
 def test_it_shows_itself_in_a_notebook():
     found = keras_calib.evaluate([0, 1], [[0.8, 0.2], [0.7, 0.3]])
     assert "<td>ece</td><td>0.450000</td>" in found._repr_html_()
@@ -214,8 +272,11 @@ def test_without_checks_predictions_that_are_nan_make_every_figure_nan():
 
 
 def test_no_samples_and_bad_shapes_are_refused():
-    with pytest.raises(ValueError, match="is empty: give at least one sample"):
-        keras_calib.evaluate(np.zeros(0, "int32"), np.zeros((0, 3)))
+    for checked in (True, False):
+        with pytest.raises(ValueError, match="is empty: give at least one sample"):
+            keras_calib.evaluate(
+                np.zeros(0, "int32"), np.zeros((0, 3)), validate=checked
+            )
     with pytest.raises(ValueError, match=r"`y_true` and `y_pred`.*\(3,\).*\(4, 2\)"):
         keras_calib.evaluate(np.zeros(3), np.full((4, 2), 0.5))
     with pytest.raises(ValueError, match="`sample_weight` and `y_pred`"):

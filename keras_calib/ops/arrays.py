@@ -1,0 +1,139 @@
+"""Arrays of any library as numpy's, and errors that say what was given."""
+
+from __future__ import annotations
+
+import reprlib
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+# Where there are as many labels or weights as classes.
+_HINTS = {
+    "y_pred": "",
+    "y_true": "; `y_pred` looks transposed",
+    "sample_weight": "; for weights of the classes write class_weight[y_true]",
+}
+
+
+def as_numbers(name: str, x: Any) -> np.ndarray:
+    """Returns what any library calls an array, a table or a tensor as numpy's.
+
+    Integers, booleans, float32 and float64 stay as they are.
+
+    Raises:
+        ValueError: for what is no array of real numbers, and for masked entries.
+    """
+    if np.ma.is_masked(x):
+        raise ValueError(
+            f"`{name}` has masked entries, and numpy loses the mask: give those "
+            "samples weight 0, as `sample_weight=~mask`. "
+            f"Received: {x.mask.sum()} masked entries"
+        )
+    try:
+        if hasattr(x, "detach"):  # torch's, which may be part of a graph
+            x = x.detach()
+        array = np.asarray(ops.convert_to_numpy(x) if ops.is_tensor(x) else x)
+        kind = array.dtype.kind
+        if kind == "O" and not array.ndim:
+            raise TypeError("not an array")
+        texts = kind == "O" and any(isinstance(v, str | bytes) for v in array.flat)
+        if kind not in "biuSUcmM" and array.dtype != "float64" and not texts:
+            short = kind != "O" and array.dtype.itemsize <= 4
+            array = array.astype("float32" if short else "float64", copy=False)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"`{name}` must be an array of numbers, with rows of one length. "
+            f"Received: {reprlib.repr(x)}"
+        ) from error
+    require(
+        not texts and kind not in "SU",
+        f"`{name}` holds strings: encode them as numbers, labels by "
+        "`classes.index(label)` for a list of the classes in the order of `y_pred`",
+        f"{array.ravel()[:1]}",
+    )
+    require(kind not in "cmM", f"`{name}` must hold real numbers", str(array.dtype))
+    return array
+
+
+def as_predictions(y_pred: Any) -> np.ndarray:
+    """Returns predictions as numpy's; booleans are none."""
+    scores = as_numbers("y_pred", y_pred)
+    require(
+        scores.dtype.kind != "b",
+        "y_pred holds booleans; give probabilities or logits, or write "
+        "y_pred.astype(float) for predictions of 0 and 1",
+        "bool",
+    )
+    return scores
+
+
+def require_samples(y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    """Checks by shapes alone that there are samples, and as many of each array.
+
+    Args:
+        y_true: labels, or what else has a shape.
+        y_pred: predictions.
+        sample_weight: weights.
+    """
+    given = {"y_pred": y_pred, "y_true": y_true, "sample_weight": sample_weight}
+    shapes = {name: tuple(x.shape) for name, x in given.items() if x is not None}
+    n, *rest = shapes["y_pred"] or (1,)
+    for name, shape in shapes.items():
+        names = dict.fromkeys((name, "y_pred"))
+        found = ", ".join(f"{name}.shape={shapes[name]}" for name in names)
+        one = f"`{name}` must have an axis of the samples: one value is `[value]`"
+        require(shape, one, found)
+        require(0 not in shape, f"`{name}` is empty: give at least one sample", found)
+        same = f"`{name}` and `y_pred` must have the same length"
+        require(shape[0] == n, same + _HINTS[name] * ([shape[0]] == rest), found)
+
+
+def require_no_bytes(scores: np.ndarray) -> None:
+    """Refuses what a quantized model gives."""
+    require(
+        scores.dtype != "uint8" or scores.max() <= 1,
+        "y_pred holds bytes: divide them by 255 if they are probabilities, or undo the "
+        "quantization, as (y_pred.astype(float) - zero_point) * scale",
+        scores,
+    )
+
+
+def require_weights(sample_weight: Any) -> np.ndarray:
+    """Returns weights, which must be finite and at least 0, as numpy's."""
+    weight = as_numbers("sample_weight", sample_weight)
+    require_finite("sample_weight", weight)
+    require((weight >= 0).all(), "sample_weight holds negative weights", weight)
+    return weight
+
+
+def require_any(total: float) -> None:
+    """Refuses data of which nothing counts, by the sum of the weights."""
+    allowed = "a sample must count: each has weight 0, or a label that is ignored"
+    require(total > 0, allowed, f"a total weight of {total:g}")
+
+
+def require_finite(name: str, x: np.ndarray) -> None:
+    """Refuses NaN and infinity."""
+    require(np.isfinite(x).all(), f"{name} holds NaN or infinity", x)
+
+
+def require(
+    condition: Any, message: str, received: np.ndarray | str, of: str = "values"
+) -> None:
+    """Raises a message that ends with what was received.
+
+    Args:
+        condition: what must be true.
+        message: what is wrong, what is allowed, and what to write instead.
+        received: what was given, in words or as an array.
+        of: what the numbers of the array are.
+    """
+    if condition:
+        return
+    if not isinstance(received, str):
+        known = np.isfinite(received)
+        finite, others = received[known], np.unique(received[~known])
+        span = [f"{finite.min():g} to {finite.max():g}"] if finite.size else []
+        received = f"{of} {' and '.join(span + [f'{x:g}' for x in others])}"
+    raise ValueError(f"{message}. Received: {received}")
