@@ -28,9 +28,9 @@ from keras_calib.types import Tensor
 
 
 def logits_behind(y_pred: Tensor) -> Tensor | None:
-    """Returns the logits that a Keras softmax or sigmoid made its output from.
+    """Returns the logits behind the output of a Keras softmax or sigmoid.
 
-    `None` where it cannot tell: in a JAX trace a tensor carries no attribute.
+    `None` where they are unknown: in a JAX trace a tensor carries no attribute.
     """
     return getattr(y_pred, "_keras_logits", None)
 
@@ -38,10 +38,10 @@ def logits_behind(y_pred: Tensor) -> Tensor | None:
 def made_by(y_pred: Tensor, axis: int = -1) -> tuple[set[str], Tensor | None]:
     """Returns the Keras activation that may have made its output, and its logits.
 
-    The set holds `"softmax"` over an axis, `"sigmoid"`, both where it makes no
-    difference, or none. Both leave their logits on their output in one way. In a
-    TensorFlow graph the operation tells them apart, on torch that of the gradient, and
-    elsewhere the first sample, or all of them if that may be of either.
+    The set holds `"softmax"` over an axis, `"sigmoid"`, both where they give the same
+    values, or neither. Keras attaches the logits to both outputs in the same way. The
+    operation tells them apart in a TensorFlow graph, and that of the gradient on torch;
+    elsewhere the values of the first sample do, or of all samples if those fit both.
     """
     logits = logits_behind(y_pred)
     if logits is None or isinstance(y_pred, keras.KerasTensor):
@@ -98,9 +98,9 @@ def compiled_metrics(
 
 
 def is_baked_in(variable: keras.Variable) -> bool:
-    """Says whether the JAX trace that runs now holds a variable's value as a constant.
+    """Says whether the running JAX trace holds a variable's value as a constant.
 
-    A compiled step sees only those variables change that are part of the state it
+    A compiled step sees a variable change only if it is part of the state that the step
     is given.
     """
     import jax
@@ -121,7 +121,7 @@ def numpy_value(x: Tensor | keras.Variable) -> np.ndarray | None:
 
         if value is not x:
             with tf.init_scope():  # leaves a graph that is being traced
-                # A variable of several replicas is no array, but converts to a tensor.
+                # A variable of replicas is not an array, but converts to a tensor.
                 value = tf.convert_to_tensor(value)
         stand_in = tf.is_symbolic_tensor(value)
     elif backend == "jax":

@@ -164,7 +164,7 @@ def in_range(name: str, value: Any, low: float, high: float) -> float:
 
 
 def numbers(name: str, values: Any, low: float, high: float, count: int) -> list[float]:
-    """Returns so many numbers as floats, or says what was given."""
+    """Returns a sequence of `count` numbers as floats, or says what was given."""
     if np.ndim(values) != 1 or len(values) != count:
         raise ValueError(f"`{name}` must be {count} numbers. Received: {values!r}")
     return [in_range(f"{name}[{i}]", v, low, high) for i, v in enumerate(values)]

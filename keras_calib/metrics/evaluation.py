@@ -105,8 +105,8 @@ def evaluate(
 
     Raises:
         ValueError: if there are no samples, or none that counts, if shapes do not fit,
-            if an argument is out of range, and if labels, predictions or weights cannot
-            be right: logits without `from_logits=True`, rows that do not sum to 1,
+            if an argument is out of range, and if labels, predictions or weights are
+            impossible: logits without `from_logits=True`, rows that do not sum to 1,
             labels that are no class, NaN, negative weights and the like. It says what
             to write.
 
@@ -202,7 +202,7 @@ def evaluate(
 
 
 class _PredictedClasses(BrierDecomposition):
-    """Keeps the sums of the classes that are predicted: those of all take K^2 numbers.
+    """Keeps sums only of predicted classes, because those of all take K^2 numbers.
 
     Its state has no fixed shape, so that no compiled step can hold it.
     """
@@ -263,6 +263,6 @@ def _arrays(events: Events) -> tuple[np.ndarray, ...]:
 
 def _arraylike(name: str, x: Any) -> Any:
     """Returns an object with a shape and a length unread, any other as an array."""
-    # Slices of what pandas has go by name.
+    # Slices of a pandas object go by label.
     by_position = hasattr(x, "shape") and not hasattr(x, "iloc")
     return x if by_position and hasattr(x, "__len__") else as_numbers(name, x)

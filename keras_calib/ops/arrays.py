@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-# Where there are as many labels or weights as classes.
+# Advice for as many labels or weights as classes.
 _HINTS = {
     "y_pred": "",
     "y_true": "; `y_pred` looks transposed",
@@ -17,12 +17,12 @@ _HINTS = {
 
 
 def as_numbers(name: str, x: Any) -> np.ndarray:
-    """Returns what any library calls an array, a table or a tensor as numpy's.
+    """Returns an array, a table or a tensor of any library as a numpy array.
 
     Integers, booleans, float32 and float64 stay as they are.
 
     Raises:
-        ValueError: for what is no array of real numbers, and for masked entries.
+        ValueError: if it is not an array of real numbers, or has masked entries.
     """
     if np.ma.is_masked(x):
         raise ValueError(
@@ -57,7 +57,7 @@ def as_numbers(name: str, x: Any) -> np.ndarray:
 
 
 def as_predictions(y_pred: Any) -> np.ndarray:
-    """Returns predictions as numpy's; booleans are none."""
+    """Returns predictions as a numpy array, and refuses booleans."""
     scores = as_numbers("y_pred", y_pred)
     require(
         scores.dtype.kind != "b",
@@ -69,10 +69,10 @@ def as_predictions(y_pred: Any) -> np.ndarray:
 
 
 def require_samples(y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-    """Checks by shapes alone that there are samples, and as many of each array.
+    """Checks by shapes alone that arrays have samples, and all the same number.
 
     Args:
-        y_true: labels, or what else has a shape.
+        y_true: labels, or another object with a shape.
         y_pred: predictions.
         sample_weight: weights.
     """
@@ -90,7 +90,7 @@ def require_samples(y_true: Any, y_pred: Any, sample_weight: Any = None) -> None
 
 
 def require_no_bytes(scores: np.ndarray) -> None:
-    """Refuses what a quantized model gives."""
+    """Refuses the bytes of a quantized model."""
     require(
         scores.dtype != "uint8" or scores.max() <= 1,
         "y_pred holds bytes: divide them by 255 if they are probabilities, or undo the "
@@ -100,7 +100,7 @@ def require_no_bytes(scores: np.ndarray) -> None:
 
 
 def require_weights(sample_weight: Any) -> np.ndarray:
-    """Returns weights, which must be finite and at least 0, as numpy's."""
+    """Returns weights, which must be finite and at least 0, as a numpy array."""
     weight = as_numbers("sample_weight", sample_weight)
     require_finite("sample_weight", weight)
     require((weight >= 0).all(), "sample_weight holds negative weights", weight)
@@ -108,7 +108,7 @@ def require_weights(sample_weight: Any) -> np.ndarray:
 
 
 def require_any(total: float) -> None:
-    """Refuses data of which nothing counts, by the sum of the weights."""
+    """Refuses data in which no sample counts, by the sum of the weights."""
     allowed = "a sample must count: each has weight 0, or a label that is ignored"
     require(total > 0, allowed, f"a total weight of {total:g}")
 
@@ -124,7 +124,7 @@ def require(
     """Raises a message that ends with what was received.
 
     Args:
-        condition: what must be true.
+        condition: the condition that must hold.
         message: what is wrong, what is allowed, and what to write instead.
         received: what was given, in words or as an array.
         of: what the numbers of the array are.

@@ -1,4 +1,4 @@
-"""Logits or probabilities, told by their values."""
+"""Tells logits from probabilities by their values."""
 
 from __future__ import annotations
 
@@ -28,9 +28,8 @@ def kind_of(y_pred: Any, axis: int = -1) -> Literal["logits", "probabilities"]:
         axis: the axis of the classes.
 
     Raises:
-        ValueError: for what can be neither, such as percentages, bytes and
-            probabilities of several labels, and for positive scores of label 1, which
-            can be both.
+        ValueError: if they can be neither, as percentages, bytes and probabilities of
+            several labels, or both, as positive scores of label 1.
     """
     scores = as_predictions(y_pred)
     require_samples(scores, scores)

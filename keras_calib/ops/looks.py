@@ -1,4 +1,4 @@
-"""What numbers look like: distributions, multiples of them, sigmoids, whole numbers."""
+"""What kind numbers seem to be: probabilities, their multiples, whole numbers."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import numpy as np
 
 from keras_calib.ops.batch import SUM_TOLERANCE
 
-# So many honest predictions hardly ever look like what they are not: binary logits
-# like all of [0, 1], whole numbers like those of classes.
+# With this many, predictions hardly ever look like another kind by chance: logits like
+# sigmoids, or whole numbers like class numbers.
 ENOUGH = 16
-# For numbers that are not whole.
+# The same for multiples of probabilities.
 A_FEW = 4
 
 
 def row_sums(rows: np.ndarray) -> np.ndarray:
-    """Returns the sums of rows: a product is several times as fast as `sum`."""
+    """Returns the sums of rows, by a product, several times as fast as `sum`."""
     dtype = rows.dtype if rows.dtype.kind == "f" else "float64"
     with np.errstate(all="ignore"):
         sums: np.ndarray = rows @ np.ones(rows.shape[-1], dtype)
@@ -22,7 +22,7 @@ def row_sums(rows: np.ndarray) -> np.ndarray:
 
 
 def are(value: float, x: np.ndarray, tolerance: float = SUM_TOLERANCE) -> bool:
-    """Says whether all numbers are one value, but for a tolerance."""
+    """Says whether all numbers are equal to a value, up to a tolerance."""
     return bool(np.abs(x - value).max(initial=0) <= tolerance)
 
 
@@ -37,10 +37,10 @@ def fill_unit_interval(x: np.ndarray) -> bool:
 
 
 def scale_of(rows: np.ndarray) -> float:
-    """Returns c for rows c p of probabilities p, and 0 for what may be logits.
+    """Returns c for rows c p of probabilities p, and 0 for rows that may be logits.
 
     The sums of c p vary far less than its entries do; the smallest entry is near 0, and
-    the largest differs from row to row. Logits that are moved to one sum are of both
+    the largest differs from row to row. Logits that are shifted to one sum are of both
     signs, or far from 0; ranks are the same numbers in each row.
     """
     rows = rows.reshape(-1, rows.shape[-1]).astype("float64")

@@ -41,14 +41,14 @@ _TRANSPOSED = "sums to 1 over the samples, not over the classes; transpose it"
 
 
 class Given(NamedTuple):
-    """What counts of arrays, flat.
+    """Labels and predictions of the samples that count, flat.
 
     Args:
         labels: of shape (N,), or targets of shape (N, K); binary ones of shape (M,).
         scores: of shape (N, K); those of binary labels of shape (M,).
         rows: the scores as whole rows, of shape (N, K).
         binary: whether labels are independent and binary.
-        one: whether there is one of them.
+        one: whether there is one value a sample, of a binary problem.
         soft: whether labels are targets.
     """
 
@@ -72,11 +72,11 @@ def validate(
 ) -> Given:
     """Checks labels, predictions and weights, or a chunk of them.
 
-    What is ignored or has weight 0 may hold anything. What may be right passes: it
-    takes two rows that sum to 1 to tell probabilities from logits, four for multiples
-    of them, and 16 for whole numbers; for binary labels 16 values that come near 0 and
-    near 1. Classes numbered from 1 are seen where the last class occurs and the first
-    does not.
+    Samples that are ignored or have weight 0 may hold anything. Values that may be
+    right pass: two rows that sum to 1 show probabilities in place of logits, four rows
+    show multiples of probabilities, and 16 show either in whole numbers; of binary
+    labels, 16 values that come near 0 and near 1 show probabilities. Classes numbered
+    from 1 are noticed where the last class occurs and the first does not.
 
     Args:
         y_true: integer labels of shape `(...)` or `(..., 1)`, or targets of shape
@@ -87,11 +87,11 @@ def validate(
         sample_weight: weights of shape `(...)` or of its leading axes.
         ignore_class: the label that is ignored.
         axis: the axis of the classes in `y_pred`, and in targets.
-        binary: whether `y_pred` are of independent binary labels. By default they are
-            if there is one of them.
+        binary: whether `y_pred` are of independent binary labels; by default only for
+            one value a sample.
 
     Returns:
-        What counts, as it was given.
+        The samples that count, as they were given.
 
     Raises:
         ValueError: says what was seen, what is allowed, and what to write instead.
@@ -171,7 +171,7 @@ def _only(x: np.ndarray, counts: np.ndarray) -> np.ndarray:
 def _of_label_1(
     labels: np.ndarray, scores: np.ndarray, counts: np.ndarray
 ) -> np.ndarray:
-    """Returns the targets of label 1 out of those of classes."""
+    """Returns the column of label 1 of targets of two classes."""
     k = labels.shape[-1]
     flat = labels.reshape(-1, k)[counts]
     if flat.size:
@@ -189,16 +189,16 @@ def _of_label_1(
 def _require_no_labels(
     labels: np.ndarray, scores: np.ndarray, one: bool, from_logits: bool
 ) -> None:
-    """Refuses labels in the place of predictions."""
+    """Refuses labels in place of predictions."""
     low, high = scores.min(), scores.max()
     numbers = one and low < high and len(scores) >= ENOUGH
-    if from_logits:  # of label 1 they may be whole numbers, but not all 0 and 1
+    if from_logits:  # logits of label 1 may be whole numbers, but not all 0 and 1
         numbers = numbers and high <= 1
     else:
         numbers = (numbers and high > 1) or (one and scores.dtype.kind in "iu")
     if low < 0 or not (numbers or high <= 1) or not is_whole(scores):
         return
-    # Smoothed labels and votes have few different values, predictions have many.
+    # Smoothed labels and votes have few distinct values, and predictions have many.
     many = len(scores) >= A_FEW and 2 * len(np.unique(labels)) > labels.size
     require(
         not many or is_whole(labels),
@@ -268,7 +268,7 @@ def _require_probabilities(given: Given) -> None:
     high = p.max() > 1 + SUM_TOLERANCE
     require(
         not high or not scale_of(p),
-        "y_pred sums to one number over the classes, not to 1; divide it by the sum",
+        "y_pred has the same sum in each row, which is not 1; divide it by the sum",
         sums,
         "sums",
     )
