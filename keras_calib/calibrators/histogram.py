@@ -79,7 +79,7 @@ class HistogramBinning(Steps):
         equal_width = self.binning == "equal_width"
         edges = log_odds_of(share) if equal_width else np.quantile(d, share)
         outer = np.r_[0.0, 1.0 / (1.0 + np.exp(-edges)), 1.0]
-        # Rounding must not move what lies on an edge to the bin below it.
+        # Rounding must not move a value on an edge to the bin below it.
         edges = edges - 1e-6 * np.maximum(1.0, np.abs(edges))
         index = np.searchsorted(edges, d, side="right")
         mass = np.bincount(index, weight, self.num_bins)

@@ -52,7 +52,7 @@ def of_gamma(model: keras.Model, loss: GammaCE) -> Verdict:
 
 
 def _heard(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Returns what a function returns, and the texts of its warnings, unshown."""
+    """Returns a function's result, and the texts of its warnings, unshown."""
     with warnings.catch_warnings(record=True, action="always") as raised:
         result = function(*args, **kwargs)
     return result, [str(w.message) for w in raised if w.category is UserWarning]

@@ -68,5 +68,5 @@ def why_unreadable(loss: Any, from_logits: bool | None) -> str:
     if not isinstance(loss, ClassLoss) if ours else is_binary(loss):
         return f"{name} is not a loss of one label out of K"
     if from_logits is None:
-        return f"{name} does not tell whether it takes logits: pass from_logits"
+        return f"{name} does not say whether it takes logits: pass from_logits"
     return ""

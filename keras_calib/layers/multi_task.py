@@ -90,11 +90,11 @@ class MultiTaskModel(keras.Model):
                 f"`loss` must be a dictionary of the tasks {list(self.tasks)}. "
                 f"Received: {loss!r}"
             )
-        weighed = {
-            name: WeighedLoss(loss[name], kind, self.log_variances[name])
+        weighted = {
+            name: WeightedLoss(loss[name], kind, self.log_variances[name])
             for name, kind in self.tasks.items()
         }
-        super().compile(optimizer=optimizer, loss=weighed, **kwargs)
+        super().compile(optimizer=optimizer, loss=weighted, **kwargs)
 
     def get_compile_config(self) -> dict[str, Any] | None:
         """Returns the arguments of `compile`, with the losses as they were given.
@@ -103,7 +103,7 @@ class MultiTaskModel(keras.Model):
         """
         if not self.compiled:
             return None
-        losses = {name: weighed.loss for name, weighed in self.loss.items()}
+        losses = {name: weighted.loss for name, weighted in self.loss.items()}
         losses = keras.saving.serialize_keras_object(losses)
         return {**super().get_compile_config(), "loss": losses}
 
@@ -126,7 +126,7 @@ class MultiTaskModel(keras.Model):
         return cls(**keras.saving.deserialize_keras_object(config))
 
 
-class WeighedLoss(keras.losses.Loss):
+class WeightedLoss(keras.losses.Loss):
     """The loss of a task, weighted by the learned variance.
 
     Args:
@@ -161,7 +161,7 @@ class WeighedLoss(keras.losses.Loss):
         """Returns the weighted loss of each sample."""
         losses = getattr(self.loss, "call", self.loss)(y_true, y_pred)
         s = ops.cast(self.log_variance, losses.dtype)
-        weighed = self.factor * ops.exp(-s) * losses + 0.5 * s
+        weighted = self.factor * ops.exp(-s) * losses + 0.5 * s
         if (mask := get_keras_mask(losses)) is not None:
-            set_keras_mask(weighed, mask)
-        return weighed
+            set_keras_mask(weighted, mask)
+        return weighted

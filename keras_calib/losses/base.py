@@ -264,7 +264,7 @@ class TrueClassLoss(ScalarLoss, ClassLoss):
     class_weights: float | Sequence[float] | None = None
 
     def smoothing(self, num_classes: int) -> float:
-        """Returns the weight of the uniform term, of which every class has 1/K."""
+        """Returns the weight of the uniform term, in which every class has 1/K."""
         return self.label_smoothing
 
     def sample_losses(self, batch: ClassBatch) -> Tensor:

@@ -1,4 +1,4 @@
-"""Losses that tell the true pair from other pairs."""
+"""Losses that contrast the true pair with other pairs."""
 
 import math
 from typing import Unpack

@@ -131,7 +131,7 @@ class CalibrationMetrics(Configurable, keras.metrics.Metric):
 
         Args:
             loss: a loss of classes or of binary labels, also one of Keras's.
-            metrics: metrics, of which other arguments are kept, or their classes. By
+            metrics: metrics, whose other arguments are kept, or their classes. By
                 default they are those of the set; beside a loss of binary labels
                 `MultilabelECE`, which is `BinaryECE` where there is one label.
             name: name of the set.

@@ -104,11 +104,10 @@ def evaluate(
         and `ece_high` are the ends of the 95 % interval of `ece`.
 
     Raises:
-        ValueError: if there are no samples, or none that counts, if shapes do not fit,
-            if an argument is out of range, and if labels, predictions or weights are
-            impossible: logits without `from_logits=True`, rows that do not sum to 1,
-            labels that are no class, NaN, negative weights and the like. It says what
-            to write.
+        ValueError: if no sample counts, if shapes do not fit, if an argument is out of
+            range, and if labels, predictions or weights are impossible: logits without
+            `from_logits=True`, rows that do not sum to 1, labels that are no class,
+            NaN, negative weights and the like. It says what to write.
 
     Example:
 
@@ -204,7 +203,7 @@ def evaluate(
 class _PredictedClasses(BrierDecomposition):
     """Keeps sums only of predicted classes, because those of all take K^2 numbers.
 
-    Its state has no fixed shape, so that no compiled step can hold it.
+    Its state has no fixed shape, so that a compiled step cannot hold it.
     """
 
     def __init__(self) -> None:

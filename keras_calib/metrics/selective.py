@@ -1,4 +1,4 @@
-"""Whether confidence tells which predictions to trust."""
+"""How well confidence separates right predictions from wrong ones."""
 
 from __future__ import annotations
 

@@ -31,8 +31,8 @@ class ClassBatch(Batch):
     Attributes:
         soft: whether the labels are targets.
         scores: logits or probabilities of shape (N, K).
-        labels: int32 labels of shape (N,), 0 where they are ignored, outside [0, K)
-            where they are no class; or soft targets of shape (N, K).
+        labels: int32 labels of shape (N,), 0 where they are ignored, and outside [0, K)
+            where they are invalid; or soft targets of shape (N, K).
         valid: which labels are not `ignore_class`, of the shape of the samples;
             `None` where all are.
 
@@ -78,7 +78,7 @@ class ClassBatch(Batch):
     def in_shape(self, losses: Tensor) -> Tensor:
         """Returns losses of shape (N,) in the samples' shape.
 
-        They are 0 where the label is ignored, and NaN where it is no class.
+        They are 0 where the label is ignored, and NaN where it is outside [0, K).
         """
         if not self.soft:
             losses = ops.where(self._places == self.labels, losses, float("nan"))

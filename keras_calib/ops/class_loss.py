@@ -1,4 +1,4 @@
-"""Losses of one label of K classes that are no function of p_y alone."""
+"""Losses of one label of K classes that depend on all scores."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def log_ndtr(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         cancellation.
     """
     a = at_least(-x, 5.0)
-    # The fraction is cut after n levels. What follows, e = (n + 1) / (a + e') with e'
+    # The fraction is cut after n levels. The rest, e = (n + 1) / (a + e') with e'
     # about e, is the root of e^2 + a e = n + 1.
     levels = 12 if dtype_name(x) == "float64" else 6
     excess = 2.0 * (levels + 1) / (a + ops.sqrt(a * a + 4.0 * (levels + 1)))

@@ -36,7 +36,7 @@ def equal_mass_cuts(weight: Tensor, num_bins: int) -> Tensor:
 
 
 def sums_below(cells: BinSums, cuts: Tensor) -> BinSums:
-    """Returns the sums of what lies below each cut.
+    """Returns the sums below each cut.
 
     Args:
         cells: sums over F cells.

@@ -79,7 +79,7 @@ def export(
     Raises:
         ValueError: if the model cannot be served, with the reason; if an argument is
             wrong; on a backend other than TensorFlow.
-        TypeError: if `path` is no path.
+        TypeError: if `path` is not a path.
         FileExistsError: if `version` exists.
         OSError: if `path` cannot be written.
 

@@ -94,7 +94,7 @@ def _among_exports(base: Path) -> Iterator[None]:
 
     descriptor = os.open(base, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # there is another, or there are no locks
+        with contextlib.suppress(OSError):  # another export runs, or there are no locks
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for leftover in base.glob(f"{_UNPUBLISHED}*"):
                 shutil.rmtree(leftover, ignore_errors=True)

@@ -16,7 +16,7 @@ import numpy as np
 def run(
     path: str | os.PathLike[str], requests: list[tuple[str, dict[str, np.ndarray]]]
 ) -> dict[str, np.ndarray]:
-    """Loads a SavedModel on the CPU, and returns what its signatures answer.
+    """Loads a SavedModel on the CPU, and returns the answers of its signatures.
 
     Args:
         path: the folder of a SavedModel.

@@ -105,7 +105,7 @@ def check_answers(served: dict[str, np.ndarray], record: Record) -> dict[str, fl
     """Returns the largest difference of each output.
 
     Args:
-        served: what the signatures answer, by the name of the output.
+        served: the answers of the signatures, by the name of the output.
         record: the output of the model.
 
     Raises:
@@ -158,7 +158,7 @@ def _of_classes(p: np.ndarray, classes: np.ndarray) -> np.ndarray:
 
 
 def _answers(path: str, record: Record) -> dict[str, np.ndarray]:
-    """Returns what the signatures answer in a process without Keras."""
+    """Returns the answers of the signatures in a process without Keras."""
     requests = {
         f"{signature}/{name}": _without_nul(value)
         for signature, inputs in record.requests()

@@ -269,7 +269,7 @@ def test_calibration_is_read_off_a_metric_that_was_validated():
             "binary_crossentropy",
             "binary_crossentropy is not a loss of one label out of K",
         ),
-        ("mse", "mean_squared_error does not tell whether it takes logits"),
+        ("mse", "mean_squared_error does not say whether it takes logits"),
     ],
 )
 def test_what_cannot_be_checked_is_said(loss, why):

@@ -118,7 +118,7 @@ def test_the_error_names_a_folder_without_data(tmp_path):
         text_intents.load(tmp_path, seed=0)
 
 
-def test_a_class_weighs_in_inverse_proportion_to_its_count():
+def test_a_class_has_a_weight_in_inverse_proportion_to_its_count():
     make_loss, one_vs_rest = text_intents.methods(np.array([30, 10]))[
         "AlphaBalancedCE(1 / count)"
     ]

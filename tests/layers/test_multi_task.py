@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_calib import GammaCE, MultiTaskModel
 from keras_calib.callbacks import GammaScheduler, linear
-from keras_calib.layers.multi_task import WeighedLoss
+from keras_calib.layers.multi_task import WeightedLoss
 from tests.backends import jax_only
 
 TASKS = {"shape": "classification", "side": "classification", "size": "regression"}
@@ -58,7 +58,7 @@ def test_reference():
     parts = []
     for value, s in ((0.8, 0.2), (0.3, -0.5)):
         variable = keras.Variable(s, dtype="float64")
-        loss = WeighedLoss(Constant(value), "classification", variable)
+        loss = WeightedLoss(Constant(value), "classification", variable)
         parts.append(float(loss(np.zeros((3, 1)), np.zeros((3, 1)))))
     assert [round(p, 7) for p in parts] == [0.7549846, 0.2446164]
     assert sum(parts) == pytest.approx(0.999600983672, abs=5e-13)
@@ -111,7 +111,7 @@ def test_it_is_saved_before_it_is_compiled(tmp_path):
 
 def test_ignored_samples_stay_ignored():
     inner = GammaCE(0.1, from_logits=True, ignore_class=-1)
-    loss = WeighedLoss(inner, "classification", keras.Variable(0.4))
+    loss = WeightedLoss(inner, "classification", keras.Variable(0.4))
     z = np.random.default_rng(1).normal(size=(4, 3)).astype("float32")
     some = float(loss(np.array([0, -1, 2, -1]), z))
     assert some == pytest.approx(float(loss(np.array([0, 2]), z[[0, 2]])), rel=1e-6)
@@ -120,7 +120,7 @@ def test_ignored_samples_stay_ignored():
 def test_weights_are_not_changed_in_place():
     """On torch Keras multiplies the mask of a loss into them."""
     inner = GammaCE(0.1, from_logits=True, ignore_class=0)
-    loss = WeighedLoss(inner, "classification", keras.Variable(0.0))
+    loss = WeightedLoss(inner, "classification", keras.Variable(0.0))
     w = np.ones(4, "float32")
     loss(np.arange(4) % 3, np.zeros((4, 3)), w)
     assert w.tolist() == [1.0] * 4

@@ -15,7 +15,7 @@ def test_alpha_balanced():
     np.testing.assert_allclose(got, expected, rtol=1e-14)
 
 
-def test_alpha_weighs_the_positives():
+def test_alpha_weights_the_positives():
     loss = AlphaBalancedBCE(0.25, dtype="float64")
     got = per_sample(loss, [[1.0], [0.0]], [[0.9], [0.1]])
     np.testing.assert_allclose(got, np.array([0.25, 0.75]) * -np.log(0.9), rtol=1e-13)

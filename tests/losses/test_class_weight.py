@@ -43,7 +43,7 @@ def test_labels_of_a_sequence_are_refused(num_positions):
         loss_in_fit(z, y, loss, class_weight=dict(enumerate(FACTORS)))
 
 
-def test_alpha_weighs_each_position():
+def test_alpha_weights_each_position():
     rng = np.random.default_rng(11)
     z, y = rng.normal(size=(4, 5, 3)), rng.integers(0, 3, (4, 5))
     kwargs = {"from_logits": True, "dtype": "float64"}

@@ -56,9 +56,9 @@ def test_ignores():
     y = np.where(np.arange(9) == 1, -1, y)
     loss = HardNegativeCE(dtype="float64", ignore_class=-1)
     rest = NEGATIVES.sum() - 2.0
-    weighed = per_sample(loss, y, p) * 2 / 8
-    assert weighed[1] == 0.0
-    assert weighed.sum() == pytest.approx(rest + 1.5)
+    weighted = per_sample(loss, y, p) * 2 / 8
+    assert weighted[1] == 0.0
+    assert weighted.sum() == pytest.approx(rest + 1.5)
 
 
 def test_in_float32_is_finite():
