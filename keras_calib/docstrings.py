@@ -9,7 +9,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 # The sections, in order. Entries of the first three are inherited.
 _INHERITED = ("Args", "Call arguments", "Raises")
 _SECTIONS = (
-    "Args|Call arguments|Attributes|Returns|Raises|Warns|"
+    "Args|Call arguments|Input shape|Output shape|Attributes|Returns|Raises|Warns|"
     "Example|Examples|Reference|References"
 )
 _TITLE = re.compile(rf"^({_SECTIONS}):$", re.MULTILINE)

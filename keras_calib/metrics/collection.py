@@ -47,7 +47,8 @@ class CalibrationMetrics(Configurable, keras.metrics.Metric):
     `CalibrationMetrics.like(loss)` makes metrics that read a batch as a loss does.
 
     The metrics must read a batch in the same way: their `from_logits`, `ignore_class`
-    and `axis` must agree. With the default metrics, those of the set apply.
+    and `axis` must agree. With the default metrics, those of the set apply. The call
+    arguments are those of the metrics.
 
     Args:
         metrics: a list of metrics of `keras_calib.metrics` with different names; by
@@ -59,8 +60,6 @@ class CalibrationMetrics(Configurable, keras.metrics.Metric):
         axis: the axis of the classes; by default as in the metrics.
         name: name of the set.
         dtype: dtype of the default metrics.
-
-    Call arguments: those of the metrics.
 
     Raises:
         ValueError: if two metrics have the same name or results of the same name, if

@@ -1,14 +1,16 @@
 """The loss, the metric and the calibrator that CONTRIBUTING.md adds work.
 
-Each writes three files: its own, the table of the tests and the changelog. Tests name
+Each touches three files: its own, the table of the tests and the changelog. Tests name
 a step that is missing.
 """
 
+import json
+import subprocess
 from typing import NamedTuple
 
 import pytest
 
-from tests.docs.toy import Copy, blocks, lines_of_code
+from tests.docs.toy import ROOT, Copy, blocks, lines_of_code
 
 
 class Toy(NamedTuple):
@@ -16,7 +18,8 @@ class Toy(NamedTuple):
 
     Attributes:
         title: the section of CONTRIBUTING.md, of which the first block is the file.
-        path: where the file goes.
+        room: where the file goes.
+        idea: what the file holds, in the names of its tests too.
         names: what it exports.
         rows: where each other block goes: the file, the line before which it is
             inserted, and the form of a line there.
@@ -24,33 +27,51 @@ class Toy(NamedTuple):
     """
 
     title: str
-    path: str
+    room: str
+    idea: str
     names: tuple[str, ...]
     rows: tuple[tuple[str, str, str], ...]
     tests: tuple[str, ...]
 
-    def copy(self, folder, *, tested):
-        """Returns a copy of the project with the class, and its rows in the tests."""
-        copy = Copy(folder)
-        file, *others = blocks(self.title)
-        copy.write(f"keras_calib/{self.path}", file)
-        for (path, before, form), text in zip(self.rows, others, strict=True):
-            if tested:
-                copy.insert(path, before, form.format(text.strip()))
-        return copy
+    @property
+    def path(self):
+        return f"keras_calib/{self.room}/{self.idea}.py"
+
+    @property
+    def code(self):
+        return blocks(self.title)[0]
+
+    def add(self, copy):
+        """Does what CONTRIBUTING.md asks for, but for `make format`."""
+        copy.write(self.path, self.code)
+        for (path, before, form), text in zip(
+            self.rows, blocks(self.title)[1:], strict=True
+        ):
+            copy.insert(path, before, form.format(text.strip()))
+        copy.insert("CHANGELOG.md", "## [Unreleased]", f"- New: `{self.names[0]}`.\n")
+
+    def add_in_part(self, copy):
+        """Writes the file alone, and forgets a name in its `__all__`."""
+        listed, short = (
+            f"__all__ = {json.dumps(names)}" for names in (self.names, self.names[:-1])
+        )
+        assert listed in self.code
+        copy.write(self.path, self.code.replace(listed, short))
 
 
 TOYS = {
     "loss": Toy(
         "Add a loss",
-        "losses/error_rate.py",
+        "losses",
+        "error_rate",
         ("ErrorRateCE", "error_rate_ce"),
         (("tests/losses/table.py", '    "poly"', "    {}\n"),),
         ("tests/losses/test_common.py", "tests/losses/test_functions.py"),
     ),
     "metric": Toy(
         "Add a metric",
-        "metrics/spherical.py",
+        "metrics",
+        "spherical",
         ("SphericalScore",),
         (
             ("tests/metrics/reference.py", "@dataclass", "{}\n\n\n"),
@@ -60,7 +81,8 @@ TOYS = {
     ),
     "calibrator": Toy(
         "Add a calibrator",
-        "calibrators/prior_shift.py",
+        "calibrators",
+        "prior_shift",
         ("PriorShift",),
         (("tests/calibrators/test_common.py", '    "temperature"', "    {}\n"),),
         ("tests/calibrators/test_common.py",),
@@ -72,51 +94,56 @@ GUARDS = (
     "tests/test_docstrings.py",
 )
 
-every_toy = pytest.mark.parametrize("toy", TOYS.values(), ids=TOYS)
 
-
-@every_toy
-def test_it_is_short(toy):
-    assert lines_of_code(blocks(toy.title)[0]) <= 25
-    assert len({path for path, *_ in toy.rows}) == 1
+@pytest.mark.parametrize("toy", TOYS.values(), ids=TOYS)
+def test_it_is_short(toy, tmp_path):
+    assert lines_of_code(toy.code) <= 25
+    copy = Copy(tmp_path)
+    toy.add(copy)
+    assert copy.changed() == {toy.path, toy.rows[0][0], "CHANGELOG.md"}
 
 
 @pytest.mark.slow
-@every_toy
-def test_it_passes_the_common_tests(toy, tmp_path):
-    copy = toy.copy(tmp_path, tested=True)
-    copy.insert("CHANGELOG.md", "## [Unreleased]", f"- New: `{toy.names[0]}`.\n")
+def test_they_pass_the_common_tests(tmp_path):
+    copy = Copy(tmp_path)
+    for toy in TOYS.values():
+        toy.add(copy)
+    before = copy.changed()
     assert copy.run("tests.exports")[0]
-    row = toy.path.split("/")[1].removesuffix(".py")
-    passed, output = copy.pytest(*toy.tests, "-k", row)
+    rooms = {f"keras_calib/{toy.room}/__init__.py" for toy in TOYS.values()}
+    assert copy.changed() - before == rooms
+    tests = [path for toy in TOYS.values() for path in toy.tests]
+    ideas = " or ".join(toy.idea for toy in TOYS.values())
+    passed, output = copy.pytest(*tests, "-k", ideas, "-rp")
     assert passed, output
-    assert " passed" in output
+    for toy in TOYS.values():
+        for path in toy.tests:
+            ran = [x for x in output.splitlines() if x.startswith(f"PASSED {path}")]
+            assert any(toy.idea in line for line in ran), path
     passed, output = copy.pytest(*GUARDS, "-k", "not viz")
     assert passed, output
 
 
 @pytest.mark.slow
-@every_toy
-@pytest.mark.parametrize("forgotten", ["export", "name", "row and line"])
-def test_a_missing_step_is_named(toy, forgotten, tmp_path):
-    copy = toy.copy(tmp_path, tested=False)
-    file = f"keras_calib/{toy.path}"
-    name, module = toy.names[-1], file.removesuffix(".py").replace("/", ".")
-    messages = {
-        "export": [f"run `make format`: {{'from {module} import *"],
-        "name": [f"add {name} to __all__ of {module}"],
-        "row and line": [
-            f"add a row for {toy.names[0]}",
-            f"add a line on {toy.names[0]} to CHANGELOG.md",
-        ],
-    }[forgotten]
-    if forgotten == "name":
-        text = (copy.root / file).read_text("utf-8")
-        listed = "".join(f', "{n}"' for n in toy.names[1:]) or f'"{name}"'
-        assert listed in text
-        copy.write(file, text.replace(listed, "", 1))
-    if forgotten != "export":
-        assert copy.run("tests.exports")[0]
+def test_every_missing_step_is_named(tmp_path):
+    copy = Copy(tmp_path)
+    for toy in TOYS.values():
+        toy.add_in_part(copy)
     passed, output = copy.pytest(GUARDS[0])
     assert not passed
-    assert all(message in output for message in messages)
+    for toy in TOYS.values():
+        module = f"keras_calib.{toy.room}.{toy.idea}"
+        for message in (
+            f"run `make format`: {{'from {module} import *",
+            f"add {toy.names[-1]} to __all__ of {module}",
+            f"add a row for {toy.names[0]}",
+            f"add a line on {toy.names[0]} to CHANGELOG.md",
+        ):
+            assert message in output
+
+
+def test_make_format_writes_the_exports():
+    done = subprocess.run(
+        ["make", "--dry-run", "format"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert "-m tests.exports" in done.stdout, done.stderr

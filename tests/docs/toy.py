@@ -39,6 +39,17 @@ class Copy:
         place = next(i for i, line in enumerate(lines) if line.startswith(before))
         self.write(path, "".join([*lines[:place], text, *lines[place:]]))
 
+    def changed(self):
+        """Returns the files that differ from those of the project."""
+        files = (p.relative_to(self.root) for p in self.root.rglob("*") if p.is_file())
+        return {
+            path.as_posix()
+            for path in files
+            if "__pycache__" not in path.parts
+            if not (ROOT / path).exists()
+            or (ROOT / path).read_bytes() != (self.root / path).read_bytes()
+        }
+
     def pytest(self, *arguments):
         """Runs tests in the copy; returns whether they passed, and their output."""
         return self.run(*PYTEST, *arguments)
@@ -57,16 +68,14 @@ class Copy:
 
 
 def lines_of_code(text):
-    """Counts the lines of a class that are neither docstring, comment nor blank."""
-    tree = ast.parse(text)
-    (cls,) = (node for node in tree.body if isinstance(node, ast.ClassDef))
+    """Counts the lines that are neither docstring, comment nor blank."""
     lines = set()
-    for node in ast.walk(cls):
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             continue
-        if isinstance(node, ast.stmt) and node is not cls:
-            first = node.lineno
-            is_block = isinstance(node, ast.FunctionDef)
-            last = node.body[0].lineno - 1 if is_block else node.end_lineno
-            lines |= set(range(first, last + 1))
-    return len(lines) + 2  # the decorator and the class's own line
+        if isinstance(node, ast.stmt):
+            body = getattr(node, "body", None)
+            last = body[0].lineno - 1 if body else node.end_lineno
+            decorators = getattr(node, "decorator_list", [])
+            lines |= {d.lineno for d in decorators} | {*range(node.lineno, last + 1)}
+    return len(lines)

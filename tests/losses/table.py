@@ -25,6 +25,8 @@ class Row:
     arguments: dict[str, Any] = field(default_factory=dict)
     # It refuses probabilities, or takes scores that are neither.
     logits_only: bool = False
+    # It refuses targets over the classes.
+    integers_only: bool = False
     # The row of the loss that it minimizes, where its value is not that loss.
     minimizes: str | None = None
 
@@ -135,6 +137,6 @@ BINARY = {
 # Losses of a batch, which is more than the sum of its samples.
 OF_A_BATCH = {
     "gradient_harmonized": Row(losses.GradientHarmonizedBCE),
-    "hard_negative": Row(losses.HardNegativeCE),
+    "hard_negative": Row(losses.HardNegativeCE, integers_only=True),
     "pairwise_auc": Row(losses.PairwiseAUCLoss, logits_only=True),
 }

@@ -201,6 +201,9 @@ class Row:
         one_probability: whether a metric of classes also takes one probability.
         min_classes: the smallest number of classes.
         same_names: whether its figures have the names of another row's.
+        direction: `"up"` or `"down"`, whichever is better, `None` if neither is.
+        splits_ties: whether samples of one confidence count in the order they come in.
+        slow_to_compile: whether that takes longer than the other metrics together.
     """
 
     make: Callable
@@ -210,6 +213,9 @@ class Row:
     one_probability: bool = False
     min_classes: int = 2
     same_names: bool = False
+    direction: str | None = "down"
+    splits_ties: bool = False
+    slow_to_compile: bool = False
 
     @property
     def name(self):
@@ -236,9 +242,10 @@ TABLE = {
             binning="equal_mass",
             name="equal_mass",
             atol=5e-3,  # test_equal_mass.py holds it to its own bound
+            splits_ties=True,
         ),
         row(M.MaximumCalibrationError, partial(ece, norm="max")),
-        row(M.CalibrationGap, gap),
+        row(M.CalibrationGap, gap, direction=None),
         row(M.BrierScore, brier, one_probability=True),
         row(
             M.BrierScore,
@@ -247,16 +254,17 @@ TABLE = {
             name="brier_mean",
             one_probability=True,
         ),
-        row(M.BrierDecomposition, decomposition),
+        row(M.BrierDecomposition, decomposition, direction=None),
         row(
             M.BrierDecomposition,
             partial(decomposition, by="confidence"),
             "confidence",
             name="by_confidence",
             same_names=True,
+            direction=None,
         ),
         row(M.NegativeLogLikelihood, nll),
-        row(M.PredictiveEntropy, entropy),
+        row(M.PredictiveEntropy, entropy, direction=None),
         row(M.ClasswiseECE, classwise),
         row(
             M.ClasswiseECE,
@@ -266,9 +274,15 @@ TABLE = {
         ),
         row(M.TopKCalibrationError, top_k, 3, min_classes=3),
         row(M.KSCalibrationError, ks, atol=5e-3),
-        row(M.AURC, aurc, atol=2e-3),
-        row(M.AccuracyAtCoverage, accuracy_at, atol=5e-3),
-        row(M.SmoothECE, smooth, atol=2e-5),
+        row(M.AURC, aurc, atol=2e-3, splits_ties=True, slow_to_compile=True),
+        row(
+            M.AccuracyAtCoverage,
+            accuracy_at,
+            atol=5e-3,
+            direction="up",
+            splits_ties=True,
+        ),
+        row(M.SmoothECE, smooth, atol=2e-5, slow_to_compile=True),
         row(M.BinaryECE, binary, kind="binary"),
         row(
             M.BinaryECE,

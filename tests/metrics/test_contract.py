@@ -323,11 +323,6 @@ def test_an_axis_that_is_not_there_is_refused(row, axis):
     ("compile_options", "names"),
     [
         ({"jit_compile": False}, ["ece", "brier_score", "classwise_ece"]),
-        pytest.param(
-            {"jit_compile": True},
-            ["ece", "brier_score", "aurc", "equal_mass"],
-            marks=not_on_torch,
-        ),
         ({"run_eagerly": True}, list(CLASSES)),
         pytest.param({"jit_compile": True}, list(CLASSES), marks=not_on_torch),
         pytest.param(
@@ -336,7 +331,7 @@ def test_an_axis_that_is_not_there_is_refused(row, axis):
             marks=not_on_torch,
         ),
     ],
-    ids=["graph", "xla", "eager", "all_xla", "steps_per_execution"],
+    ids=["graph", "eager", "xla", "steps_per_execution"],
 )
 def test_in_a_compiled_model_and_after_loading(compile_options, names, tmp_path):
     y, p, w = data("classes", n=64)

@@ -23,28 +23,30 @@ def with_row(x, value):
     return x
 
 
-# What cannot be: functions of the number of classes, labels, predictions and weights.
+# What no sample is: functions of the number of classes, labels and predictions.
 FAULTS = {
-    "nan": lambda k, y, p, w: (y, with_row(p, np.nan), w),
-    "nan_alone": lambda k, y, p, w: (y, np.full_like(p, np.nan), w),
-    "inf": lambda k, y, p, w: (y, with_row(p, np.inf), w),
-    "minus_inf": lambda k, y, p, w: (y, with_row(p, -np.inf), w),
-    "above_1": lambda k, y, p, w: (y, with_row(p, 1.5), w),
-    "below_0": lambda k, y, p, w: (y, with_row(p, -0.5), w),
-    "logits": lambda k, y, p, w: (y, np.log(p) + 3.0, w),
-    "percentages": lambda k, y, p, w: (y, 100.0 * p, w),
-    "label_too_large": lambda k, y, p, w: (with_row(y, k), p, w),
-    "label_below_0": lambda k, y, p, w: (with_row(y, -1), p, w),
-    "label_nan": lambda k, y, p, w: (with_row(y, np.nan), p, w),
-    "weight_nan": lambda k, y, p, w: (y, p, with_row(w, np.nan)),
-    "weight_inf": lambda k, y, p, w: (y, p, with_row(w, np.inf)),
-    "no_weight": lambda k, y, p, w: (y, p, 0.0 * w),
+    "nan": lambda k, y, p: (y, with_row(p, np.nan)),
+    "nan_alone": lambda k, y, p: (y, np.full_like(p, np.nan)),
+    "inf": lambda k, y, p: (y, with_row(p, np.inf)),
+    "minus_inf": lambda k, y, p: (y, with_row(p, -np.inf)),
+    "above_1": lambda k, y, p: (y, with_row(p, 1.5)),
+    "below_0": lambda k, y, p: (y, with_row(p, -0.5)),
+    "logits": lambda k, y, p: (y, np.log(p) + 3.0),
+    "percentages": lambda k, y, p: (y, 100.0 * p),
+    "label_too_large": lambda k, y, p: (with_row(y, k), p),
+    "label_below_0": lambda k, y, p: (with_row(y, -1), p),
+    "label_nan": lambda k, y, p: (with_row(y, np.nan), p),
 }
-# And what cannot be of classes.
+# And of classes.
 FAULTS_OF_CLASSES = {
-    "sums_of_a_half": lambda k, y, p, w: (y, 0.5 * p, w),
-    "below_0_and_sum_1": lambda k, y, p, w: (y, with_row(p, [0.8, 0.6, -0.4, 0, 0]), w),
-    "label_not_whole": lambda k, y, p, w: (with_row(y, 1.5), p, w),
+    "sums_of_a_half": lambda k, y, p: (y, 0.5 * p),
+    "below_0_and_sum_1": lambda k, y, p: (y, with_row(p, [0.8, 0.6, -0.4, 0, 0])),
+    "label_not_whole": lambda k, y, p: (with_row(y, 1.5), p),
+}
+# What no weight is.
+FAULTY_WEIGHTS = {
+    "weight_nan": lambda w: with_row(w, np.nan),
+    "weight_inf": lambda w: with_row(w, np.inf),
 }
 
 
@@ -54,11 +56,23 @@ def sample(row):
     return y.astype("float32"), p, w + 1.0
 
 
-def faults_of(row):
+def faulty_samples(row):
     found = FAULTS | FAULTS_OF_CLASSES if row.kind == "classes" else FAULTS
     y, p, w = sample(row)
     k = p.shape[-1] if row.kind == "classes" else 2
-    return {name: fault(k, y, p, w) for name, fault in found.items()}
+    return {name: (*fault(k, y, p), w) for name, fault in found.items()}
+
+
+def faults_of(row):
+    y, p, w = sample(row)
+    weights = {name: (y, p, fault(w)) for name, fault in FAULTY_WEIGHTS.items()}
+    return faulty_samples(row) | weights
+
+
+def nothing(row):
+    """Samples of which none counts."""
+    y, p, w = sample(row)
+    return y, p, 0.0 * w
 
 
 def measured(row, y, p, w=None, **kwargs):
@@ -111,12 +125,12 @@ def test_a_fault_is_nan_until_the_state_is_reset(row):
     good = sample(row)
     expected = measured(row, *good)
     metric = row.make()
-    for name, faulty in faults_of(row).items():
-        if name != "no_weight":
-            metric.reset_state()
-            for batch in (good, faulty, good):
-                metric.update_state(*batch)
-            assert_nan(metric.result())
+    for faulty in faults_of(row).values():
+        metric.reset_state()
+        for batch in (good, faulty, good):
+            metric.update_state(*batch)
+        assert_nan(metric.result())
+    for faulty in (*faults_of(row).values(), nothing(row)):
         assert_nan(measured(row, *faulty))
         assert_nan(measured(row, *faulty, dtype="float64"))
     metric.reset_state()
@@ -137,7 +151,8 @@ def test_a_fault_is_nan_in_a_compiled_step(row, jit_compile):
     step = compiled(row, jit_compile)
     good = sample(row)
     assert_close(step(*map(ops.convert_to_tensor, good)), measured(row, *good), 2e-6)
-    for name, faulty in faults_of(row).items():
+    faults = {**faults_of(row), "nothing": nothing(row)}
+    for name, faulty in faults.items():
         found = figures(step(*(ops.convert_to_tensor(x, "float32") for x in faulty)))
         assert np.isnan(list(found.values())).all(), (name, found)
 
@@ -160,13 +175,12 @@ def test_faults_of_what_does_not_count_are_ignored(row):
     y, p, w = sample(row)
     kept = np.arange(len(y)) != ROW
     expected = measured(row, y[kept], p[kept], w[kept])
-    for name, (bad_y, bad_p, bad_w) in faults_of(row).items():
-        if not name.startswith("weight") and name != "no_weight":
-            bad_y, bad_p = (
-                np.where(kept.reshape(-1, *[1] * (good.ndim - 1)), good, bad)
-                for good, bad in ((y, bad_y), (p, bad_p))
-            )
-            assert_close(measured(row, bad_y, bad_p, bad_w * kept), expected, 2e-6)
+    for bad_y, bad_p, _ in faulty_samples(row).values():
+        bad_y, bad_p = (
+            np.where(kept.reshape(-1, *[1] * (good.ndim - 1)), good, bad)
+            for good, bad in ((y, bad_y), (p, bad_p))
+        )
+        assert_close(measured(row, bad_y, bad_p, w * kept), expected, 2e-6)
 
 
 @every_metric_of_classes
@@ -175,9 +189,8 @@ def test_of_equal_scores_the_first_class_is_predicted(row, k):
     k = max(k, row.min_classes)
     y = np.array([0, 0, 0, 1])
     p, w = np.full((4, k), 1 / k, "float32"), np.ones(4)
-    expected = row.expected(y, p.astype("float64"), w)
-    if row.name not in ("aurc", "equal_mass", "accuracy_at_coverage"):
-        # The references of these take the samples in order.
+    if not row.splits_ties:
+        expected = row.expected(y, p.astype("float64"), w)
         assert_close(measured(row, y, p), expected, row.atol)
     assert_close(measured(row, y, 0 * p, from_logits=True), measured(row, y, p), 1e-6)
 

@@ -6,7 +6,8 @@ __main__.py runs it in another process, because TensorFlow and libtpu may clash 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -15,16 +16,15 @@ import tensorflow as tf
 
 from keras_calib import BrierScore, ExpectedCalibrationError, GammaCE
 from tests.losses.table import ALL, BINARY
-from tests.metrics.reference import TABLE
+from tests.metrics.reference import TABLE, Row
 
 # A function and its example inputs.
 Program = tuple[Callable, list]
 
 TOKENS, VOCABULARY = 512, 32000
 CLASSES = 5  # of the tables
-# These two compile for longer than all others together, so each has its own program.
-ALONE = ("aurc", "smooth_ece")
-OTHERS = [name for name in TABLE if name not in ALONE]
+ALONE = [row for row in TABLE.values() if row.slow_to_compile]
+OTHERS = [row for row in TABLE.values() if not row.slow_to_compile]
 
 
 # Training steps ----------------------------------------------------------------------
@@ -110,14 +110,13 @@ def every_loss() -> Program:
     return function, [z, np.zeros(64, "int32"), z, z]
 
 
-def metrics(*names: str) -> Program:
-    """Returns updates and results of metrics in the table as one program."""
+def metrics(rows: Sequence[Row]) -> Program:
+    """Returns updates and results of metrics as one program."""
     batches = {
         "classes": (np.zeros(64, "int32"), np.zeros((64, CLASSES), "float32")),
         "binary": (np.zeros((64, 1), "int32"), np.zeros((64, 1), "float32")),
         "labels": (np.zeros((64, 5), "int32"), np.zeros((64, 5), "float32")),
     }
-    rows = [TABLE[name] for name in names]
     made = [(row.make(from_logits=True), row.kind) for row in rows]
     for metric, kind in made:  # some create their variables at the first batch
         metric.update_state(*batches[kind])
@@ -167,9 +166,11 @@ PROGRAMS: dict[str, tuple[Callable[[], Program], str | None]] = {
     "transformer, train step": (lambda: step(transformer, "train"), None),
     "transformer, test step": (lambda: step(transformer, "test"), None),
     "every loss, with its gradient": (every_loss, None),
-    "AURC, with its result": (lambda: metrics("aurc"), None),
-    "SmoothECE, with its result": (lambda: metrics("smooth_ece"), None),
-    "every other metric, with its result": (lambda: metrics(*OTHERS), None),
+    **{
+        f"{type(row.make()).__name__}, with its result": (partial(metrics, [row]), None)
+        for row in ALONE
+    },
+    "every other metric, with its result": (partial(metrics, OTHERS), None),
     "step too large for the memory": (too_large, "Ran out of memory on HBM"),
     "step with Python in it": (python_in_the_step, "EagerPyFunc"),
     "histogram_fixed_width": (histogram, "HistogramFixedWidth"),
