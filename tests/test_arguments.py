@@ -170,16 +170,8 @@ def public_classes():
 
 
 @pytest.mark.parametrize("cls", public_classes(), ids=lambda cls: cls.__name__)
-def test_every_argument_is_shown_with_a_type_and_described_once(cls):
-    section = cls.__doc__.partition("\nArgs:\n")[2].partition("\n\n")[0]
-    described = [
-        line.strip().partition(":")[0]
-        for line in section.splitlines()
-        if line.startswith("    ") and not line.startswith("     ")
-    ]
-    parameters = inspect.signature(cls).parameters
-    assert described == list(parameters)
-    for parameter in parameters.values():
+def test_every_argument_is_shown_with_a_type(cls):
+    for parameter in inspect.signature(cls).parameters.values():
         assert parameter.annotation is not parameter.empty, parameter
         assert parameter.kind is not parameter.VAR_KEYWORD
 
