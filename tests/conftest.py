@@ -18,8 +18,10 @@ from keras_calib.ops.floats import divide_no_nan
 def _exact_mean_on_torch():
     """Keeps the mean of a float64 loss in float64.
 
-    On torch, Keras takes the mean over a batch in float32, whatever the dtype of the
-    loss. Only a patch of its own module changes that.
+    Keras 3.15 takes the mean over a batch with `divide_no_nan`, which on torch answers
+    in float32. The digits of a float64 loss would then be Keras's, not the loss's, and
+    only a patch of Keras's own module changes that. `test_keras.py` fails once it is
+    not needed.
     """
     if keras.backend.backend() != "torch":
         yield

@@ -1,8 +1,11 @@
 """Each private part of Keras that the package uses works as the package assumes."""
 
+import ast
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -11,12 +14,43 @@ from keras import ops
 
 from keras_calib import _keras
 from tests.backends import (
+    BACKEND,
     every_compiler,
     jax_only,
     not_on_jax,
     not_on_torch,
     tensorflow_only,
 )
+
+
+def private_parts():
+    """Yields the names of the functions of `_keras`, and of what it hands on."""
+    for node in ast.parse(Path(_keras.__file__).read_text("utf-8")).body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            yield node.name
+        elif isinstance(node, ast.ImportFrom) and node.module.startswith("keras.src"):
+            yield from (alias.asname for alias in node.names if alias.asname)
+
+
+def told():
+    """Returns the parts that a test names which says what is lost without them."""
+    tree = ast.parse(Path(__file__).read_text("utf-8"))
+    nodes = {node.name: node for node in tree.body if hasattr(node, "name")}
+    texts = {name: ast.unparse(node) for name, node in nodes.items()}
+    found = set()
+    for name, node in nodes.items():
+        if (ast.get_docstring(node) or "").startswith("Without "):
+            helpers = set(re.findall(r"\w+", texts[name])) & set(texts)
+            for text in (texts[helper] for helper in helpers):
+                found |= set(re.findall(r"_keras\.(\w+)", text))
+    return found
+
+
+def test_each_private_part_has_a_test_that_says_what_breaks():
+    parts = set(private_parts())
+    assert {"logits_behind", "set_keras_mask", "tensorflow"} < parts
+    missing = parts - told()
+    assert not missing, f"add tests that begin with `Without it,` for {missing}"
 
 
 class Marked(keras.losses.Loss):
@@ -240,10 +274,19 @@ def test_it_is_known_which_activation_left_them(activation, dtype, axis):
 
     found = []
     made(ops.convert_to_tensor(z, dtype))
-    if keras.backend.backend() == "tensorflow":
+    if BACKEND == "tensorflow":
         import tensorflow as tf
 
         tf.function(made)(ops.convert_to_tensor(z, dtype))
     else:
         made(ops.convert_to_tensor(z, dtype).requires_grad_())
     assert found == [{activation}] * 2
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="tests Keras's division on torch")
+def test_keras_divides_in_float32_on_torch():
+    """If this fails, drop the patch in conftest.py, and say so in `CalibrationLoss`."""
+    one = ops.ones((), "float64")
+    assert keras.backend.standardize_dtype(one.dtype) == "float64"
+    third = ops.divide_no_nan(one, 3.0 * one)
+    assert keras.backend.standardize_dtype(third.dtype) == "float32"
