@@ -186,6 +186,10 @@ RIGHT = {
 }
 
 
+def of_many_classes():
+    return np.random.default_rng(0).normal(9, 1, (16, 10_000))
+
+
 # Logits that look a little like something else.
 HONEST = {
     "few": [[1.0, 2.0], [2.0, 1.0], [1.5, 1.5]],
@@ -196,7 +200,7 @@ HONEST = {
     "whole": np.abs(Z).round(),
     "positive": np.maximum(Z, 0),
     "far from 0": Z + 100,
-    "of 10000 classes, far from 0": np.random.default_rng(0).normal(9, 1, (16, 10_000)),
+    "of 10000 classes, far from 0": of_many_classes(),
     "centered": Z - Z.mean(-1, keepdims=True),
     "centered, then moved": Z - Z.mean(-1, keepdims=True) + 12,
     "all zero": np.zeros((N, K)),
