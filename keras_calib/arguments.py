@@ -189,6 +189,11 @@ def boolean(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def label(name: str, value: Any) -> int | None:
+    """Returns `value` as an integer label, or `None` for `None`."""
+    return unless_none(whole_number, name, value, -np.inf)
+
+
 def unless_none(
     check: Callable[..., R], name: str, value: Any, *bounds: float
 ) -> R | None:

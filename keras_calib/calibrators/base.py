@@ -13,8 +13,8 @@ from keras_calib.arguments import (
     Configurable,
     boolean,
     in_range,
+    label,
     unless_none,
-    whole_number,
 )
 from keras_calib.calibrators.reading import as_logits
 from keras_calib.calibrators.samples import Samples
@@ -97,9 +97,7 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
         self.min_probability = in_range(
             "min_probability", min_probability, float(np.finfo("float64").tiny), 0.5
         )
-        self.ignore_class = unless_none(
-            whole_number, "ignore_class", ignore_class, -np.inf
-        )
+        self.ignore_class = label("ignore_class", ignore_class)
         self.supports_masking = True
 
     @abstractmethod

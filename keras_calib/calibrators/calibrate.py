@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_calib.arguments import boolean, one_of, unless_none, whole_number
+from keras_calib.arguments import boolean, label, one_of, unless_none, whole_number
 from keras_calib.calibrators.base import MIN_PROBABILITY, Calibrator
 from keras_calib.calibrators.batches import batches_of
 from keras_calib.calibrators.calibrated_model import CalibratedModel
@@ -94,7 +94,7 @@ def calibrate(
     True
     """
     from_logits = unless_none(boolean, "from_logits", from_logits)
-    ignore_class = unless_none(whole_number, "ignore_class", ignore_class, -np.inf)
+    ignore_class = label("ignore_class", ignore_class)
     batch_size = whole_number("batch_size", batch_size)
     folds = whole_number("folds", folds, low=2)
     seed = whole_number("seed", seed, low=0)

@@ -10,6 +10,7 @@ from keras_calib.callbacks.parts import metrics_of, part_of
 from keras_calib.callbacks.verdicts import Verdict, not_checked, ok, warning
 from keras_calib.metrics import MultilabelECE
 from keras_calib.metrics.base import CalibrationMetric
+from keras_calib.ops.reader import is_binary
 
 _ABSENT = object()
 _OF_CLASSES = (
@@ -58,7 +59,7 @@ def of_heads(model: keras.Model, from_logits: bool | None) -> str:
     for place, (name, head) in enumerate(zip(names, heads, strict=True)):
         loss = _loss_of(model, name, place)
         logits = loss_facts.reading(loss, from_logits)["from_logits"]
-        known = loss_facts.is_of_classes(loss) or loss_facts.is_binary(loss)
+        known = loss_facts.is_of_classes(loss) or is_binary(loss)
         if not known or logits is None:
             continue
         activation = getattr(head, "activation", None)
@@ -86,7 +87,7 @@ def _mismatches(
     kind = type(metric).__name__
     ours = isinstance(metric, CalibrationMetric)
     by_class = ours and type(metric).reader is CalibrationMetric.reader
-    if loss_facts.is_binary(loss) and (by_class or isinstance(metric, _OF_CLASSES)):
+    if is_binary(loss) and (by_class or isinstance(metric, _OF_CLASSES)):
         return [
             "reads one label out of K, but the loss binary labels: write BinaryECE, "
             "MultilabelECE or BinaryAccuracy, or a loss of classes"

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_calib.callbacks.loss_facts import function_of
 from keras_calib.losses.gamma import GammaCE
+from keras_calib.ops.reader import function_of
 from keras_calib.types import Tensor
 
 # Their gradient with respect to a logit, p - target, is at most 1.

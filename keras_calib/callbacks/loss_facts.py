@@ -1,20 +1,16 @@
 """What kind a loss is, and how it reads predictions."""
 
-import inspect
 from typing import Any
 
 import keras
 
-from keras_calib.losses.base import BinaryLoss, CalibrationLoss, ClassLoss
+from keras_calib.losses.base import CalibrationLoss, ClassLoss
+from keras_calib.ops.reader import function_of, is_binary, reading_of
 
 _CLASSES = (
     keras.losses.categorical_crossentropy,
     keras.losses.categorical_focal_crossentropy,
     keras.losses.sparse_categorical_crossentropy,
-)
-_BINARY = (
-    keras.losses.binary_crossentropy,
-    keras.losses.binary_focal_crossentropy,
 )
 
 
@@ -24,39 +20,15 @@ def only_loss(model: keras.Model) -> Any:
     return keras.losses.get(given[0]) if len(given) == 1 else None
 
 
-def function_of(loss: Any) -> Any:
-    """Returns the function that a loss of Keras's wraps, or the loss itself."""
-    return getattr(loss, "fn", loss)
-
-
-def is_binary(loss: Any) -> bool:
-    """Says whether a loss reads independent binary labels."""
-    return isinstance(loss, BinaryLoss) or function_of(loss) in _BINARY
-
-
 def is_of_classes(loss: Any) -> bool:
     """Says whether a loss reads one label out of K."""
     return isinstance(loss, ClassLoss) or function_of(loss) in _CLASSES
 
 
-def said(loss: Any, name: str, default: Any = None) -> Any:
-    """Returns an argument of a loss, by its attribute or its function's signature."""
-    if loss is None or isinstance(loss, keras.losses.Loss):
-        return getattr(loss, name, default)
-    # A function, which keras.losses.get returns for a name.
-    parameter = inspect.signature(loss).parameters.get(name)
-    return default if parameter is None else parameter.default
-
-
 def reading(loss: Any, from_logits: bool | None = None) -> dict[str, Any]:
     """Returns how a loss reads predictions; `from_logits` is `None` if unknown."""
-    if from_logits is None:
-        from_logits = said(loss, "from_logits")
-    return {
-        "from_logits": from_logits,
-        "ignore_class": said(loss, "ignore_class"),
-        "axis": said(loss, "axis", -1),
-    }
+    given = {} if from_logits is None else {"from_logits": from_logits}
+    return reading_of(loss) | given
 
 
 def why_unreadable(loss: Any, from_logits: bool | None) -> str:

@@ -9,6 +9,7 @@ from keras import ops
 from keras_calib._keras import numpy_value
 from keras_calib.arguments import (
     in_range,
+    label,
     numbers,
     one_of,
     saveable,
@@ -91,9 +92,7 @@ class GradientHarmonizedBCE(CrossEntropy, BinaryLoss):
         self.num_bins = whole_number("num_bins", num_bins)
         self.momentum = in_range("momentum", momentum, 0.0, 1.0 - 1e-6)
         self.normalization = one_of("normalization", normalization, Normalization)
-        self.ignore_class = unless_none(
-            whole_number, "ignore_class", ignore_class, -float("inf")
-        )
+        self.ignore_class = label("ignore_class", ignore_class)
         if momentum and keras.backend.backend() == "jax":
             raise ValueError(
                 "On JAX a loss keeps no state from one compiled step to the next: use "

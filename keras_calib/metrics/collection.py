@@ -19,8 +19,7 @@ from keras_calib.metrics.expected_calibration_error import (
 from keras_calib.metrics.likelihood import NegativeLogLikelihood
 from keras_calib.metrics.multilabel import MultilabelECE
 from keras_calib.ops.batch import Batch
-from keras_calib.ops.binary_batch import BinaryBatch
-from keras_calib.ops.reader import Reader
+from keras_calib.ops.reader import is_binary, reading_of
 from keras_calib.types import Tensor
 
 __all__ = ["CalibrationMetrics"]
@@ -146,14 +145,14 @@ class CalibrationMetrics(Configurable, keras.metrics.Metric):
         >>> keras_calib.CalibrationMetrics.like(loss, [keras_calib.AURC])
         CalibrationMetrics([AURC(from_logits=True)])
         """
-        if not hasattr(loss, "from_logits"):
+        known = isinstance(loss, keras.losses.Loss)
+        reading: Any = reading_of(loss if known else None)
+        if reading["from_logits"] is None:
             raise ValueError(
                 "`loss` must be a loss of classes or of binary labels, which has "
                 f"`from_logits`. Received: {loss!r}"
             )
-        usual = {"from_logits": False, "ignore_class": None, "axis": -1}
-        reading: Any = {k: getattr(loss, k, value) for k, value in usual.items()}
-        default = [MultilabelECE] if _reads_binary_labels(loss) else _DEFAULT
+        default = [MultilabelECE] if is_binary(loss) else _DEFAULT
         made = []
         metric: Any
         for metric in default if metrics is None else metrics:
@@ -217,10 +216,3 @@ def results_by_name(metrics: Iterable[CalibrationMetric]) -> dict[str, Tensor]:
             )
         results |= figures
     return results
-
-
-def _reads_binary_labels(loss: Any) -> bool:
-    keras_binary = keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy
-    if isinstance(loss, Reader):
-        return issubclass(loss.reader(None), BinaryBatch)
-    return isinstance(loss, keras_binary)

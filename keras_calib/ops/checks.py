@@ -8,18 +8,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_calib.arguments import boolean, in_range, unless_none, whole_number
+from keras_calib.arguments import boolean, in_range, label, unless_none, whole_number
 from keras_calib.ops.floats import dtype_name
 from keras_calib.ops.gamma import STANDSTILL
+from keras_calib.ops.reader import is_binary, reading_of
 from keras_calib.ops.validation import Given, validate
 
 __all__ = ["check"]
 
 # float16 has no normal number below 6e-5: gamma must stay well above that.
 _FLOAT16_GAMMA = 1e-3
-
-_READ = ("from_logits", "ignore_class", "axis")
-_BINARY = (keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy)
 
 
 def check(
@@ -76,9 +74,7 @@ def check(
         "from_logits": unless_none(boolean, "from_logits", from_logits),
         "gamma": unless_none(in_range, "gamma", gamma, 0.0, 1.0),
         "floor": unless_none(in_range, "floor", floor, 0.0, 1.0),
-        "ignore_class": unless_none(
-            whole_number, "ignore_class", ignore_class, -np.inf
-        ),
+        "ignore_class": label("ignore_class", ignore_class),
         "axis": unless_none(whole_number, "axis", axis, -np.inf),
         "binary": unless_none(boolean, "binary", binary),
     }
@@ -100,10 +96,10 @@ def _as_the_loss_says(given: dict[str, Any], loss: Any) -> dict[str, Any]:
     """Returns the arguments with those of the loss, which they may not contradict."""
     said: dict[str, Any] = {}
     if isinstance(loss, keras.losses.Loss):
-        said = {name: getattr(loss, name, None) for name in _READ}
+        said = reading_of(loss)
         if hasattr(loss, "floor"):  # of gamma-cross-entropy: focal's gamma is another
             said |= {"gamma": float(loss.gamma), "floor": loss.floor}
-        said["binary"] = hasattr(loss, "label_reduction") or isinstance(loss, _BINARY)
+        said["binary"] = is_binary(loss)
     elif loss is not None:
         raise ValueError(
             f"`loss` must be a loss object, such as GammaCE(0.1). Received: {loss!r}"

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any
 
-from keras_calib.arguments import Configurable, boolean, unless_none, whole_number
+import keras
+
+from keras_calib.arguments import (
+    Configurable,
+    boolean,
+    label,
+    whole_number,
+)
 from keras_calib.ops.batch import Batch
+from keras_calib.ops.binary_batch import BinaryBatch
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.types import Tensor
 
@@ -30,9 +39,7 @@ class Reader(Configurable):
     ) -> None:
         super().__init__(**kwargs)
         self.from_logits = boolean("from_logits", from_logits)
-        self.ignore_class = unless_none(
-            whole_number, "ignore_class", ignore_class, -math.inf
-        )
+        self.ignore_class = label("ignore_class", ignore_class)
         self.axis = whole_number("axis", axis, -math.inf)
 
     def reader(self, y_pred: Tensor) -> type[Batch]:
@@ -50,3 +57,34 @@ class Reader(Configurable):
             axis=self.axis,
             **kwargs,
         )
+
+
+_KERAS_BINARY = keras.losses.binary_crossentropy, keras.losses.binary_focal_crossentropy
+
+
+def function_of(loss: Any) -> Any:
+    """Returns the function that a loss of Keras's wraps, or the loss itself."""
+    return getattr(loss, "fn", loss)
+
+
+def is_binary(loss: Any) -> bool:
+    """Says whether a loss, ours or Keras's, reads independent binary labels."""
+    if isinstance(loss, Reader):
+        return issubclass(loss.reader(None), BinaryBatch)
+    return function_of(loss) in _KERAS_BINARY
+
+
+def reading_of(loss: Any) -> dict[str, Any]:
+    """Returns how a loss, ours or Keras's, reads a batch; `None` where it is unknown.
+
+    The arguments are attributes of a loss, and defaults of a function, which
+    `keras.losses.get` returns for a name.
+    """
+    held = dict.fromkeys(("from_logits", "ignore_class")) | {"axis": -1}
+    if loss is None or isinstance(loss, keras.losses.Loss):
+        return {name: getattr(loss, name, value) for name, value in held.items()}
+    parameters = inspect.signature(loss).parameters
+    return {
+        name: parameters[name].default if name in parameters else value
+        for name, value in held.items()
+    }

@@ -9,6 +9,8 @@ from keras import ops
 
 from keras_calib import check
 from keras_calib._keras import set_keras_mask
+from keras_calib.ops.binary_batch import BinaryBatch
+from keras_calib.ops.reader import Reader
 
 P = np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], "float32")
 Z = np.log(P) + 1.0
@@ -112,11 +114,18 @@ class Loss(keras.losses.Loss):
         vars(self).update(said)
 
 
+class Binary(Reader, keras.losses.Loss):
+    """A loss of binary labels."""
+
+    def reader(self, y_pred):
+        return BinaryBatch
+
+
 def test_the_loss_says_how_predictions_are_read():
     check(Y, Z, loss=Loss(from_logits=True))
     check([0, 255], Z, loss=Loss(from_logits=True, ignore_class=255))
     check(Y[:, None], P[:, :, None], loss=Loss(axis=1))
-    check(L, S, loss=Loss(label_reduction="mean"))
+    check(L, S, loss=Binary())
     check(L, S, loss=keras.losses.BinaryCrossentropy())
     check(Y, Z, loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     with pytest.warns(UserWarning, match="mean weight"):
@@ -133,13 +142,14 @@ def test_the_loss_says_how_predictions_are_read():
         ({"axis": 1}, {"axis": -1}),
         ({"ignore_class": -1}, {"ignore_class": 255}),
         ({"gamma": 0.1, "floor": 0.0}, {"gamma": 0.2}),
-        ({"label_reduction": "mean"}, {"binary": False}),
         ({}, {"binary": True}),
     ],
 )
 def test_an_argument_may_not_contradict_the_loss(said, argument):
     with pytest.raises(ValueError, match="must be the loss's, .*or be left out"):
         check(Y, P, loss=Loss(**said), **argument)
+    with pytest.raises(ValueError, match="`binary` must be the loss's, True"):
+        check(L, S, loss=Binary(), binary=False)
 
 
 def test_a_class_loss_beside_one_value_a_sample():
