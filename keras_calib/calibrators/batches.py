@@ -40,13 +40,13 @@ def batches_of(
             raise ValueError("calibrate needs labels: pass y with x")
         return map(_batch, x), None
     arrays = _batch((x, y, sample_weight))
-    sizes = {len(a) for a in keras.tree.flatten(arrays) if a is not None}
-    if len(sizes) != 1:
+    shapes = [tuple(a.shape) for a in keras.tree.flatten(arrays) if a is not None]
+    if () in shapes or len({n for n, *_ in shapes}) != 1:
         raise ValueError(
-            "x, y and sample_weight must have the same length. Received: "
-            f"{sorted(sizes)}"
+            "x, y and sample_weight must have the same length. Received: arrays of "
+            f"shapes {shapes}"
         )
-    starts = range(0, sizes.pop(), batch_size)
+    starts = range(0, shapes[0][0], batch_size)
 
     def batch(start: int) -> Batch:
         rows = slice(start, start + batch_size)

@@ -288,6 +288,12 @@ def test_what_is_wrong_is_said():
         calibrate(net, X, Y, TemperatureScaling(from_logits=True), verbose=0)
     with pytest.raises(ValueError, match="the same length"):
         calibrate(net, X, Y[:-1], verbose=0)
+    for x, y in ((X, 1), (None, Y)):
+        with pytest.raises(ValueError, match=r"the same length.*shapes .*\(\)"):
+            calibrate(net, x, y, verbose=0)
+    for head in (None, "softmax"):
+        with pytest.raises(ValueError, match="must count|needs at least 2 samples"):
+            calibrate(model(head), X, Y, sample_weight=0 * Y, verbose=0)
     with pytest.raises(ValueError, match="holds NaN or infinity"):
         calibrate(model(), np.where(X > 2, np.nan, X), Y, verbose=0)
     for argument in ({"folds": 1}, {"batch_size": 0.5}, {"ignore_class": 1.5}):
