@@ -1,0 +1,147 @@
+"""Softmax regression with penalties, by Newton's method."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_calib.calibrators.objectives import log_softmax
+from keras_calib.types import Array
+
+# How far above the optimum a fit may end; of a value above 1, that share of it.
+_TOLERANCE = 1e-10
+# The most steps, and the most products with the Hessian that one of them may take.
+_STEPS = 200
+_PRODUCTS = 1000
+# The curvature of a class takes K^2 numbers: of so many classes only its diagonal.
+_MANY_CLASSES = 200
+
+
+@dataclass(frozen=True)
+class SoftmaxRegression:
+    """The mean cross-entropy of softmax(W x + b) plus penalties: convex in (W, b).
+
+    Args:
+        x: float64 features of shape (N, K).
+        targets: one-hot or soft labels of shape (N, K).
+        weight: weights of shape (N,), whose sum is 1.
+        penalty: factors of the squares of the parameters, which have its shape:
+            (K, K + 1) for a matrix W and, as its last column, b; (K, 2) for the
+            diagonal of W, and b.
+        full_matrix: whether W is a matrix, or a diagonal.
+    """
+
+    x: Array
+    targets: Array
+    weight: Array
+    penalty: Array
+    full_matrix: bool
+
+    def minimize(self, theta: Array) -> tuple[Array, bool]:
+        """Returns the optimum, and whether it is known to be one.
+
+        Newton's step d changes the scores by a_nk. Where no |a| is above 1,
+        q = p (1 + a - sum(p a)) is a point of the dual problem, which says that the
+        optimum is at most d'Hd below. Beyond 1 that is an estimate, and it is asked
+        for so many times less.
+        """
+        value, p = self._value(theta)
+        most = max(1000, 20_000_000 // theta.size)
+        for _ in range(_STEPS):
+            slope = self._slope(p) + 2 * self.penalty * theta
+            step, used, solved = self._newton_step(slope, p)
+            decrement = -np.sum(slope * step)
+            change = np.abs(self._centered(self._scores(step), p)).max()
+            limit = _TOLERANCE * max(1.0, value)
+            # No cross-entropy is below 0, which separable classes reach at infinity.
+            if value <= limit or (solved and decrement * max(1.0, change) <= limit):
+                return theta, True
+            if (most := most - used) < 0:
+                break
+            size = 1.0
+            while (new := self._value(theta + size * step))[0] > (
+                value - 1e-4 * size * decrement
+            ):
+                size /= 2
+            theta, (value, p) = theta + size * step, new
+        return theta, False
+
+    def _newton_step(self, slope: Array, p: Array) -> tuple[Array, int, bool]:
+        """Solves H d = -slope by conjugate gradients; counts them, says if they did."""
+        divide = self._division(p)
+        step, rest = np.zeros_like(slope), -slope
+        along = divided = divide(rest)
+        size = np.sum(rest * divided)
+        # Far from the optimum a rough solution does; near it digits double.
+        enough = max(size * min(0.01, size), 1e-20)
+        used = 0
+        while size > enough and used < min(_PRODUCTS, 50 + 3 * slope.size):
+            curved = self._curvature(along, p)
+            share = size / np.sum(along * curved)
+            step, rest = step + share * along, rest - share * curved
+            divided, before = divide(rest), size
+            size = np.sum(rest * divided)
+            along = divided + size / before * along
+            used += 1
+        return step, used, size <= enough
+
+    def _value(self, theta: Array) -> tuple[float, Array]:
+        """Returns the value and the probabilities."""
+        log_p = log_softmax(self._scores(theta))
+        loss = -self.weight @ np.einsum("nk,nk->n", self.targets, log_p)
+        return float(loss + np.sum(self.penalty * theta**2)), np.exp(log_p)
+
+    def _scores(self, theta: Array) -> Array:
+        w, b = theta[:, :-1], theta[:, -1]
+        scores: Array = (self.x @ w.T if self.full_matrix else self.x * w.T) + b
+        return scores
+
+    def _mass(self) -> Array:
+        """Returns the weights of p, since rounded soft targets need not sum to 1."""
+        mass: Array = (self.weight * self.targets.sum(-1))[:, None]
+        return mass
+
+    def _slope(self, p: Array) -> Array:
+        error = self._mass() * p - self.weight[:, None] * self.targets
+        return self._pulled_back(error)
+
+    def _curvature(self, step: Array, p: Array) -> Array:
+        """Returns the Hessian times a step."""
+        change = p * self._centered(self._scores(step), p)
+        change *= self._mass()
+        curved: Array = self._pulled_back(change) + 2 * self.penalty * step
+        return curved
+
+    def _centered(self, change: Array, p: Array) -> Array:
+        centered: Array = change - np.einsum("nk,nk->n", p, change)[:, None]
+        return centered
+
+    def _pulled_back(self, slope: Array) -> Array:
+        """Returns the slope in the parameters of one in the scores."""
+        if self.full_matrix:
+            w = slope.T @ self.x
+        else:
+            w = np.einsum("nk,nk->k", slope, self.x)[:, None]
+        pulled: Array = np.hstack([w, slope.sum(0)[:, None]])
+        return pulled
+
+    def _division(self, p: Array) -> Callable[[Array], Array]:
+        """Returns a division by the curvature of each class by itself."""
+        v = p * (1 - p) * self._mass()
+        k, size = self.penalty.shape
+        if size > _MANY_CLASSES:
+            diagonal = np.hstack([v.T @ self.x**2, v.sum(0)[:, None]])
+            diagonal = np.maximum(diagonal + 2 * self.penalty, np.finfo("float64").tiny)
+            return lambda slope: slope / diagonal
+        blocks = np.empty((k, size, size))
+        for i, own in enumerate(v.T):
+            x = self.x if self.full_matrix else self.x[:, i : i + 1]
+            x = np.hstack([x, np.ones((len(x), 1))])
+            blocks[i] = (own[:, None] * x).T @ x + 2 * np.diag(self.penalty[i])
+        # In units of the parameters' own curvatures, which may differ without bound.
+        # What the samples cannot tell apart has none.
+        unit = np.sqrt(np.einsum("kii->ki", blocks)) + np.finfo("float64").tiny
+        blocks = blocks / unit[:, :, None] / unit[:, None, :] + 1e-12 * np.eye(size)
+        inverse = np.linalg.inv(blocks)
+        inverse = inverse + np.swapaxes(inverse, 1, 2)
+        return lambda slope: np.einsum("kij,kj->ki", inverse, slope / unit) / unit
