@@ -14,10 +14,13 @@ A_FEW = 4
 
 
 def row_sums(rows: np.ndarray) -> np.ndarray:
-    """Returns the sums of rows, by a product, several times as fast as `sum`."""
+    """Returns the sums of rows, several times as fast as `sum` of short ones.
+
+    A product with ones would wake the threads of BLAS, which go on waiting for more.
+    """
     dtype = rows.dtype if rows.dtype.kind == "f" else "float64"
     with np.errstate(all="ignore"):
-        sums: np.ndarray = rows @ np.ones(rows.shape[-1], dtype)
+        sums: np.ndarray = np.einsum("nk->n", rows, dtype=dtype)
     return sums
 
 

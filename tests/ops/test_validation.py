@@ -53,7 +53,7 @@ WRONG = {
     "percentages as logits": (Y, 100 * P, LOGITS, "probabilities times 100 "),
     "few percentages as logits": (Y[:4], 100 * P[:4], LOGITS, "probabilities times"),
     "halved probabilities as logits": (Y, P / 2, LOGITS, "probabilities times 0.5 "),
-    "tripled probabilities": (Y, 3 * P, {}, "sums to one number.*divide it by the sum"),
+    "tripled probabilities": (Y, 3 * P, {}, "same sum in each row.*divide it by the"),
     "rounded percentages as logits": (
         Y,
         np.round(100 * P),
