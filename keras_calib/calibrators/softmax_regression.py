@@ -8,12 +8,13 @@ import numpy as np
 from keras_calib.calibrators.objectives import log_softmax
 from keras_calib.types import Array
 
-# How far above the optimum a fit may end; of a value above 1, that share of it.
+# How far above the optimum a fit may end, as a fraction of values above 1.
 _TOLERANCE = 1e-10
 # The most steps, and the most products with the Hessian that one of them may take.
 _STEPS = 200
 _PRODUCTS = 1000
-# The curvature of a class takes K^2 numbers: of so many classes only its diagonal.
+# The curvature of a class takes K^2 numbers; with more classes than this, only its
+# diagonal is used.
 _MANY_CLASSES = 200
 
 
@@ -41,9 +42,9 @@ class SoftmaxRegression:
         """Returns the optimum, and whether it is known to be one.
 
         Newton's step d changes the scores by a_nk. Where no |a| is above 1,
-        q = p (1 + a - sum(p a)) is a point of the dual problem, which says that the
-        optimum is at most d'Hd below. Beyond 1 that is an estimate, and it is asked
-        for so many times less.
+        q = p (1 + a - sum(p a)) is a point of the dual problem, which proves that the
+        optimum is at most d'Hd below. If an |a| is above 1, d'Hd is an estimate, and it
+        must be smaller by that factor.
         """
         value, p = self._value(theta)
         most = max(1000, 20_000_000 // theta.size)
@@ -53,7 +54,7 @@ class SoftmaxRegression:
             decrement = -np.sum(slope * step)
             change = np.abs(self._centered(self._scores(step), p)).max()
             limit = _TOLERANCE * max(1.0, value)
-            # No cross-entropy is below 0, which separable classes reach at infinity.
+            # Cross-entropy is at least 0, which separable classes approach at infinity.
             if value <= limit or (solved and decrement * max(1.0, change) <= limit):
                 return theta, True
             if (most := most - used) < 0:
@@ -67,12 +68,15 @@ class SoftmaxRegression:
         return theta, False
 
     def _newton_step(self, slope: Array, p: Array) -> tuple[Array, int, bool]:
-        """Solves H d = -slope by conjugate gradients; counts them, says if they did."""
+        """Solves H d = -slope by conjugate gradients.
+
+        Returns d, the number of products with H, and whether they converged.
+        """
         divide = self._division(p)
         step, rest = np.zeros_like(slope), -slope
         along = divided = divide(rest)
         size = np.sum(rest * divided)
-        # Far from the optimum a rough solution does; near it digits double.
+        # Far from the optimum a rough solution suffices; near it, steps double digits.
         enough = max(size * min(0.01, size), 1e-20)
         used = 0
         while size > enough and used < min(_PRODUCTS, 50 + 3 * slope.size):
@@ -97,7 +101,7 @@ class SoftmaxRegression:
         return scores
 
     def _mass(self) -> Array:
-        """Returns the weights of p, since rounded soft targets need not sum to 1."""
+        """Returns the weights of p: rounded soft targets need not sum to 1."""
         mass: Array = (self.weight * self.targets.sum(-1))[:, None]
         return mass
 
@@ -117,7 +121,7 @@ class SoftmaxRegression:
         return centered
 
     def _pulled_back(self, slope: Array) -> Array:
-        """Returns the slope in the parameters of one in the scores."""
+        """Returns the slope in the parameters for a slope in the scores."""
         if self.full_matrix:
             w = slope.T @ self.x
         else:
@@ -126,7 +130,7 @@ class SoftmaxRegression:
         return pulled
 
     def _division(self, p: Array) -> Callable[[Array], Array]:
-        """Returns a division by the curvature of each class by itself."""
+        """Returns a function that divides by the curvature of each class alone."""
         v = p * (1 - p) * self._mass()
         k, size = self.penalty.shape
         if size > _MANY_CLASSES:
@@ -138,8 +142,8 @@ class SoftmaxRegression:
             x = self.x if self.full_matrix else self.x[:, i : i + 1]
             x = np.hstack([x, np.ones((len(x), 1))])
             blocks[i] = (own[:, None] * x).T @ x + 2 * np.diag(self.penalty[i])
-        # In units of the parameters' own curvatures, which may differ without bound.
-        # What the samples cannot tell apart has none.
+        # Scaled by the parameters' own curvatures, which may differ without bound, and
+        # are 0 for parameters that the samples do not determine.
         unit = np.sqrt(np.einsum("kii->ki", blocks)) + np.finfo("float64").tiny
         blocks = blocks / unit[:, :, None] / unit[:, None, :] + 1e-12 * np.eye(size)
         inverse = np.linalg.inv(blocks)
