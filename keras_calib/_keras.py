@@ -27,14 +27,6 @@ from keras.src.utils.module_utils import (
 from keras_calib.types import Tensor
 
 
-def logits_behind(y_pred: Tensor) -> Tensor | None:
-    """Returns the logits behind the output of a Keras softmax or sigmoid.
-
-    `None` where they are unknown: in a JAX trace a tensor carries no attribute.
-    """
-    return getattr(y_pred, "_keras_logits", None)
-
-
 def made_by(y_pred: Tensor, axis: int = -1) -> tuple[set[str], Tensor | None]:
     """Returns the Keras activation that may have made its output, and its logits.
 
@@ -42,8 +34,10 @@ def made_by(y_pred: Tensor, axis: int = -1) -> tuple[set[str], Tensor | None]:
     values, or neither. Keras attaches the logits to both outputs in the same way. The
     operation tells them apart in a TensorFlow graph, and that of the gradient on torch;
     elsewhere the values of the first sample do, or of all samples if those fit both.
+    The logits are `None` where they are unknown: in a JAX trace a tensor carries no
+    attribute.
     """
-    logits = logits_behind(y_pred)
+    logits = getattr(y_pred, "_keras_logits", None)
     if logits is None or isinstance(y_pred, keras.KerasTensor):
         return set(), logits
     names: list[str] = []

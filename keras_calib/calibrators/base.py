@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_calib._keras import logits_behind, numpy_value
+from keras_calib._keras import numpy_value
 from keras_calib.arguments import (
     Configurable,
     boolean,
@@ -16,7 +16,7 @@ from keras_calib.arguments import (
     label,
     unless_none,
 )
-from keras_calib.calibrators.reading import as_logits
+from keras_calib.calibrators.reading import as_logits, logits_behind
 from keras_calib.calibrators.samples import Samples
 from keras_calib.ops.arrays import as_numbers
 from keras_calib.ops.floats import at_least, in_float64

@@ -8,12 +8,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_calib._keras import get_keras_mask, logits_behind
+from keras_calib._keras import get_keras_mask
 from keras_calib.calibrators.batches import Batch
-from keras_calib.calibrators.objectives import log_softmax, softmax
-from keras_calib.calibrators.reading import as_logits, flat
+from keras_calib.calibrators.objectives import log_softmax
+from keras_calib.calibrators.reading import as_logits, flat, logits_behind
 from keras_calib.calibrators.samples import Samples
-from keras_calib.ops.arrays import as_numbers, require_any
+from keras_calib.ops.arrays import require_any
 from keras_calib.ops.floats import dtype_name
 from keras_calib.ops.kinds import kind_of
 from keras_calib.ops.validation import validate
@@ -85,8 +85,6 @@ def read_head(
         # In the scope of a strategy each replica computes the whole batch.
         size = len(keras.tree.flatten(x)[0])
         found = {k: v[:size] for k, v in reader.predict_on_batch(x).items()}
-        if i == 0 and reader.has_logits:
-            _require_classes(**found)
         rows.append(flat(found["scores"], y, [weight, found.get("mask")]))
         bar.update(i + 1, finalize=i + 1 == count)
     if not rows:
@@ -118,17 +116,4 @@ class HeadReader(keras.Model):
         # Half-precision probabilities sum to 1 less exactly.
         self.precision = dtype_name(y) if "float16" in dtype_name(y) else "float32"
         found = {"scores": ops.cast(y if behind is None else behind, "float32")}
-        if behind is not None:
-            found["outputs"] = y
         return found if mask is None else {**found, "mask": mask}
-
-
-def _require_classes(scores: Array, outputs: Array, **others: Array) -> None:
-    """Checks that a softmax made the outputs from the scores, or one sigmoid."""
-    one = scores.shape[-1] == 1
-    made = 1.0 / (1.0 + np.exp(-scores)) if one else softmax(scores)
-    if not np.allclose(made, as_numbers("outputs", outputs), atol=2e-2):
-        raise ValueError(
-            "calibrate needs a softmax over classes, or one sigmoid. Received: a "
-            + ("softmax of one output" if one else "sigmoid for each of several labels")
-        )

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from keras_calib._keras import made_by
 from keras_calib.ops.arrays import as_numbers
 from keras_calib.ops.binary_batch import two_classes
 from keras_calib.ops.class_batch import ClassBatch
@@ -44,6 +45,22 @@ def flat(
     factors = [as_numbers("sample_weight", w) for w in weights if w is not None]
     weight = sample_weights([*factors, valid], scores, "float64")
     return rows, labels, np.ones(len(rows)) if weight is None else weight
+
+
+def logits_behind(p: Tensor) -> Tensor | None:
+    """Returns the logits behind probabilities of a Keras activation, if it left them.
+
+    Raises:
+        ValueError: if it is not a softmax over classes, or one sigmoid.
+    """
+    made, logits = made_by(p)
+    needed = "sigmoid" if p.shape[-1] == 1 else "softmax"
+    if made and needed not in made:
+        raise ValueError(
+            "Calibration needs a softmax over classes, or one sigmoid. Received: a "
+            f"{made.pop()} of shape {tuple(p.shape)}"
+        )
+    return logits
 
 
 def as_logits(

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_calib._keras import logits_behind, tensorflow as tf
+from keras_calib._keras import made_by, tensorflow as tf
 from keras_calib.ops.floats import tiny
 from keras_calib.serving.examples import features
 from keras_calib.serving.names import distinct_names, input_names
@@ -92,7 +92,10 @@ class Signatures:
     def logits(self, *inputs: Tensor) -> dict[str, Tensor]:
         """Returns the logits behind the model's softmax, or log p without one."""
         output = self.output(*inputs)
-        z = output if self.from_logits else logits_behind(output)
+        made, behind = made_by(output)
+        # Sigmoids of two classes that sum to 1 have other logits than their softmax.
+        one = "sigmoid" if output.shape[-1] == 1 else "softmax"
+        z = output if self.from_logits else behind if one in made else None
         if z is None:
             return {"logits": _log(self._probabilities(*inputs))}
         return {"logits": _two_columns(ops.cast(z, "float32"), from_logits=True)}
