@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from keras_calib.ops.batch import SUM_TOLERANCE
@@ -14,11 +16,11 @@ A_FEW = 4
 
 
 def row_sums(rows: np.ndarray) -> np.ndarray:
-    """Returns the sums of rows, several times as fast as `sum` of short ones.
+    """Returns the sums of rows, for short ones several times as fast as `sum`.
 
-    A product with ones would wake the threads of BLAS, which go on waiting for more.
+    A product with ones would wake the threads of BLAS, which then wait for more work.
     """
-    dtype = rows.dtype if rows.dtype.kind == "f" else "float64"
+    dtype: Any = rows.dtype if rows.dtype.kind == "f" else "float64"
     with np.errstate(all="ignore"):
         sums: np.ndarray = np.einsum("nk->n", rows, dtype=dtype)
     return sums
