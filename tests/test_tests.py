@@ -24,11 +24,13 @@ def run_at_import(node):
 
 def shared_generators(code):
     """Returns the lines that draw numbers outside every function."""
+    names = {ast.Attribute: "attr", ast.Name: "id"}
+    nodes = run_at_import(ast.parse(code))
     return sorted(
         {
             node.lineno
-            for node in run_at_import(ast.parse(code))
-            if isinstance(node, ast.Attribute) and node.attr in GENERATORS
+            for node in nodes
+            if type(node) in names and getattr(node, names[type(node)]) in GENERATORS
         }
     )
 
@@ -41,10 +43,11 @@ def test_each_draws_from_a_generator_of_its_own():
 
 
 def test_a_shared_generator_is_found():
-    assert shared_generators("RNG = np.random.default_rng(0)\nX = RNG.random(3)") == [
+    assert shared_generators("RNG = np.random.default_rng(0)\nx = RNG.random()") == [
         1,
         2,
     ]
+    assert shared_generators("RNG = default_rng(0)") == [1]
     assert shared_generators("class A:\n    x = np.random.normal()") == [2]
     assert shared_generators("def f(x=np.random.normal()):\n    pass") == [1]
     assert shared_generators("def f():\n    return np.random.default_rng(0)") == []

@@ -18,50 +18,52 @@ FETCHED = re.compile(
 )
 FETCHED_BY_CSS = re.compile(r"@import[^;]*//|url\([\"']?(?:https?:)?//")
 
-pytestmark = [pytest.mark.slow, tensorflow_only]
 
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
+@tensorflow_only
+@pytest.mark.slow
+def test_the_site(tmp_path):
+    """In one test, because each process that runs a part of it would build the site."""
     for package in ("sphinx", "myst_parser", "furo", "math_core"):
         pytest.importorskip(package, reason=f"the extra 'docs' has {package}")
-    folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going"]
     done = subprocess.run(
-        [*command, "--quiet", str(DOCS), str(folder)],
+        [*command, "--quiet", str(DOCS), str(tmp_path)],
         capture_output=True,
         text=True,
         env={**os.environ, "KERAS_BACKEND": "tensorflow"},
     )
     assert done.returncode == 0, done.stderr
-    return folder
-
-
-def test_no_page_fetches_from_the_network(site):
-    pages = list(site.rglob("*.html"))
+    pages = {
+        page.relative_to(tmp_path).as_posix(): page.read_text(encoding="utf-8")
+        for page in tmp_path.rglob("*.html")
+    }
     assert len(pages) > 10
-    for page in pages:
-        assert not FETCHED.search(page.read_text(encoding="utf-8")), page
-    for sheet in site.rglob("*.css"):
+    nothing_is_fetched(pages, tmp_path.rglob("*.css"))
+    formulas_are_mathml(pages.values())
+    docstrings_leave_no_markdown(pages)
+    names_in_code_link_to_the_api(pages["articles/gamma_cross_entropy.html"])
+
+
+def nothing_is_fetched(pages, sheets):
+    for name, html in pages.items():
+        assert not FETCHED.search(html), name
+    for sheet in sheets:
         assert not FETCHED_BY_CSS.search(sheet.read_text(encoding="utf-8")), sheet
 
 
-def test_formulas_are_mathml(site):
-    pages = [page.read_text(encoding="utf-8") for page in site.rglob("*.html")]
-    assert any("<math" in page for page in pages)
-    assert not any(
-        r"\frac" in re.sub("<pre.*?</pre>", "", p, flags=re.S) for p in pages
-    )
+def formulas_are_mathml(pages):
+    assert any("<math" in html for html in pages)
+    without_code = (re.sub("<pre.*?</pre>", "", html, flags=re.S) for html in pages)
+    assert not any(r"\frac" in html for html in without_code)
 
 
-def test_docstrings_leave_no_markdown(site):
-    for page in (site / "api").glob("*.html"):
-        html = page.read_text(encoding="utf-8")
-        assert "```" not in html and "](http" not in html, page
+def docstrings_leave_no_markdown(pages):
+    for name, html in pages.items():
+        if name.startswith("api/"):
+            assert "```" not in html and "](http" not in html, name
 
 
-def test_names_in_code_link_to_the_api(site):
-    page = (site / "articles/gamma_cross_entropy.html").read_text(encoding="utf-8")
+def names_in_code_link_to_the_api(page):
     link = r'<a [^>]*href="../api/callbacks.html#keras_calib.callbacks.AdaptiveGamma"'
     assert re.search(link + r".*?Adaptive</span><wbr><span class=\"pre\">Gamma", page)
     assert "tests/</span><wbr>" in page
