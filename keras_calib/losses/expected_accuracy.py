@@ -16,7 +16,7 @@ from keras_calib.losses.base import ClassLoss, ClassLossArguments
 from keras_calib.losses.functions import function_of
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.expected_accuracy import log_argmax_probability
-from keras_calib.ops.floats import at_least, at_most, dtype_name
+from keras_calib.ops.floats import at_least, dtype_name
 from keras_calib.ops.robust import smooth_error_value, smooth_error_weight
 from keras_calib.types import Tensor
 
@@ -36,8 +36,9 @@ class ExpectedAccuracyLoss(ClassLoss):
     ```
 
     `"gaussian"` noise is EXACT. P is an integral over one variable, computed by
-    quadrature to an absolute error of 1e-6 (K = 10) to 6e-6 (K = 1000), in float32
-    about 3e-7 more; for two classes it is Phi((z_y - z_other) / (sigma sqrt 2)).
+    quadrature: up to K = 1000 it is off by less than 1e-7, and its gradient by less
+    than 1e-6 / sigma; in float32, P is off by less than 6e-7. For two classes it is
+    Phi((z_y - z_other) / (sigma sqrt 2)).
     `"gumbel"` noise gives P = softmax(z / sigma)_y, the smooth accuracy: sigma is
     the temperature, and with `log=True` the loss is cross-entropy.
 
@@ -53,8 +54,8 @@ class ExpectedAccuracyLoss(ClassLoss):
         sigma: size of the noise, at least 1e-6. For probabilities it is 1.
         margin: a lead z_y - z_j counts no more than this; `None` for no limit.
         log: whether the loss is -log P instead of 1 - P.
-        nodes: nodes of the quadrature, at least 2; by default 16, and 32 from 1000
-            classes on.
+        nodes: nodes of the quadrature, at least 2; by default 16, above 100 classes 20,
+            and 4 more for each further factor of 10.
         from_logits: whether `y_pred` are logits; Gaussian noise needs logits.
 
     Call arguments:
@@ -132,7 +133,7 @@ class ExpectedAccuracyLoss(ClassLoss):
             return self._gumbel(ClassBatch(labels, z, from_logits=True))
         mu = z / self.sigma.tensor(dtype_name(z))
         log_p = log_argmax_probability(labels, mu, self.nodes)
-        return -log_p if self.log else 0.0 - ops.expm1(at_most(log_p, 0.0))
+        return -log_p if self.log else 0.0 - ops.expm1(log_p)
 
     def _gumbel(self, batch: ClassBatch) -> Tensor:
         if batch.from_logits and self.from_logits:

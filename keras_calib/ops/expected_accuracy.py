@@ -5,8 +5,13 @@
 
 Karpukhin, Dereka, Kolesnikov, "EXACT: How to Train Your Accuracy", arXiv 2205.09615,
 sample the K - 1 dimensional orthant. It is this integral over one variable for
-any K, which Gauss-Hermite quadrature takes to many digits when it is centred and
-scaled on the mode of the integrand.
+any K.
+
+Far from its mode, the integrand is a Gaussian on the right and falls off a cliff on
+the left, the steeper the more classes compete. The trapezoid rule converges
+exponentially for such functions, if they end at 0 and are equally wide on both sides of
+the mode. So the two ends are found, where nothing is left of the integrand, and the
+distances between nodes grow by a constant factor from one end to the other.
 """
 
 from __future__ import annotations
@@ -34,14 +39,16 @@ def log_argmax_probability(
 ) -> Tensor:
     """Computes log P(argmax_j (mu_j + eps_j) = y) for standard normal eps.
 
-    For K = 2 it is log Phi((mu_y - mu_other) / sqrt 2). Else P is off by up to 7e-7
-    with 16 nodes at K = 10 and 6e-6 with 32 at K = 1000; each doubling of the nodes
-    squares that, about. Memory grows with N * nodes * K.
+    For K = 2 it is log Phi((mu_y - mu_other) / sqrt 2). For 3 to 1000 classes, in
+    float64, P is off by less than 1e-7, dP / dmu_j by less than 1e-6 and log P by less
+    than 1e-7 max(1, -log P); four more nodes add a digit or more. In float32, P is off
+    by less than 6e-7. Memory grows with N * nodes * K.
 
     Args:
         labels: int32 labels y, of shape (N,).
         mu: scores in units of the noise, of shape (N, K).
-        nodes: nodes of the quadrature, by default 16, from K = 1000 on 32.
+        nodes: nodes of the quadrature, by default 16, above 100 classes 20, and 4 more
+            for each further factor of 10.
 
     Returns:
         Log-probabilities of shape (N,), finite for finite scores.
@@ -56,7 +63,7 @@ def log_argmax_probability(
     delta = at_most(mu_y - mu, _FAR)
     far = ops.full_like(delta[:, 0], _FAR)
     delta = ops.scatter_update(delta, row_indices(labels), far)
-    nodes = nodes or (16 if k < 1000 else 32)
+    nodes = nodes or max(16, 8 + 4 * _digits(k))
     return with_gradient(lambda d: _log_orthant(d, nodes), delta)
 
 
@@ -68,37 +75,25 @@ def _log_ndtr_and_slope(x: Tensor) -> tuple[Tensor, Backward]:
 def _log_orthant(delta: Tensor, n: int) -> tuple[Tensor, Backward]:
     """Returns log E prod_j Phi(delta_j + e), and the function of its gradient.
 
-    The log of the integrand, h(e) = -e^2 / 2 + sum_j log Phi(delta_j + e), is
-    concave and h' is convex and falls, so that Newton's steps from a point left of
-    the mode m climb to it and never pass it. With s^2 = -1 / h''(m), nodes t_i and
-    weights w_i of the Gauss-Hermite rule and e_i = m + s t_i:
+    With h(e) = -e^2 / 2 + sum_j log Phi(delta_j + e), the map e(t) of `_map`, and the
+    middles t_i of n equal parts of [-1, 1]:
 
-        P = s sum_i w_i exp(h(e_i) + t_i^2 / 2),
-        d log P / d delta_j = sum_i pi_i lambda(delta_j + e_i),
+        P = sum_i e'(t_i) exp(h(e(t_i))) / c,
+        d log P / d delta_j = sum_i pi_i lambda(delta_j + e(t_i)),
 
-    pi_i being the i-th term's share of the sum.
+    pi_i being the i-th term's share of the sum, and c, about n sqrt(2 pi) / 2, the sum
+    for the Gaussian alone: a class that is sure to win has P = 1.
     """
-
-    def slope_and_curvature(e: Tensor) -> tuple[Tensor, Tensor]:
-        _, slope, excess = log_ndtr(delta + e)
-        # lambda' = -lambda (lambda + x)
-        curvature = 1.0 + ops.sum(slope * excess, axis=-1, keepdims=True)
-        return ops.sum(slope, axis=-1, keepdims=True) - e, curvature
-
-    mode = at_least(-0.5 * ops.min(delta, axis=-1, keepdims=True), 0.0)
-    # To 1e-8: the more classes, the sharper the bend that Newton has to follow.
-    for _ in range(6 if delta.shape[-1] <= 100 else 8):
-        slope, curvature = slope_and_curvature(mode)
-        mode = mode + slope / curvature
-    scale = ops.rsqrt(slope_and_curvature(mode)[1])
-
-    t, w = np.polynomial.hermite_e.hermegauss(n)
+    mode, left, b = (ops.stop_gradient(x) for x in _map(delta, float(n)))
+    t = (2.0 * np.arange(n) + 1.0) / n - 1.0
+    c = math.sqrt(2.0 * n) * np.exp(-n * t * t).sum()
     t = ops.cast(ops.convert_to_tensor(t), delta.dtype)
-    w = ops.cast(ops.convert_to_tensor(np.log(w / w.sum())), delta.dtype)
-    e = mode + scale * t
+    length = left / -ops.expm1(-b)
+    e = mode + length * ops.expm1(b * t)
     log_phi, slopes, _ = log_ndtr(ops.expand_dims(delta, 1) + ops.expand_dims(e, -1))
-    terms = ops.sum(log_phi, axis=-1) - 0.5 * e * e + (0.5 * t * t + w)
-    value = ops.logsumexp(terms, axis=-1) + ops.log(ops.squeeze(scale, -1))
+    terms = ops.sum(log_phi, axis=-1) - 0.5 * e * e + b * t
+    factor = ops.squeeze(length * b, -1) / float(c)
+    value = at_most(ops.logsumexp(terms, axis=-1) + ops.log(factor), 0.0)
     share = ops.softmax(terms, axis=-1)
 
     def backward(upstream: Tensor) -> Gradients:
@@ -106,3 +101,59 @@ def _log_orthant(delta: Tensor, n: int) -> tuple[Tensor, Backward]:
         return (ops.expand_dims(upstream, -1) * gradient,)
 
     return value, backward
+
+
+def _map(delta: Tensor, drop: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns m, l and b of e(t) = m + l (exp(b t) - 1) / (1 - exp(-b)), t in [-1, 1].
+
+    m is the mode of the integrand. At the ends, m - l and m + l exp(b), its logarithm
+    h is `drop` below the maximum, nearly.
+
+    h is concave, h' is convex and falls, so that Newton's steps from a point left of
+    the mode climb to it and never pass it. -h'' is in [1, K], so that an end is at a
+    distance of sqrt(2 drop / K) to sqrt(2 drop) from the mode.
+    """
+    k = delta.shape[-1]
+    nearest, farthest = math.sqrt(2.0 * drop / k), math.sqrt(2.0 * drop)
+
+    def height(e: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        log_phi, slope, excess = log_ndtr(delta + e)
+        h = ops.sum(log_phi, axis=-1, keepdims=True) - 0.5 * e * e
+        # lambda' = -lambda (lambda + x)
+        bend = ops.sum(slope * excess, axis=-1, keepdims=True)
+        return h, ops.sum(slope, axis=-1, keepdims=True), bend
+
+    mode = at_least(-0.5 * ops.min(delta, axis=-1, keepdims=True), 0.0)
+    # The more classes, the sharper the bend that Newton has to follow.
+    for _ in range(1 + 2 * _digits(k)):
+        h, push, bend = height(mode)
+        slope = push - mode
+        step = slope / (1.0 + bend)
+        mode, top = mode + step, h + 0.5 * step * slope
+
+    def end(side: float, distance: Tensor) -> Tensor:
+        for _ in range(_digits(k)):
+            distance = at_most(at_least(distance, nearest), farthest)
+            e = mode + side * distance
+            h, push, _ = height(e)
+            # Newton's step on the cube root: the square root is linear where the
+            # integrand is Gaussian, the logarithm where it falls off a cliff.
+            root = ops.power(at_least(top - h, 0.1) / drop, 1.0 / 3.0)
+            change = 3.0 * drop * (root - 1.0) * root * root / (push - e)
+            distance = distance + side * change
+        return at_most(at_least(distance, nearest), farthest)
+
+    # Where to start: on the left sum lambda grows exponentially, or -h'' is no less
+    # than at the mode, whichever end is nearer; on the right h <= -e^2 / 2.
+    push = at_least(push, 1e-30)
+    rate = at_least(bend, 1e-30) / push
+    cliff = ops.log1p(drop * rate / push) / rate
+    left = end(-1.0, at_most(cliff, farthest * ops.rsqrt(1.0 + bend)))
+    right = end(1.0, ops.sqrt(2.0 * (drop - top)) - mode)
+    # h is the steeper on the left: b > 0, and not 0, by which e(t) would divide.
+    return mode, left, at_least(ops.log(right / left), 1e-6)
+
+
+def _digits(k: int) -> int:
+    """Returns the logarithm of k to base 10, rounded up."""
+    return len(str(k - 1))

@@ -1,5 +1,7 @@
 """EXACT by quadrature, and the smooth accuracy."""
 
+from itertools import pairwise
+
 import keras
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from scipy import integrate, stats
 from keras_calib import ExpectedAccuracyLoss
 from keras_calib.callbacks import HyperparameterScheduler, exponential
 from tests.backends import BACKEND
-from tests.losses.tools import per_sample, value_and_gradient
+from tests.losses.tools import per_sample, second_derivatives, value_and_gradient
 
 MU = np.array([[1.0, 0.2, -0.5]])
 
@@ -25,18 +27,46 @@ def log_p_of_leads(delta, **kwargs):
     return -per_sample(exact(log=True, **kwargs), [0], z)[0]
 
 
-def trapezoid(delta):
-    """log E prod_j Phi(delta_j + e) and its slopes, by 1200 points of the integrand."""
-    e = np.linspace(-12, 28, 1201)
-    logs = stats.norm.logcdf(delta[:, None] + e).sum(0) + stats.norm.logpdf(e)
-    top = logs.max()
-    f = np.exp(logs - top)
-    slopes = np.exp(
-        stats.norm.logpdf(delta[:, None] + e) - stats.norm.logcdf(delta[:, None] + e)
-    )
+# Leads z_y - z_j: the true class is far behind, tied, about to win, or far ahead.
+LEADS = (-20, -10, -5, -2, 0, 1.5, 2.5, 3, 3.5, 4, 4.5, 5.5, 8, 20)
+
+
+def grid(k):
+    """Two leads, and how many classes have each: one, two or half of them the first."""
+    first, second = (x.ravel() for x in np.meshgrid(LEADS, LEADS))
+    ones = np.ones(len(first), int)
+    counts = np.concatenate([i * ones for i in sorted({1, 2, k // 2})])
+    leads = np.tile(np.stack([first, second], -1), (len(counts) // len(first), 1))
+    return leads, np.stack([counts, k - 1 - counts], -1)
+
+
+def truth(leads, counts):
+    """log P and its slope for each lead, by 1501 points of the integrand."""
+    e = np.linspace(-16, 34, 1501)
+    x = leads[:, :, None] + e
+    log_phi = stats.norm.logcdf(x)
+    logs = (counts[:, :, None] * log_phi).sum(1) + stats.norm.logpdf(e)
+    top = logs.max(-1)
+    f = np.exp(logs - top[:, None])
     total = integrate.trapezoid(f, e)
-    log_p = top + np.log(total)
-    return log_p, integrate.trapezoid(f * slopes, e, axis=1) / total
+    slopes = np.exp(stats.norm.logpdf(x) - log_phi)
+    means = integrate.trapezoid(f[:, None] * slopes, e) / total[:, None]
+    return top + np.log(total), means
+
+
+def of_grid(k, dtype, **kwargs):
+    """The loss and its gradient on the grid, and both as they should be."""
+    leads, counts = grid(k)
+    log_p, slopes = truth(leads, counts)
+    repeated = [np.repeat(*row) for row in zip(-leads, counts, strict=True)]
+    z = np.concatenate([np.zeros((len(leads), 1)), repeated], -1)
+    loss = exact(dtype=dtype, reduction=None, **kwargs)
+    chunks = np.array_split(z, 1 + z.size // 300_000)
+    pairs = [value_and_gradient(loss, np.zeros(len(c)), c, dtype) for c in chunks]
+    value, gradient = (np.concatenate(x) for x in zip(*pairs, strict=True))
+    slopes = [np.repeat(*row) for row in zip(slopes, counts, strict=True)]
+    total = np.sum(slopes, -1, keepdims=True)
+    return value, gradient, log_p, np.concatenate([-total, slopes], -1)
 
 
 # Section 15 of the specification.
@@ -84,41 +114,75 @@ def test_two_classes_have_unit_noise_each():
 
 @pytest.mark.parametrize("k", [2, 3, 10, 100, 1000])
 def test_ties(k):
-    p = 1 - per_sample(exact(nodes=64), [0], np.zeros((1, k)))[0]
-    assert p == pytest.approx(1 / k, rel=1e-7)
+    p = 1 - per_sample(exact(), [0], np.zeros((1, k)))[0]
+    assert p == pytest.approx(1 / k, abs=1e-8)
+
+
+def test_the_reference_of_the_grid():
+    """It is right to 1e-14, by adaptive quadrature between points about the cliff."""
+    leads, counts = (x[::25] for x in grid(1000))
+    values, _ = truth(leads, counts)
+    for lead, count, value in zip(leads, counts, values, strict=True):
+
+        def integrand(e, lead=lead, count=count, value=value):
+            logs = (count * stats.norm.logcdf(lead + e)).sum()
+            return np.exp(logs + stats.norm.logpdf(e) - value)
+
+        pieces = np.linspace(-16, 34, 26)
+        each = [
+            integrate.quad(integrand, *p, epsabs=1e-15)[0] for p in pairwise(pieces)
+        ]
+        assert sum(each) == pytest.approx(1.0, rel=1e-13)
 
 
 @pytest.mark.parametrize(
     ("k", "nodes", "of_p", "of_gradient"),
     [
-        (10, 16, 1e-6, 1e-6),
-        (10, 32, 2e-9, 5e-9),
-        (100, 16, 7e-6, 1e-5),
-        (1000, 16, 2e-4, 1.5e-4),
-        (1000, 32, 7e-6, 6e-6),
+        *((k, None, 1e-7, 1e-6) for k in (3, 5, 10, 30, 100, 300, 1000)),
+        (10, 32, 1e-14, 1e-13),
+        (300, 32, 1e-10, 1e-9),
     ],
 )
 def test_error_of_the_quadrature(k, nodes, of_p, of_gradient):
-    """The table of errors that the documentation gives."""
-    rng = np.random.default_rng(k)
-    count = 40 if k < 1000 else 8
-    scales = np.exp(rng.uniform(np.log(0.3), np.log(8.0), count))
-    delta = scales[:, None] * rng.normal(size=(count, k - 1))
-    z = np.concatenate([np.zeros((count, 1)), -delta], axis=1)
-    loss = exact(log=True, nodes=nodes, reduction=None)
-    value, gradient = value_and_gradient(loss, np.zeros(count), z, "float64")
-    for i in range(count):
-        log_p, slopes = trapezoid(delta[i])
-        assert abs(np.exp(-value[i]) - np.exp(log_p)) <= of_p
-        got = np.exp(-value[i]) * gradient[i, 1:]
-        assert np.abs(got - np.exp(log_p) * slopes).max() <= of_gradient
+    """The errors that the documentation gives, at leads of -20 to 20."""
+    value, gradient, log_p, slopes = of_grid(k, "float64", nodes=nodes)
+    p = np.exp(log_p)
+    assert np.abs(1 - value - p).max() <= of_p
+    assert np.abs(gradient - p[:, None] * slopes).max() <= of_gradient
 
 
-def test_float32_keeps_seven_digits_of_p():
-    z = np.random.default_rng(0).normal(0, 3, (200, 10))
-    y = np.arange(200) % 10
-    wide, narrow = (per_sample(exact(dtype=d), y, z) for d in ("float64", "float32"))
-    assert np.abs(wide - narrow).max() <= 5e-7
+@pytest.mark.parametrize("k", [10, 1000])
+def test_error_of_float32(k):
+    value, gradient, log_p, slopes = of_grid(k, "float32")
+    p = np.exp(log_p)
+    assert np.abs(1 - value - p).max() <= 6e-7
+    assert np.abs(gradient - p[:, None] * slopes).max() <= 1e-6
+
+
+@pytest.mark.parametrize("k", [10, 1000])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-7), ("float32", 1e-6)])
+def test_relative_error_of_the_logarithm(dtype, tolerance, k):
+    """-log P keeps its digits where P underflows."""
+    value, gradient, log_p, slopes = of_grid(k, dtype, log=True)
+    np.testing.assert_allclose(-value, log_p, rtol=tolerance, atol=tolerance)
+    of_y = -slopes[:, :1]
+    assert (np.abs(gradient - slopes) <= 10 * tolerance * np.maximum(of_y, 1.0)).all()
+
+
+def test_one_large_logit():
+    """1 - P at [3, 0 x 9], and of a class that is not the largest."""
+    z = np.array([[3.0] + [0.0] * 9] * 2)
+    got = per_sample(exact(), [0, 1], z)
+    np.testing.assert_allclose(got, [0.0975115622492, 0.9891653819723], atol=1e-7)
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_second_derivatives_at_large_margins(log):
+    z = np.array(
+        [[1e4, 0.0, -1e4, 30.0], [-1e4, -1e4, 1e4, 1e4], [0.0, -300.0, 0.0, 1.0]]
+    )
+    second = second_derivatives(exact(log=log), [0, 1, 2], z)
+    assert np.isfinite(second).all()
 
 
 @pytest.mark.parametrize("k", [2, 3, 1000])
@@ -217,10 +281,10 @@ def test_bad_arguments(kwargs, match):
 def test_a_logit_of_minus_infinity_is_no_competitor(soft, log):
     z, y = np.array([[0.5, 1.0, -np.inf, 0.0], [2.0, 0.0, -np.inf, 1.0]]), [1, 0]
     labels = np.eye(4)[y] if soft else np.array(y)
-    loss = ExpectedAccuracyLoss(log=log, from_logits=True, reduction=None)
+    loss = exact(log=log, reduction=None)
     value, gradient = value_and_gradient(loss, labels, z, "float64")
     fewer = np.delete(z, 2, -1)
     expected, slope = value_and_gradient(loss, np.array([1, 0]), fewer, "float64")
-    np.testing.assert_allclose(value, expected, atol=2e-6)
-    np.testing.assert_allclose(np.delete(gradient, 2, -1), slope, atol=2e-5)
+    np.testing.assert_allclose(value, expected, atol=1e-7)
+    np.testing.assert_allclose(np.delete(gradient, 2, -1), slope, atol=1e-7)
     assert not gradient[:, 2].any()
