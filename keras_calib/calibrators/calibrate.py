@@ -63,7 +63,9 @@ def calibrate(
         ignore_class: integer label whose samples are left out.
         batch_size: samples in a batch, where `x` are arrays.
         folds: number of folds of the cross-validation, which gives the report's figures
-            of samples that the method is not fitted to.
+            of samples that the method is not fitted to. It takes as many more fits: a
+            fraction of a second for a temperature, and two seconds for `"vector"` on
+            5000 samples of 100 classes. A calibrator's own `fit` does without.
         seed: seed of the shuffle before the cross-validation.
         verbose: 1 shows a progress bar and the report, 0 nothing.
 

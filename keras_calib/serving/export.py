@@ -57,7 +57,8 @@ def export(
     never sees half of it. If anything fails, nothing is left behind; the next export
     removes the files of one that was killed.
 
-    A `UserWarning` says if a signature differs from that of the version before.
+    A `UserWarning` says if a signature differs from that of the version before, or the
+    classes have other names or another order.
 
     Args:
         model: a functional or Sequential model with one output, of shape
@@ -106,7 +107,7 @@ def export(
             f"Received: {keras.backend.backend()!r}"
         )
     path = os.fsdecode(path)
-    if "://" in path:
+    if not path or "://" in path:
         raise ValueError(
             "`path` must be a folder on this machine, where renaming is atomic. "
             f"Received: {path!r}"
@@ -135,7 +136,7 @@ def export(
 
 
 def _say_what_changed(folder: Path, version: int | None) -> None:
-    """Warns if the signatures are not those of the version before."""
+    """Warns if the signatures or classes are not those of the version before."""
     existing = versions(folder.parent)
     lower = [n for n in existing if version is None or n < version]
     if not lower:
@@ -147,6 +148,13 @@ def _say_what_changed(folder: Path, version: int | None) -> None:
             warnings.warn(
                 f"The signatures differ from those of {before}, so its clients may "
                 f"have to change: {sorted(new - old)} now, {sorted(old - new)} before",
+                stacklevel=5,
+            )
+        was, now = (Record.read(path).class_names for path in (before, folder))
+        if was != now:
+            warnings.warn(
+                f"The classes, or their order, differ from those of {before}, whose "
+                f"clients may know them by number: {now} now, {was} before",
                 stacklevel=5,
             )
 

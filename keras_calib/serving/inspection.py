@@ -74,8 +74,11 @@ def _read(path: str | os.PathLike[str]) -> Any:
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import saved_model_pb2
 
+    file = Path(path, "saved_model.pb")
+    if not file.is_file():  # a pipe or a device need not end
+        raise ValueError(f"{path} holds no SavedModel: {file} is no file")
     try:
-        content = Path(path, "saved_model.pb").read_bytes()
+        content = file.read_bytes()
         return saved_model_pb2.SavedModel.FromString(content)
     except (OSError, DecodeError) as error:
         raise ValueError(f"{path} holds no SavedModel: {error}") from error

@@ -320,3 +320,18 @@ def test_a_file_that_grows_beyond_the_limit(version, monkeypatch):
     monkeypatch.setattr(VERIFY, "MOST_BYTES", 1000)
     with pytest.raises(RuntimeError, match="does not run without Keras"):
         verify(version)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no pipes in folders")
+@pytest.mark.parametrize(
+    "name", ["saved_model.pb", os.path.join("assets.extra", "keras_calib.npz")]
+)
+@pytest.mark.parametrize(
+    "make", [lambda p: os.mkfifo(p), lambda p: os.symlink("/dev/zero", p)]
+)
+def test_a_pipe_or_a_device_in_place_of_a_file(folder, name, make):
+    """One would wait forever, and the other fill the memory."""
+    (folder / name).unlink()
+    make(folder / name)
+    with pytest.raises(ValueError, match="is no file"):
+        verify(folder)

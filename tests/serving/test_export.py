@@ -409,7 +409,7 @@ def test_what_is_no_path(model, path):
         export(model, path)
 
 
-@pytest.mark.parametrize("path", ["gs://bucket/model", b"s3://bucket/model"])
+@pytest.mark.parametrize("path", ["gs://bucket/model", b"s3://bucket/model", ""])
 def test_a_remote_folder_is_refused(model, path):
     with pytest.raises(ValueError, match="on this machine"):
         export(model, path)
@@ -434,6 +434,13 @@ def test_any_kind_of_path(model, tmp_path, kind):
     folder = export(model, kind(tmp_path / "é"), version=3)
     assert folder == tmp_path / "é" / "3"
     assert verify(kind(folder))["label"] == 0
+
+
+def test_other_classes_than_before_are_said(model, tmp_path):
+    """A client that knows a class by its number would take it for another."""
+    export(model, tmp_path, class_names=NAMES)
+    with pytest.warns(UserWarning, match="(?s)order, differ from .*1, whose.*eel.*ant"):
+        export(model, tmp_path, class_names=NAMES[::-1])
 
 
 DTYPES = [
