@@ -47,7 +47,8 @@ class ExpectedAccuracyLoss(ClassLoss):
     does from 10 to 0.01, with `HyperparameterScheduler`.
 
     1 - P is smallest where all of P is on the most probable class, so it does not train
-    probabilities. -log P, with noise of a fixed size, is proper.
+    probabilities. -log P, with noise of a fixed size, is proper. Soft targets take K
+    quadratures for each sample.
 
     Args:
         noise: `"gaussian"` or `"gumbel"`.
@@ -59,12 +60,10 @@ class ExpectedAccuracyLoss(ClassLoss):
         from_logits: whether `y_pred` are logits; Gaussian noise needs logits.
 
     Call arguments:
-        y_true: integer labels of shape `(...)` or `(..., 1)`, or targets t of shape
-            `(..., K)`, which give sum_i t_i loss(i): K quadratures for each sample.
         y_pred: logits of shape `(..., K)`, or probabilities for Gumbel noise.
 
     Attributes:
-        sigma: a `Hyperparameter` that callbacks move.
+        sigma: a `Hyperparameter` that callbacks may change.
 
     Raises:
         ValueError: for Gaussian noise, a margin or a sigma other than 1 with

@@ -7,11 +7,11 @@ Karpukhin, Dereka, Kolesnikov, "EXACT: How to Train Your Accuracy", arXiv 2205.0
 sample the K - 1 dimensional orthant. It is this integral over one variable for
 any K.
 
-Far from its mode, the integrand is a Gaussian on the right and falls off a cliff on
-the left, the steeper the more classes compete. The trapezoid rule converges
+Far from its mode, the integrand is a Gaussian on the right. On the left it falls off a
+cliff, which is steeper the more classes compete. The trapezoid rule converges
 exponentially for such functions, if they end at 0 and are equally wide on both sides of
-the mode. So the two ends are found, where nothing is left of the integrand, and the
-distances between nodes grow by a constant factor from one end to the other.
+the mode. So the two ends are found, where the integrand is nearly 0, and the distances
+between nodes grow by a constant factor from one end to the other.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def _map(delta: Tensor, drop: float) -> tuple[Tensor, Tensor, Tensor]:
     cliff = ops.log1p(drop * rate / push) / rate
     left = end(-1.0, at_most(cliff, farthest * ops.rsqrt(1.0 + bend)))
     right = end(1.0, ops.sqrt(2.0 * (drop - top)) - mode)
-    # h is the steeper on the left: b > 0, and not 0, by which e(t) would divide.
+    # h is steeper on the left, so b > 0. The bound keeps e(t) from dividing by 0.
     return mode, left, at_least(ops.log(right / left), 1e-6)
 
 
