@@ -191,7 +191,7 @@ class ClassLoss(Reader, CalibrationLoss):
         """Returns the loss of each sample of a batch, of shape (N,)."""
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Returns the loss of each sample, 0 where the label is `ignore_class`."""
+        """Returns the loss of each sample, 0 where it is ignored or masked."""
         batch: ClassBatch = self.read(y_true, y_pred, through_softmax=True)
         exact = _EXACT_INTEGERS.get(self.dtype)
         if exact and batch.num_classes > exact:
@@ -342,6 +342,8 @@ class BinaryLoss(ScalarLoss, Reader, CalibrationLoss):
             losses = last_mean(losses)
         else:
             losses = ops.sum(losses, axis=-1)
+        if batch.mask is not None:
+            losses = ops.where(batch.mask > 0.0, losses, 0.0)
         return batch.unflatten(losses)
 
 

@@ -128,12 +128,14 @@ class GradientHarmonizedBCE(CrossEntropy, BinaryLoss):
     def label_losses(self, batch: BinaryBatch) -> Tensor:
         """Returns the loss of each label."""
         losses = super().label_losses(batch)
-        valid, share = ops.ones_like(losses), 1.0
-        if batch.valid is not None:
-            valid = ops.cast(batch.valid, losses.dtype)
+        valid = averaged = ops.ones_like(losses)
         if batch.mask is not None:
-            valid = valid * ops.expand_dims(batch.mask, -1)
-            share = last_mean(batch.mask)
+            valid = averaged = valid * ops.expand_dims(batch.mask, -1)
+        if batch.valid is not None:
+            valid = valid * ops.cast(batch.valid, losses.dtype)
+        # Keras divides a mean by the number of samples that are not masked.
+        counted = valid if self.reduction == "sum" else averaged
+        share = last_mean(ops.reshape(counted, (-1,)))
         norm = ops.stop_gradient(ops.abs(batch.probabilities - batch.targets))
         # NaN goes into the first bin; its loss is NaN anyway.
         norm = ops.where(norm >= 0.0, norm, 0.0)

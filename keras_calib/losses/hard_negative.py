@@ -87,7 +87,6 @@ class HardNegativeCE(ClassLoss):
             # A loss of 0 makes an ignored or masked anchor the easiest negative.
             anchors = batch.unflatten(batch.sample_weight)
             positive = ops.logical_and(positive, anchors > 0.0)
-            losses = ops.where(anchors > 0.0, losses, 0.0)
         kept = hardest_negatives(ops.stop_gradient(losses), positive, self.ratio)
         count = ops.sum(ops.cast(positive, losses.dtype))
         scale = ops.sum(anchors) / at_least(count, 1.0)

@@ -66,6 +66,7 @@ class PairwiseAUCLoss(CalibrationLoss):
         kept = ops.ones_like(f)
         if mask is not None:
             kept = ops.reshape(ops.cast(mask, f.dtype), (-1,))
+            y = ops.where(kept > 0.0, y, 0.0)
         # Row i, column j: the pair of a positive i and a negative j.
         pair = ops.expand_dims(y * kept, 1) * ((1.0 - y) * kept)
         # Other pairs get a gap of 0, since 0 * inf is NaN.

@@ -67,8 +67,8 @@ def binary_kernel(
             slope = positive_weight * value(*of_positive, *parameters)
             slope = slope - negative_weight * value(*of_negative, *parameters)
             return (
-                upstream * slope,
-                upstream * gradient(up, down),
+                unless_zero(slope, upstream),
+                unless_zero(gradient(up, down), upstream),
                 *of_parameters(losses, parameters, upstream),
             )
 
@@ -88,13 +88,16 @@ def _of_logits(z: Tensor) -> Parts:
         `(log_p, p, q)` of each, and the gradient of the loss as a function of their
         weights.
     """
-    # Sigmoid and its complement from one exponential that cannot overflow.
-    e = ops.exp(-ops.abs(z))
+    # Sigmoid and its complement from one exponential that cannot overflow. Every
+    # branch is differentiable at z = 0, where |z| is not.
+    positive = z >= 0.0
+    low = ops.where(positive, -z, z)
+    e = ops.exp(low)
     small, large = e / (1.0 + e), 1.0 / (1.0 + e)
-    p = ops.where(z >= 0.0, large, small)
-    q = ops.where(z >= 0.0, small, large)
-    log_p = at_most(z, 0.0) - ops.log1p(e)
-    log_q = at_most(-z, 0.0) - ops.log1p(e)
+    p = ops.where(positive, large, small)
+    q = ops.where(positive, small, large)
+    log_p = ops.where(positive, 0.0, low) - ops.log1p(e)
+    log_q = ops.where(positive, low, 0.0) - ops.log1p(e)
     of_positive = log_p, at_least(p, tiny(z)), q
     of_negative = log_q, at_least(q, tiny(z)), p
     return of_positive, of_negative, lambda up, down: down * p - up * q

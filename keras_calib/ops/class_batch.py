@@ -78,12 +78,14 @@ class ClassBatch(Batch):
     def in_shape(self, losses: Tensor) -> Tensor:
         """Returns losses of shape (N,) in the samples' shape.
 
-        They are 0 where the label is ignored, and NaN where it is outside [0, K).
+        They are 0 where the sample is ignored or masked, and NaN where else the label
+        is outside [0, K).
         """
         if not self.soft:
             losses = ops.where(self._places == self.labels, losses, float("nan"))
-        losses = self.unflatten(losses)
-        return losses if self.valid is None else ops.where(self.valid, losses, 0.0)
+        if self.sample_weight is not None:
+            losses = ops.where(self.sample_weight > 0.0, losses, 0.0)
+        return self.unflatten(losses)
 
     @cached_property
     def _places(self) -> Tensor:
@@ -155,6 +157,9 @@ class ClassBatch(Batch):
             loss: a function of int32 labels (N,) and scores (N, K) that gives (N,).
         """
         labels, scores = self._places, ops.convert_to_tensor(self.scores)
+        if self.sample_weight is not None:
+            # 0 * NaN is NaN, in the gradient of what is ignored, too.
+            scores = ops.where(self.sample_weight[:, None] > 0.0, scores, 0.0)
         if not self.soft:
             return loss(labels, scores)
         n, k = ops.shape(scores)[0], self.num_classes

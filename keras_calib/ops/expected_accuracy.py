@@ -24,7 +24,7 @@ from keras import ops
 from keras_calib.ops.floats import at_least, at_most
 from keras_calib.ops.labels import num_classes
 from keras_calib.ops.normal import log_ndtr
-from keras_calib.ops.rows import row_indices
+from keras_calib.ops.rows import row_indices, row_min
 from keras_calib.ops.true_class import Backward, Gradients, with_gradient
 from keras_calib.types import Tensor
 
@@ -123,7 +123,7 @@ def _map(delta: Tensor, drop: float) -> tuple[Tensor, Tensor, Tensor]:
         bend = ops.sum(slope * excess, axis=-1, keepdims=True)
         return h, ops.sum(slope, axis=-1, keepdims=True), bend
 
-    mode = at_least(-0.5 * ops.min(delta, axis=-1, keepdims=True), 0.0)
+    mode = at_least(-0.5 * row_min(delta), 0.0)
     # The more classes, the sharper the bend that Newton has to follow.
     for _ in range(1 + 2 * _digits(k)):
         h, push, bend = height(mode)

@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 from keras import ops
 
 from keras_calib.ops.floats import dtype_name
-from keras_calib.ops.rows import row_indices
+from keras_calib.ops.rows import row_indices, row_max
 from keras_calib.types import Tensor
 
 __all__ = ["margin_value", "margin_weight", "multiclass_hinge"]
@@ -67,8 +67,11 @@ def multiclass_hinge(
     never = ops.full_like(z[:, 0], -float("inf"))
     lead = ops.scatter_update(z - z_y, row_indices(labels), never)
     if form == "sum":
-        return ops.sum(ops.relu(lead + margin), axis=-1)
-    if form == "max":
-        return ops.relu(ops.max(lead, axis=-1) + margin)
-    smooth = ops.logsumexp(lead, axis=-1) + margin
-    return ops.relu(smooth) if form == "logsumexp" else ops.softplus(smooth)
+        losses = ops.sum(ops.relu(lead + margin), axis=-1)
+    elif form == "max":
+        losses = ops.relu(row_max(lead)[:, 0] + margin)
+    else:
+        smooth = ops.logsumexp(lead, axis=-1) + margin
+        losses = ops.relu(smooth) if form == "logsumexp" else ops.softplus(smooth)
+    # Under XLA a maximum may drop NaN.
+    return ops.where(ops.all(z < float("inf"), axis=-1), losses, float("nan"))

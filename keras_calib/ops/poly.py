@@ -60,4 +60,4 @@ def _polynomial(x: Tensor, coefficients: Sequence[float], power: int) -> Tensor:
     total = ops.zeros_like(x)
     for c in reversed(coefficients):
         total = total * x + c
-    return total * x**power
+    return total * x**power if power else total

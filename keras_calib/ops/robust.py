@@ -49,7 +49,7 @@ def gce_weight(
     truncation: float | None = None,
 ) -> Tensor:
     """Computes p^exponent, 0 for p <= truncation."""
-    weight = ops.exp(exponent * log_p)
+    weight = ops.exp(exponent * log_p) if exponent else ops.ones_like(p)
     return ops.where(p > truncation, weight, 0.0) if truncation else weight
 
 

@@ -16,6 +16,25 @@ def row_indices(index: Tensor) -> Tensor:
     return ops.stack([rows, index], axis=-1)
 
 
+def row_max(x: Tensor) -> Tensor:
+    """Returns the largest entry of each row, of shape (N, 1)."""
+    return _over_rows("max", x)
+
+
+def row_min(x: Tensor) -> Tensor:
+    """Returns the smallest entry of each row, of shape (N, 1)."""
+    return _over_rows("min", x)
+
+
+def _over_rows(name: str, x: Tensor) -> Tensor:
+    # Eagerly, `ops.max` and `ops.min` refuse an empty batch.
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return getattr(tf, f"reduce_{name}")(x, axis=-1, keepdims=True)
+    return getattr(ops, f"a{name}")(x, axis=-1, keepdims=True)
+
+
 def top_k(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Returns the k largest of each row and their indices; the first of equal ones."""
     if keras.backend.backend() != "torch":

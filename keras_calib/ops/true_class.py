@@ -1,4 +1,4 @@
-"""The kernel of the losses of the true class's probability.
+"""The one kernel of every loss on the probability of the true class.
 
 Such a loss is two scalar functions of the true class's log-probability, its
 probability p and q = 1 - p:
@@ -21,8 +21,9 @@ from typing import Any, TypeAlias
 import keras
 from keras import ops
 
+from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 from keras_calib.ops.floats import at_least, last_mean, tiny
-from keras_calib.ops.rows import pick, row_indices
+from keras_calib.ops.rows import pick, row_indices, row_max, row_min
 from keras_calib.types import Tensor
 
 ScalarFunction: TypeAlias = Callable[..., Tensor]
@@ -30,7 +31,7 @@ Gradients: TypeAlias = tuple[Tensor | None, ...]
 Backward: TypeAlias = Callable[[Tensor], Gradients]
 Parts: TypeAlias = tuple[tuple[Tensor, Tensor, Tensor], Tensor, Callable[..., Tensor]]
 
-# How far above 1 rounding puts a probability: most in half precision.
+# Half precision rounds 1 up to this, and a softmax in float32 to less.
 _ROUNDING = 2e-3
 
 
@@ -53,16 +54,16 @@ def true_class_kernel(
         labels: int32 labels of shape (N,), or targets of shape (N, K), t, which give
             sum_i t_i l(p_i).
         scores: logits or probabilities of shape (N, K). Probabilities are taken as
-            at least the smallest normal float. The loss is NaN where the label's
-            probability is outside [0, 1]; for targets, where that of any class is.
+            at least the smallest normal float. The loss is NaN where that of the
+            label, or one of any class beside targets, is outside [0, 1].
         value: the loss as a function of `(log_p, p, q, *parameters)`. `p` is at least
             the smallest normal float; `log_p` may be below its logarithm.
         weight: `-dl/dlog_p` as a function of the same.
         soft: whether `labels` are targets.
         from_logits: whether `scores` are logits.
         label_smoothing: e in (1 - e) l + e * mean_j(-log p_j).
-        parameters: scalars that `value` and `weight` depend on. A tensor that JAX
-            traces must be passed here: neither function may capture it.
+        parameters: scalars that `value` and `weight` depend on. What a transformation
+            of JAX traces must be here, since neither may capture it.
     """
     if not from_logits:
         if soft:
@@ -76,12 +77,15 @@ def true_class_kernel(
         loss = ops.where(probable, loss, float("nan"))
         if not label_smoothing:
             return loss
-        uniform = -last_mean(ops.log(at_least(scores, tiny(scores))))
+        clipped = at_least(scores, tiny(scores))
+        uniform = last_mean(
+            _elementwise(clipped, cross_entropy_value, cross_entropy_weight, ())
+        )
         return (1.0 - label_smoothing) * loss + label_smoothing * uniform
     parts = _soft_parts if soft else _hard_parts
 
     def forward(y: Tensor, z: Tensor, *parameters: Tensor) -> tuple[Tensor, Backward]:
-        z = z - ops.max(z, axis=-1, keepdims=True)
+        z = z - row_max(z)
         true, log_total, gradient = parts(y, z, label_smoothing)
         loss = each = value(*true, *parameters)
         if soft:
@@ -95,7 +99,7 @@ def true_class_kernel(
             share = (1.0 - label_smoothing) * upstream if label_smoothing else upstream
             of_y = None
             if soft:
-                of_y = _column(share) * each
+                of_y = unless_zero(each, _column(share))
                 share = _column(share) * y
             return (
                 of_y,
@@ -109,7 +113,7 @@ def true_class_kernel(
 
 
 def _hard_parts(y: Tensor, z: Tensor, smoothing: float) -> Parts:
-    """Returns the terms of a loss of integer labels, for max z = 0.
+    """Returns what is true of the true class, with max z = 0.
 
     Returns:
         `(log_p, p, q)` of the true class, log sum exp z, and the gradient of the loss
@@ -127,34 +131,32 @@ def _hard_parts(y: Tensor, z: Tensor, smoothing: float) -> Parts:
     q = rest / total
 
     def gradient(upstream: Tensor, weight: Tensor) -> Tensor:
-        scale = upstream * weight
         if not smoothing:
-            # With -rest in the true class's place, one product gives every entry.
-            return ops.scatter_update(e, rows, -rest) * _column(scale / total)
-        share = smoothing * upstream
-        scale = (1.0 - smoothing) * scale
-        others = e * _column((scale + share) / total)
-        true = share * (e_y / total) - scale * q
-        mean = _column(share / z.shape[-1])
-        return ops.scatter_update(others, rows, true) - mean
+            # -rest in the true class's place makes one product of it all.
+            scale = unless_zero(weight / total, upstream)
+            return unless_zero(ops.scatter_update(e, rows, -rest), _column(scale))
+        weight = (1.0 - smoothing) * weight
+        scale = unless_zero((weight + smoothing) / total, upstream)
+        true = unless_zero(smoothing * (e_y / total) - weight * q, upstream)
+        gradient = ops.scatter_update(unless_zero(e, _column(scale)), rows, true)
+        return gradient - _column((smoothing / z.shape[-1]) * upstream)
 
     return (z_y - log_total, at_least(e_y / total, tiny(z)), q), log_total, gradient
 
 
 def _soft_parts(t: Tensor, z: Tensor, smoothing: float) -> Parts:
-    """Returns the same terms of every class, for targets."""
+    """Returns the same of every class."""
     e = ops.exp(z)
-    rest = _sum_of_others(e)
-    total = rest + e
-    log_total = ops.log1p(ops.min(rest, axis=-1))
+    rest, of_top = _sum_of_others(e)
+    total, log_total = rest + e, ops.log1p(of_top)
     p, q = at_least(e / total, tiny(z)), rest / total
 
     def gradient(upstream: Tensor, weight: Tensor) -> Tensor:
         w = unless_zero(weight, t) * (1.0 - smoothing)
-        gradient = p * _sum_of_others(w) - w * q
+        gradient = p * _sum_of_others(w)[0] - w * q
         if smoothing:
             gradient = gradient + smoothing * (p - 1.0 / z.shape[-1])
-        return gradient * _column(upstream)
+        return unless_zero(gradient, _column(upstream))
 
     return (z - _column(log_total), p, q), log_total, gradient
 
@@ -170,10 +172,10 @@ def _elementwise(
         true = ops.log(p), p, at_least(1.0 - p, 0.0)
 
         def backward(upstream: Tensor) -> Gradients:
-            # Not W / p: for W = A / B, XLA computes A / (B p), and B p underflows.
+            # W / p would be A / (B p) under XLA for W = A / B, and B p underflows.
             slope = weight(*true, *parameters) * (1.0 / p)
             rest = of_parameters(partial(value, *true), parameters, upstream)
-            return -upstream * slope, *rest
+            return -unless_zero(slope, upstream), *rest
 
         return value(*true, *parameters), backward
 
@@ -182,10 +184,8 @@ def _elementwise(
 
 def are_probabilities(x: Tensor) -> Tensor:
     """Says of each row, as a column, whether all of it lies in [0, 1]."""
-    # Two reductions, because comparing all entries would write two more tensors.
-    low = ops.min(x, axis=-1, keepdims=True) >= 0.0
-    high = ops.max(x, axis=-1, keepdims=True) <= 1.0 + _ROUNDING
-    return ops.logical_and(low, high)
+    # Two reductions read less than comparisons of all entries write.
+    return ops.logical_and(row_min(x) >= 0.0, row_max(x) <= 1.0 + _ROUNDING)
 
 
 def unless_zero(x: Tensor, factor: Tensor) -> Tensor:
@@ -227,17 +227,17 @@ def of_parameters(
     return tuple(next(gradients) if x.requires_grad else None for x in parameters)
 
 
-def _sum_of_others(x: Tensor) -> Tensor:
-    """Returns sum_{i != j} x_i for each j of the last axis, for x >= 0.
+def _sum_of_others(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns sum_{i != j} x_i for each j of the last axis, and for the largest x_j.
 
-    For the largest entry, the others are summed with a zero in its place: `total - x`
-    would cancel there, and only there.
+    All x are at least 0. For the largest entry, the others are summed with a zero in
+    its place: `total - x` would cancel there, and only there.
     """
     top = ops.argmax(x, axis=-1)
     rows = row_indices(top)
-    largest = ops.max(x, axis=-1)
+    largest = row_max(x)[:, 0]
     rest = ops.sum(ops.scatter_update(x, rows, ops.zeros_like(largest)), axis=-1)
-    return ops.scatter_update(_column(rest + largest) - x, rows, rest)
+    return ops.scatter_update(_column(rest + largest) - x, rows, rest), rest
 
 
 def with_gradient(
@@ -245,9 +245,9 @@ def with_gradient(
 ) -> Tensor:
     """Calls `forward(*arguments) -> (y, backward)`, and differentiates by `backward`.
 
-    `backward(dy)` returns the gradient in each argument, `None` for integers. If it
-    consists of differentiable operations, the gradients are differentiable. Neither
-    function may capture a tensor that JAX traces; pass it as an argument.
+    `backward(dy)` returns the gradient in each argument, `None` for integers. Where it
+    is made of differentiable operations, so is each gradient. Neither function may
+    capture what JAX traces: it goes into the arguments.
     """
 
     @ops.custom_gradient  # type: ignore[untyped-decorator, unused-ignore]
@@ -261,8 +261,8 @@ def with_gradient(
                 return backward(args[0])
             import torch
 
-            # torch ran `forward` without a graph. It runs again where a second
-            # derivative may follow.
+            # The graph of dx, which is recorded where a second derivative may
+            # follow: torch ran `forward` without one.
             again = torch.is_grad_enabled()
             return (forward(*args)[1] if again else backward)(upstream)
 

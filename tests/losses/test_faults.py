@@ -6,26 +6,24 @@ and what is ignored gives nothing.
 
 import functools
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
 from keras_calib import losses
 from keras_calib._keras import set_keras_mask
-from tests.backends import tensorflow_only
+from tests.backends import BACKEND, tensorflow_only
 from tests.losses.table import ALL, BINARY, OF_A_BATCH
-from tests.losses.tools import GRADIENT, value_and_gradient
+from tests.losses.tools import GRADIENT, second_derivatives, value_and_gradient
 
 TABLE = ALL | {f"binary_{name}": row for name, row in BINARY.items()} | OF_A_BATCH
 WAYS = [(name, True) for name in TABLE]
 WAYS += [(name, False) for name, row in TABLE.items() if not row.logits_only]
 every_way = pytest.mark.parametrize(("name", "from_logits"), WAYS)
 every_loss = pytest.mark.parametrize("name", TABLE)
-IGNORING = [
-    name
-    for name, row in TABLE.items()
-    if issubclass(row.loss, losses.ClassLoss | losses.GradientHarmonizedBCE)
-]
+NAN, INF = float("nan"), float("inf")
+N, K = 24, 5
 
 
 def is_class(name):
@@ -36,59 +34,213 @@ def batch(name, from_logits):
     """Returns labels and predictions of shape (24,) and (24, 5), or (24, 5) twice."""
     y, z = TABLE[name].batch()
     if z.ndim == 3:
-        y, z = y.reshape(24, *y.shape[2:]), z.reshape(24, 5)
+        y, z = y.reshape(N, *y.shape[2:]), z.reshape(N, K)
     if is_class(name):
         e = np.exp(z - z.max(-1, keepdims=True))
         return y.astype("int32"), (z if from_logits else e / e.sum(-1, keepdims=True))
     return y, (z if from_logits else 1 / (1 + np.exp(-z)))
 
 
+def formats(name, y):
+    """Returns the labels in each format that the loss takes, and soft ones."""
+    if not is_class(name) or TABLE[name].integers_only:
+        return [y]
+    hot = np.eye(K, dtype="float32")[y]
+    return [y, hot, 0.9 * hot + 0.1 * np.eye(K, dtype="float32")[(y + 2) % K]]
+
+
 def make(name, from_logits=True, **kwargs):
     return TABLE[name](from_logits=from_logits, **{"reduction": None, **kwargs})
 
 
-def call(step, y, z):
-    """Returns value and gradient, float32 in, float64 numpy out."""
-    pair = step(ops.convert_to_tensor(y), ops.convert_to_tensor(z, "float32"))
+def steps(loss):
+    """Returns the loss with its gradient, eager and by each compiler."""
+    eager = functools.partial(GRADIENT, loss)
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        return [eager, tf.function(eager), tf.function(eager, jit_compile=True)]
+    if BACKEND == "jax":
+        import jax
+
+        return [eager, jax.jit(eager)]
+    return [eager]
+
+
+def call(step, y, z, dtype="float32"):
+    """Returns value and gradient as float64 numpy."""
+    pair = step(ops.convert_to_tensor(y), ops.convert_to_tensor(z, dtype))
     return [ops.convert_to_numpy(x).astype("float64") for x in pair]
 
 
-@every_loss
+def extremes(z, from_logits):
+    """Yields predictions that are extreme, and possible."""
+    if from_logits:
+        yield np.zeros_like(z)
+        yield np.where(z > 0, 1e4, -1e4)
+        yield np.full_like(z, -1e4)
+        return
+    k = z.shape[-1]
+    yield np.full_like(z, 1 / k)
+    for small in (0.0, 1e-45, 1e-40, 1.2e-38, 1e-20, 1e-7):
+        p = np.full_like(z, small)
+        p[np.arange(len(p)), np.arange(len(p)) % k] = 1.0
+        yield p
+
+
+@every_way
+def test_finite_input(name, from_logits):
+    """Ties, logits far apart, probabilities of 0 and denormals."""
+    y, z = batch(name, from_logits)
+    inputs = np.concatenate(list(extremes(z, from_logits)))
+    times = len(inputs) // N
+    for labels in formats(name, y):
+        labels = np.concatenate([labels] * times)
+        expected, *compiled = (
+            call(step, labels, inputs) for step in steps(make(name, from_logits))
+        )
+        assert all(np.isfinite(x).all() for x in expected)
+        for found in compiled:
+            np.testing.assert_allclose(found[0], expected[0], rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(found[1], expected[1], rtol=1e-4, atol=1e-6)
+
+
+def faults(name, from_logits):
+    """Returns faults of a row of predictions and of its label, by what they are."""
+    rows = {"NaN": NAN} | ({"+inf": INF} if is_class(name) or not from_logits else {})
+    if not from_logits:
+        rows |= {"above 1": 1.5, "below 0": -0.5}
+    labels = [K, -1, 1000] if is_class(name) else [2.0, -1.0, NAN]
+    return rows, labels
+
+
+@every_way
+def test_what_cannot_be(name, from_logits):
+    """A row of what is no prediction, a label that is no class: NaN, and no figure."""
+    y, z = batch(name, from_logits)
+    rows, labels = faults(name, from_logits)
+    batches = []
+    for fault in rows.values():
+        batches.append((y, z.copy()))
+        batches[-1][1][0] = fault
+    if is_class(name) and from_logits:
+        batches.append((y, z.copy()))
+        batches[-1][1][0, (y[0] + 1) % K] = NAN
+    for label in labels:
+        batches.append((y.copy(), z))
+        batches[-1][0][0] = label
+    for step in steps(make(name, from_logits)):
+        for each in batches:
+            value = call(step, *each)[0].reshape(N, -1)
+            if name in OF_A_BATCH:  # whose samples depend on each other
+                assert not np.isfinite(value).all()
+            else:
+                assert not np.isfinite(value[0]).any()
+                assert np.isfinite(value[1:]).all()
+
+
+LEFT_OUT = np.arange(N) % 3 == 0
+
+
+@every_way
 @pytest.mark.parametrize("by", ["ignore_class", "mask"])
-@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum"])
-def test_the_reduced_value_is_that_of_what_counts(name, by, reduction):
-    if by == "ignore_class" and name not in IGNORING:
+def test_what_is_left_out(name, from_logits, by):
+    """Value and gradient are those of the other samples, whatever the row holds."""
+    row = TABLE[name]
+    ignoring = losses.ClassLoss | losses.GradientHarmonizedBCE
+    if by == "ignore_class" and not issubclass(row.loss, ignoring):
         pytest.skip("the loss ignores no label")
-    if by == "ignore_class" and not is_class(name) and reduction == "sum":
-        pytest.skip("Keras counts the ignored labels of GHM-C, whose mean is right")
-    y, z = batch(name, True)
-    kept = np.arange(24) % 3 != 0
-    arguments = {"dtype": "float64", "reduction": reduction}
-    expected, slope = value_and_gradient(
-        make(name, **arguments), y[kept], z[kept], "float64"
-    )
-    if by == "ignore_class":
-        y[~kept], arguments["ignore_class"] = -1, -1
+    y, z = batch(name, from_logits)
+    for labels in formats(name, y)[: None if by == "mask" else 1]:
+        for reduction in ("sum_over_batch_size", "sum"):
+            arguments = {"dtype": "float64", "reduction": reduction}
+            loss = make(name, from_logits, **arguments)
+            expected, slope = value_and_gradient(
+                loss, labels[~LEFT_OUT], z[~LEFT_OUT], "float64"
+            )
+            given, predictions = labels.copy(), z.copy()
+            predictions.T[..., LEFT_OUT] = np.resize([NAN, -INF, INF], LEFT_OUT.sum())
+            if given.ndim == 1 or not is_class(name):
+                given[LEFT_OUT] = -1
+            if by == "ignore_class":
+                loss = make(name, from_logits, ignore_class=-1, **arguments)
 
-    def loss(labels, predictions):
-        if by == "mask":
-            set_keras_mask(predictions, ops.convert_to_tensor(kept))
-        return make(name, **arguments)(labels, predictions)
+            def of(y, z, loss=loss):
+                if by == "mask":
+                    set_keras_mask(z, ops.convert_to_tensor(~LEFT_OUT))
+                return loss(y, z)
 
-    value, gradient = value_and_gradient(loss, y, z, "float64")
-    assert float(value) == pytest.approx(float(expected), rel=1e-12)
-    np.testing.assert_allclose(gradient[kept], slope, rtol=1e-11, atol=1e-14)
-    assert not gradient[~kept].any()
+            for step in steps(of)[: None if reduction != "sum" else 1]:
+                value, gradient = call(step, given, predictions, "float64")
+                np.testing.assert_allclose(value, expected, rtol=1e-11)
+                np.testing.assert_allclose(
+                    gradient[~LEFT_OUT], slope, rtol=1e-10, atol=1e-14
+                )
+                assert not gradient[LEFT_OUT].any()
 
 
 def test_a_mask_on_predictions_of_another_dtype():
     y, z = batch("hard_negative", True)
-    kept = np.arange(24) % 3 != 0
+    kept = ~LEFT_OUT
     predictions = ops.convert_to_tensor(z, "float16")
     loss = make("hard_negative", reduction="sum_over_batch_size")
     expected = float(loss(y[kept], predictions[kept]))
     set_keras_mask(predictions, ops.convert_to_tensor(kept))
     assert float(loss(y, predictions)) == pytest.approx(expected, rel=1e-6)
+
+
+@every_loss
+def test_masked_classes(name):
+    """A logit of -inf: the class has probability 0, and is not the label."""
+    if getattr(make(name), "label_smoothing", 0.0):
+        pytest.skip("every class has a share of the label")
+    y, z = batch(name, True)
+    if is_class(name):
+        z[np.arange(N), (y + 1) % K] = -INF
+    else:
+        z = np.where(y == 0, -INF, z)
+    far = np.where(np.isfinite(z), z, -1e4)
+    for labels in formats(name, y):
+        expected = call(functools.partial(GRADIENT, make(name)), labels, far)
+        for step in steps(make(name)):
+            for one, other in zip(call(step, labels, z), expected, strict=True):
+                np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+@every_loss
+def test_second_derivatives_of_logits_far_apart(name):
+    """They are those of the gradient, where the logits are -inf or 1e4 apart, too."""
+    if name in OF_A_BATCH:
+        pytest.skip("its samples depend on each other")
+    z = np.repeat([[0.0, -1.3, -2.53, -0.57, -4.1]], 4, axis=0)
+    z[:3, 0], z[3, 3] = [1e4, 90.0, -1e4], -INF
+    if getattr(make(name), "label_smoothing", 0.0):  # every class is asked for
+        z = z[:3]
+    y = np.zeros(len(z), "int32") if is_class(name) else np.eye(K)[[0] * len(z)]
+    loss, step = make(name, reduction="sum", dtype="float64"), 1e-4 * np.eye(K)
+    for labels in formats(name, y)[:2]:
+        found = second_derivatives(loss, labels, z)
+        for n in range(len(z)):
+            up, down = (
+                [value_and_gradient(loss, labels, x, "float64")[1][n] for x in moved]
+                for moved in (z + step[:, None], z - step[:, None])
+            )
+            expected = np.subtract(up, down) / 2e-4
+            np.testing.assert_allclose(found[n, :, n], expected, rtol=1e-5, atol=1e-5)
+
+
+@every_way
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", None])
+def test_no_samples(name, from_logits, reduction):
+    y, z = batch(name, from_logits)
+    keras_loss = keras.losses.MeanSquaredError(reduction=reduction)
+    shape = ops.shape(keras_loss(np.zeros((0, K)), np.zeros((0, K))))
+    for labels in formats(name, y):
+        loss = make(name, from_logits, reduction=reduction)
+        value, gradient = value_and_gradient(loss, labels[:0], z[:0], "float32")
+        assert value.shape == shape
+        assert not value.sum()
+        assert gradient.shape == z[:0].shape
 
 
 NEEDS_THE_NUMBER = {
