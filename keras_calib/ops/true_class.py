@@ -1,4 +1,4 @@
-"""The one kernel of every loss on the probability of the true class.
+"""The kernel of the losses of the true class's probability.
 
 Such a loss is two scalar functions of the true class's log-probability, its
 probability p and q = 1 - p:
@@ -31,7 +31,7 @@ Gradients: TypeAlias = tuple[Tensor | None, ...]
 Backward: TypeAlias = Callable[[Tensor], Gradients]
 Parts: TypeAlias = tuple[tuple[Tensor, Tensor, Tensor], Tensor, Callable[..., Tensor]]
 
-# Half precision rounds 1 up to this, and a softmax in float32 to less.
+# How far above 1 rounding puts a probability: most in half precision.
 _ROUNDING = 2e-3
 
 
@@ -54,16 +54,16 @@ def true_class_kernel(
         labels: int32 labels of shape (N,), or targets of shape (N, K), t, which give
             sum_i t_i l(p_i).
         scores: logits or probabilities of shape (N, K). Probabilities are taken as
-            at least the smallest normal float. The loss is NaN where that of the
-            label, or one of any class beside targets, is outside [0, 1].
+            at least the smallest normal float. The loss is NaN where the label's
+            probability is outside [0, 1]; for targets, where that of any class is.
         value: the loss as a function of `(log_p, p, q, *parameters)`. `p` is at least
             the smallest normal float; `log_p` may be below its logarithm.
         weight: `-dl/dlog_p` as a function of the same.
         soft: whether `labels` are targets.
         from_logits: whether `scores` are logits.
         label_smoothing: e in (1 - e) l + e * mean_j(-log p_j).
-        parameters: scalars that `value` and `weight` depend on. What a transformation
-            of JAX traces must be here, since neither may capture it.
+        parameters: scalars that `value` and `weight` depend on. A tensor that JAX
+            traces must be passed here: neither function may capture it.
     """
     if not from_logits:
         if soft:
@@ -113,7 +113,7 @@ def true_class_kernel(
 
 
 def _hard_parts(y: Tensor, z: Tensor, smoothing: float) -> Parts:
-    """Returns what is true of the true class, with max z = 0.
+    """Returns the terms of a loss of integer labels, for max z = 0.
 
     Returns:
         `(log_p, p, q)` of the true class, log sum exp z, and the gradient of the loss
@@ -132,7 +132,7 @@ def _hard_parts(y: Tensor, z: Tensor, smoothing: float) -> Parts:
 
     def gradient(upstream: Tensor, weight: Tensor) -> Tensor:
         if not smoothing:
-            # -rest in the true class's place makes one product of it all.
+            # With -rest in the true class's place, one product gives every entry.
             scale = unless_zero(weight / total, upstream)
             return unless_zero(ops.scatter_update(e, rows, -rest), _column(scale))
         weight = (1.0 - smoothing) * weight
@@ -145,7 +145,7 @@ def _hard_parts(y: Tensor, z: Tensor, smoothing: float) -> Parts:
 
 
 def _soft_parts(t: Tensor, z: Tensor, smoothing: float) -> Parts:
-    """Returns the same of every class."""
+    """Returns the same terms of every class, for targets."""
     e = ops.exp(z)
     rest, of_top = _sum_of_others(e)
     total, log_total = rest + e, ops.log1p(of_top)
@@ -172,7 +172,7 @@ def _elementwise(
         true = ops.log(p), p, at_least(1.0 - p, 0.0)
 
         def backward(upstream: Tensor) -> Gradients:
-            # W / p would be A / (B p) under XLA for W = A / B, and B p underflows.
+            # Not W / p: for W = A / B, XLA computes A / (B p), and B p underflows.
             slope = weight(*true, *parameters) * (1.0 / p)
             rest = of_parameters(partial(value, *true), parameters, upstream)
             return -unless_zero(slope, upstream), *rest
@@ -184,7 +184,7 @@ def _elementwise(
 
 def are_probabilities(x: Tensor) -> Tensor:
     """Says of each row, as a column, whether all of it lies in [0, 1]."""
-    # Two reductions read less than comparisons of all entries write.
+    # Two reductions, because comparing all entries would write two more tensors.
     return ops.logical_and(row_min(x) >= 0.0, row_max(x) <= 1.0 + _ROUNDING)
 
 
@@ -245,9 +245,9 @@ def with_gradient(
 ) -> Tensor:
     """Calls `forward(*arguments) -> (y, backward)`, and differentiates by `backward`.
 
-    `backward(dy)` returns the gradient in each argument, `None` for integers. Where it
-    is made of differentiable operations, so is each gradient. Neither function may
-    capture what JAX traces: it goes into the arguments.
+    `backward(dy)` returns the gradient in each argument, `None` for integers. If it
+    consists of differentiable operations, the gradients are differentiable. Neither
+    function may capture a tensor that JAX traces; pass it as an argument.
     """
 
     @ops.custom_gradient  # type: ignore[untyped-decorator, unused-ignore]
@@ -261,8 +261,8 @@ def with_gradient(
                 return backward(args[0])
             import torch
 
-            # The graph of dx, which is recorded where a second derivative may
-            # follow: torch ran `forward` without one.
+            # torch ran `forward` without a graph. It runs again where a second
+            # derivative may follow.
             again = torch.is_grad_enabled()
             return (forward(*args)[1] if again else backward)(upstream)
 
