@@ -41,20 +41,20 @@ def entropy(y_pred: Tensor, from_logits: bool = False) -> Tensor:
         # log sum exp z - sum_i p_i z_i with max z = 0: neither term is negative. The
         # maximum's own exponential, 1, is left out of the sum for log1p.
         z = z - row_max(z)
-        # Where e is 0 in any case, z is finite, and so is their product.
-        z = ops.where(z < -1e3, -1e3, z)
         e = ops.exp(z)
+        # Where e is 0 in any case, z is finite, and so is their product.
+        low = at_least(z, -1e3)
         at_top = ops.sum(ops.cast(z >= 0.0, z.dtype), axis=-1, keepdims=True)
         rest = ops.sum(ops.where(z < 0.0, e, 0.0), axis=-1, keepdims=True)
         rest = rest + (at_top - 1.0)
         total, log_total = 1.0 + rest, ops.log1p(rest)
-        h = log_total - ops.sum(z * e, axis=-1, keepdims=True) / total
+        h = log_total - ops.sum(low * e, axis=-1, keepdims=True) / total
 
         def backward(upstream: Tensor) -> Gradients:
             # -p_i (log p_i + h)
             upstream = ops.expand_dims(upstream, -1)
             scale = unless_zero(1.0 / total, upstream)
-            return (unless_zero((log_total - h - z) * e, scale),)
+            return (unless_zero((log_total - h - low) * e, scale),)
 
         return ops.squeeze(h, -1), backward
 
