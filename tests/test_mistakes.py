@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 import keras_calib
-from keras_calib import metrics
+from keras_calib import losses, metrics
 from keras_calib.calibrators import TemperatureScaling
 from keras_calib.metrics import BinStatistics
 from keras_calib.viz import reliability_diagram
+from tests.backends import not_on_jax
 
 N, K = 60, 4
 
@@ -263,6 +264,15 @@ COMPILED = [
     for name, row in rows.items()
 ]
 
+# They look at the label and its probability, and not at whole rows.
+UNSEEN_BY_LOSSES = {"rows that sum to 1/2", "several labels as classes"}
+LOSSES = [
+    pytest.param(kind, *row, id=f"{kind.__name__}-{name}")
+    for kind, rows in ((losses.GammaCE, OF_CLASSES), (losses.GammaBCE, OF_LABELS))
+    for name, row in rows.items()
+    if name not in UNSEEN_BY_LOSSES
+]
+
 
 def any_loss(y, p):
     return keras.ops.mean(p)
@@ -284,3 +294,46 @@ def test_compiled_metrics_of_right_batches():
     found = fitted(COLUMN, OF_1, any_loss, [metrics.BinaryECE(name="ece")])["ece"]
     expected = keras_calib.evaluate(B, BP)["binary_ece"]
     assert found == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "y", "p", "from_logits"), LOSSES)
+def test_a_compiled_loss_is_nan(kind, y, p, from_logits):
+    assert np.isnan(fitted(y, p, kind(0.5, from_logits=from_logits))["loss"])
+
+
+def test_compiled_losses_of_right_batches():
+    expected = pytest.approx(-np.log(P[np.arange(N), Y]).mean(), rel=1e-5)
+    assert fitted(Y, P, losses.GammaCE(0.0))["loss"] == expected
+    assert fitted(Y, Z, losses.GammaCE(0.0, from_logits=True))["loss"] == expected
+    assert fitted(HOT, P, losses.GammaCE(0.0))["loss"] == expected
+    one = -np.where(COLUMN == 1, np.log(OF_1), np.log1p(-OF_1)).mean()
+    found = fitted(COLUMN, OF_1, losses.GammaBCE(0.0))["loss"]
+    assert found == pytest.approx(one, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("y", "loss", "head"),
+    [
+        (Y, losses.GammaCE(0.1, from_logits=True), "softmax"),
+        (HOT, losses.GammaBCE(0.1, from_logits=True), "sigmoid"),
+        (HOT, losses.GammaBCE(0.1), "softmax"),
+        (Y, losses.GammaCE(0.1), "sigmoid"),
+    ],
+)
+@not_on_jax
+def test_the_head_of_another_loss_is_refused(y, loss, head):
+    with pytest.raises(ValueError, match=head):
+        fitted(y, Z, loss, head=head)
+
+
+@not_on_jax
+def test_the_head_of_another_metric_is_refused():
+    ece = metrics.ExpectedCalibrationError(from_logits=True)
+    with pytest.raises(ValueError, match="softmax"):
+        fitted(Y, Z, any_loss, [ece], head="softmax")
+
+
+def test_one_value_a_sample_is_not_of_classes():
+    for read in (metrics.ExpectedCalibrationError().update_state, losses.GammaCE(0.1)):
+        with pytest.raises(ValueError, match="y_pred"):
+            read(B, BP)
