@@ -150,12 +150,10 @@ class WeightedLoss(keras.losses.Loss):
     def __call__(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None
     ) -> Tensor:
-        # As CalibrationLoss does, whose __call__ is bypassed.
-        if sample_weight is not None:
-            sample_weight = ops.copy(sample_weight)
-        for held in getattr(self.loss, "hyperparameters", {}).values():
-            held.notice_trace()
-        return super().__call__(y_true, y_pred, sample_weight)
+        given = y_true, y_pred, sample_weight
+        if hasattr(self.loss, "prepare"):  # a loss of this package
+            given = self.loss.prepare(*given)
+        return super().__call__(*given)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Returns the weighted loss of each sample."""

@@ -133,6 +133,15 @@ class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
     def __call__(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> Tensor:
+        return super().__call__(*self.prepare(y_true, y_pred, sample_weight))
+
+    def prepare(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Returns the arguments of a call in the form in which Keras reads them right.
+
+        What calls the loss by `call` prepares the arguments first, too.
+        """
         # Keras would read a list as a structure of scalars.
         if isinstance(y_true, list | tuple):
             y_true = ops.convert_to_tensor(y_true)
@@ -163,7 +172,7 @@ class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
             sample_weight = ops.copy(sample_weight)
         for hyperparameter in self.hyperparameters.values():
             hyperparameter.notice_trace()
-        return super().__call__(y_true, y_pred, sample_weight)
+        return y_true, y_pred, sample_weight
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self).from_config, (self.get_config(),)

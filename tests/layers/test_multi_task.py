@@ -6,8 +6,10 @@ import pytest
 from keras import ops
 
 from keras_calib import GammaCE, MultiTaskModel
+from keras_calib._keras import set_keras_mask
 from keras_calib.callbacks import GammaScheduler, linear
 from keras_calib.layers.multi_task import WeightedLoss
+from keras_calib.losses import HardNegativeCE
 from tests.backends import jax_only
 
 TASKS = {"shape": "classification", "side": "classification", "size": "regression"}
@@ -124,6 +126,33 @@ def test_weights_are_not_changed_in_place():
     w = np.ones(4, "float32")
     loss(np.arange(4) % 3, np.zeros((4, 3)), w)
     assert w.tolist() == [1.0] * 4
+
+
+def test_one_weight_a_sample_of_several_positions_is_refused():
+    loss = WeightedLoss(
+        GammaCE(0.1, from_logits=True), "classification", keras.Variable(0.0)
+    )
+    y, z = np.zeros((3, 3), "int32"), np.zeros((3, 3, 2), "float32")
+    assert float(loss(y, z, np.ones((3, 3)))) > 0.0
+    with pytest.raises(ValueError, match="must have one weight for each position"):
+        loss(y, z, np.ones(3))
+
+
+def test_a_mask_on_half_precision_is_read():
+    """A cast drops the mask."""
+    inner = HardNegativeCE(1.0, from_logits=True)
+    loss = WeightedLoss(inner, "classification", keras.Variable(0.0))
+    y = np.array([[1, 0, 0, 0]])
+    z = np.array([[[0.0, 1.0], [1.0, 0.0], [0.0, 9.0], [0.0, 9.0]]], "float16")
+
+    def masked():
+        scores = ops.convert_to_tensor(z)
+        set_keras_mask(scores, ops.convert_to_tensor([[True, True, False, False]]))
+        return scores
+
+    expected = float(inner(y[:, :2], z[:, :2]))
+    assert float(inner(y, masked())) == pytest.approx(expected, rel=1e-6)
+    assert float(loss(y, masked())) == pytest.approx(expected, rel=1e-6)
 
 
 @jax_only
