@@ -96,8 +96,9 @@ def _of_logits(z: Tensor) -> Parts:
     small, large = e / (1.0 + e), 1.0 / (1.0 + e)
     p = ops.where(positive, large, small)
     q = ops.where(positive, small, large)
-    log_p = ops.where(positive, 0.0, low) - ops.log1p(e)
-    log_q = ops.where(positive, low, 0.0) - ops.log1p(e)
+    zero, log_total = ops.zeros_like(z), ops.log1p(e)
+    log_p = ops.where(positive, zero, low) - log_total
+    log_q = ops.where(positive, low, zero) - log_total
     of_positive = log_p, at_least(p, tiny(z)), q
     of_negative = log_q, at_least(q, tiny(z)), p
     return of_positive, of_negative, lambda up, down: down * p - up * q

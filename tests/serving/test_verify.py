@@ -139,9 +139,9 @@ def test_names_that_the_model_does_not_have_are_found():
 @pytest.mark.parametrize(
     ("kwargs", "reason"),
     [
-        ({"tolerance": np.nan}, "`tolerance` must be a number in"),
-        ({"tolerance": -1.0}, "`tolerance` must be a number in"),
-        ({"tolerance": "a"}, "`tolerance` must be a number in"),
+        ({"tolerance": np.nan}, "`tolerance` must be a number at least 0"),
+        ({"tolerance": -1.0}, "`tolerance` must be a number at least 0"),
+        ({"tolerance": "a"}, "`tolerance` must be a number at least 0"),
         ({"model": 3}, "must have inputs"),
         ({"inputs": IMAGES[:, :5]}, "must have shape"),
         ({"inputs": IMAGES[:0]}, "must have at least one row"),
