@@ -37,7 +37,7 @@ test-all: $(STAMPS)/test ## Run all tests, the slow ones too
 # file, so one process runs a whole file.
 ON_ANY_BACKEND := $(addprefix tests/,calibrators callbacks layers losses metrics ops viz \
 	distribution/test_traps.py $(addprefix test_,arguments.py benchmarks.py docstrings.py \
-	identifiers.py imports.py keras.py))
+	identifiers.py imports.py keras.py mistakes.py))
 
 # Compiling takes most of the time, so compiled operations are cached. Only TensorFlow
 # and torch run the slow tests, which compile most.

@@ -102,7 +102,7 @@ def test_finite_input(name, from_logits):
         assert all(np.isfinite(x).all() for x in expected)
         for found in compiled:
             np.testing.assert_allclose(found[0], expected[0], rtol=1e-5, atol=1e-6)
-            # Both are rounded: EXACT's gradient of 4000 is off by 5e-5 of it in float32.
+            # Both are rounded: EXACT's gradient of 4000 is off by 5e-5 in float32.
             np.testing.assert_allclose(found[1], expected[1], rtol=2e-4, atol=1e-6)
 
 
