@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from keras import ops
 
-from keras_calib.ops.floats import at_least, tiny
+from keras_calib.ops.floats import at_least, dtype_name, tiny
 from keras_calib.types import Tensor
 
 __all__ = ["gamma_value", "gamma_weight"]
@@ -53,5 +53,7 @@ def gamma_weight(
     log_p: Tensor, p: Tensor, q: Tensor, gamma: Tensor, floor: float = 0.0
 ) -> Tensor:
     """Computes max(floor, p / (gamma + (1 - gamma) p)), in [0, 1]."""
-    weight = p / (gamma + (1.0 - gamma) * p)
+    # At gamma = 0 it is 1, and (p + 1) / (p + 1) has finite derivatives for each p.
+    shift = ops.cast(gamma <= 0.0, dtype_name(p))
+    weight = (p + shift) / (gamma + (1.0 - gamma) * p + shift)
     return at_least(weight, floor) if floor else weight

@@ -46,7 +46,7 @@ def formats(name, y):
     if not is_class(name) or TABLE[name].integers_only:
         return [y]
     hot = np.eye(K, dtype="float32")[y]
-    return [y, hot, 0.9 * hot + 0.1 * np.eye(K, dtype="float32")[(y + 2) % K]]
+    return [y, 0.9 * hot + 0.1 * np.eye(K, dtype="float32")[(y + 2) % K], hot]
 
 
 def make(name, from_logits=True, **kwargs):
@@ -54,12 +54,12 @@ def make(name, from_logits=True, **kwargs):
 
 
 def steps(loss):
-    """Returns the loss with its gradient, eager and by each compiler."""
+    """Returns the loss with its gradient, eager and compiled."""
     eager = functools.partial(GRADIENT, loss)
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
-        return [eager, tf.function(eager), tf.function(eager, jit_compile=True)]
+        return [eager, tf.function(eager, jit_compile=True)]
     if BACKEND == "jax":
         import jax
 
@@ -94,7 +94,7 @@ def test_finite_input(name, from_logits):
     y, z = batch(name, from_logits)
     inputs = np.concatenate(list(extremes(z, from_logits)))
     times = len(inputs) // N
-    for labels in formats(name, y):
+    for labels in formats(name, y)[:2]:
         labels = np.concatenate([labels] * times)
         expected, *compiled = (
             call(step, labels, inputs) for step in steps(make(name, from_logits))
@@ -152,7 +152,7 @@ def test_what_is_left_out(name, from_logits, by):
     if by == "ignore_class" and not issubclass(row.loss, ignoring):
         pytest.skip("the loss ignores no label")
     y, z = batch(name, from_logits)
-    for labels in formats(name, y)[: None if by == "mask" else 1]:
+    for place, labels in enumerate(formats(name, y)[: 2 if by == "mask" else 1]):
         for reduction in ("sum_over_batch_size", "sum"):
             arguments = {"dtype": "float64", "reduction": reduction}
             loss = make(name, from_logits, **arguments)
@@ -171,7 +171,8 @@ def test_what_is_left_out(name, from_logits, by):
                     set_keras_mask(z, ops.convert_to_tensor(~LEFT_OUT))
                 return loss(y, z)
 
-            for step in steps(of)[: None if reduction != "sum" else 1]:
+            compiled = reduction != "sum" and place == 0
+            for step in steps(of)[: None if compiled else 1]:
                 value, gradient = call(step, given, predictions, "float64")
                 np.testing.assert_allclose(value, expected, rtol=1e-11)
                 np.testing.assert_allclose(
@@ -201,7 +202,7 @@ def test_masked_classes(name):
     else:
         z = np.where(y == 0, -INF, z)
     far = np.where(np.isfinite(z), z, -1e4)
-    for labels in formats(name, y):
+    for labels in formats(name, y)[::2]:
         expected = call(functools.partial(GRADIENT, make(name)), labels, far)
         for step in steps(make(name)):
             for one, other in zip(call(step, labels, z), expected, strict=True):
@@ -219,7 +220,7 @@ def test_second_derivatives_of_logits_far_apart(name):
         z = z[:3]
     y = np.zeros(len(z), "int32") if is_class(name) else np.eye(K)[[0] * len(z)]
     loss, step = make(name, reduction="sum", dtype="float64"), 1e-4 * np.eye(K)
-    for labels in formats(name, y)[:2]:
+    for labels in formats(name, y)[::2]:
         found = second_derivatives(loss, labels, z)
         for n in range(len(z)):
             up, down = (
@@ -231,17 +232,17 @@ def test_second_derivatives_of_logits_far_apart(name):
 
 
 @every_way
-@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", None])
-def test_no_samples(name, from_logits, reduction):
+def test_no_samples(name, from_logits):
     y, z = batch(name, from_logits)
-    keras_loss = keras.losses.MeanSquaredError(reduction=reduction)
-    shape = ops.shape(keras_loss(np.zeros((0, K)), np.zeros((0, K))))
-    for labels in formats(name, y):
-        loss = make(name, from_logits, reduction=reduction)
-        value, gradient = value_and_gradient(loss, labels[:0], z[:0], "float32")
-        assert value.shape == shape
-        assert not value.sum()
-        assert gradient.shape == z[:0].shape
+    for reduction in ("sum_over_batch_size", None):
+        keras_loss = keras.losses.MeanSquaredError(reduction=reduction)
+        shape = ops.shape(keras_loss(np.zeros((0, K)), np.zeros((0, K))))
+        for labels in formats(name, y)[:2]:
+            loss = make(name, from_logits, reduction=reduction)
+            value, gradient = value_and_gradient(loss, labels[:0], z[:0], "float32")
+            assert value.shape == shape
+            assert not value.sum()
+            assert gradient.shape == z[:0].shape
 
 
 NEEDS_THE_NUMBER = {
