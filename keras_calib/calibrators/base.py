@@ -21,6 +21,7 @@ from keras_calib.calibrators.samples import Samples
 from keras_calib.ops.arrays import as_numbers
 from keras_calib.ops.floats import at_least, in_float64
 from keras_calib.ops.kinds import kind_of
+from keras_calib.ops.looks import are, row_sums
 from keras_calib.ops.validation import validate as validate_values
 from keras_calib.types import Array, Tensor
 
@@ -171,8 +172,18 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
         """Returns calibrated probabilities, computed in the dtype of the layer.
 
         Args:
-            logits: logits of shape (N, K), K >= 2.
+            logits: logits of shape (N, K), K >= 2, also if the calibrator itself takes
+                probabilities.
+
+        Raises:
+            ValueError: for probabilities.
         """
+        logits = np.asarray(logits)
+        if len(logits) > 1 and logits.min() >= 0 and are(1, row_sums(logits)):
+            raise ValueError(
+                "`logits` are probabilities: call the calibrator on them instead. "
+                f"Received: rows that sum to 1, such as {logits[0]}"
+            )
         z = ops.convert_to_tensor(logits, self.dtype)
         p = self.transform(z, **self._cast_weights())
         return np.asarray(ops.convert_to_numpy(p))

@@ -145,6 +145,8 @@ class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
         # Keras would read a list as a structure of scalars.
         if isinstance(y_true, list | tuple):
             y_true = ops.convert_to_tensor(y_true)
+        if isinstance(sample_weight, list | tuple):
+            sample_weight = ops.convert_to_tensor(sample_weight)
         # A cast drops the mask, which losses of a batch read.
         mask, y_pred = get_keras_mask(y_pred), ops.convert_to_tensor(y_pred, self.dtype)
         if mask is not None:

@@ -289,3 +289,13 @@ def test_extreme_logits_stay_finite():
     layer = fitted(1e4 * z, y)
     assert layer.temperature == pytest.approx(1e4 * fitted(z, y).temperature, rel=1e-9)
     assert np.isfinite(layer(np.array([[1e4, -1e4, 0, 0, 0]]))).all()
+
+
+def test_probabilities_of_probabilities_are_refused():
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.ones(3), 60)
+    layer = TemperatureScaling().fit(p, rng.integers(0, 3, 60))
+    with pytest.raises(ValueError, match="call the calibrator on them instead"):
+        layer.probabilities(p)
+    found = layer.probabilities(np.log(p))
+    np.testing.assert_allclose(found, convert_to_numpy(layer(p)), atol=1e-5)

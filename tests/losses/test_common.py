@@ -447,3 +447,13 @@ def small_model(num_classes, dtype=None):
             keras.layers.Dense(num_classes, dtype=dtype),
         ]
     )
+
+
+def test_weights_may_be_a_list():
+    """Called in place of `fit`, which makes tensors of all it is given."""
+    w = [1.0, 0.0, 3.0]
+    for loss, y, z in (
+        (losses.GammaCE(0.1), [0, 1, 1], [[0.7, 0.3], [0.2, 0.8], [0.6, 0.4]]),
+        (losses.GammaBCE(0.1), [1, 0, 1], [0.5, 0.2, 0.9]),
+    ):
+        assert float(loss(y, z, w)) == float(loss(y, z, np.array(w)))
