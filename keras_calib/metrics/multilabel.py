@@ -52,7 +52,7 @@ class MultilabelECE(GroupedMetric):
 
     def events(self, batch: BinaryBatch) -> Events:
         """Returns every label's probability and whether the label was present."""
-        return batch.every_label
+        return batch.every_class
 
     def per_label(self) -> Tensor:
         """Returns the error of each label, of shape (L,)."""

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_calib._keras import get_keras_mask, made_by
+from keras_calib.ops.events import Events
 from keras_calib.ops.floats import alike, at_least, cast, dtype_name, matmul, namespace
 from keras_calib.ops.labels import sample_weights, static_shape
 from keras_calib.types import Tensor
@@ -66,6 +67,9 @@ class Batch(ABC):
     activations = _ACTIVATIONS
     _of: str
     _instead: str
+    # Of each class or label, shape (N, K).
+    probabilities: Tensor
+    targets: Tensor
 
     def __init__(
         self,
@@ -163,6 +167,16 @@ class Batch(ABC):
     @abstractmethod
     def _possible_labels(self) -> Tensor:
         """Says which labels are possible, of the same shape."""
+
+    @cached_property
+    def every_class(self) -> Events:
+        """Is class k the label, or label k present? N * K events, a group each k."""
+        return Events(
+            self.probabilities,
+            self.targets,
+            self.sample_weight,
+            precision=self.precision,
+        )
 
     @property
     def mask(self) -> Tensor | None:

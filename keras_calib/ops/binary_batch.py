@@ -126,16 +126,6 @@ class BinaryBatch(Batch):
         """Probabilities of the positive class, of shape (N, L)."""
         return ops.sigmoid(self.scores) if self.from_logits else self.scores
 
-    @cached_property
-    def every_label(self) -> Events:
-        """Is label l present? N * L events, a group each label."""
-        return Events(
-            self.probabilities,
-            self.targets,
-            self.sample_weight,
-            precision=self.precision,
-        )
-
 
 class OneLabelBatch(BinaryBatch):
     """N samples of one binary label.

@@ -269,16 +269,6 @@ class ClassBatch(Batch):
         mass = at_most(ops.sum(p, axis=-1), 1.0)
         return Events(mass, hit, self.sample_weight, precision=self.precision)
 
-    @cached_property
-    def every_class(self) -> Events:
-        """Is class k the label? N * K events, a group each class."""
-        return Events(
-            self.probabilities,
-            self.targets,
-            self.sample_weight,
-            precision=self.precision,
-        )
-
 
 def true_class_loss(
     y_true: Tensor,

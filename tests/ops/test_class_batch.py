@@ -90,7 +90,7 @@ def test_one_label_in_every_shape():
 def test_labels_that_are_unknown_count_for_nothing():
     y, p = np.array([[0, -1], [1, 1]]), np.array([[0.2, 0.9], [0.6, 0.7]])
     batch = BinaryBatch(y, p, np.array([1.0, 2.0]), ignore_class=-1)
-    np.testing.assert_allclose(batch.every_label.sample_weight, [[1, 0], [2, 2]])
+    np.testing.assert_allclose(batch.every_class.sample_weight, [[1, 0], [2, 2]])
     with pytest.raises(ValueError, match="binary labels of the same shape"):
         BinaryBatch(np.zeros((2, 3)), p)
 
