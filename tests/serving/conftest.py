@@ -25,3 +25,9 @@ def published(calibrated, tmp_path_factory):
 def probabilities(calibrated):
     """Returns what the model itself predicts for `IMAGES`."""
     return calibrated.predict(IMAGES, verbose=0)
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Returns a model that is not calibrated."""
+    return network()

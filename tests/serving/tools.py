@@ -60,3 +60,26 @@ def labels(model):
     found = np.asarray(model(IMAGES)).argmax(-1)
     found[::3] = (found[::3] + 1) % 5
     return found
+
+
+def ask(folder, signature="serving_default", **inputs):
+    """Returns the answer of an exported version in numpy."""
+    import tensorflow as tf
+
+    served = tf.saved_model.load(folder).signatures[signature]
+    answer = served(**{name: tf.constant(value) for name, value in inputs.items()})
+    return {key: value.numpy() for key, value in answer.items()}
+
+
+def of_dtype(dtype):
+    """Returns a model of one input, and a batch for it."""
+    x = keras.Input((3,), dtype=dtype, name="x")
+    if dtype == "string":
+        lookup = keras.layers.StringLookup(vocabulary=["a"], output_mode="multi_hot")
+        y, rows = lookup(x), np.array([["a", "é", ""], ["b", "a\0b", "a"]])
+    else:
+        rows = np.array([[0, 1, 1], [1, 0, 1]], "float32").astype(dtype, copy=False)
+        if dtype not in ("bool", "bfloat16"):
+            rows = np.array([[0, 1, 100], [7, 0, 3]], dtype)
+        y = 0.01 * keras.ops.cast(x, "float32")
+    return keras.Model(x, keras.layers.Dense(3, activation="softmax")(y)), rows
