@@ -1,0 +1,54 @@
+"""The form of a computation that is fastest where its tensors lie.
+
+On a CPU a scatter, a top-k and a search of a sorted array are the fastest. On GPUs and
+TPUs the compiler fuses none of them: there, comparisons with every index, which fuse
+into the reductions and products around them, cost less than the memory that a scatter
+writes. Both forms of a computation stand side by side where it is defined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_calib.types import Tensor
+
+__all__ = ["by_platform"]
+
+
+def by_platform(
+    cpu: Callable[..., Any], accelerator: Callable[..., Any], *tensors: Tensor
+) -> Any:
+    """Returns `cpu(*tensors)` on a CPU, and `accelerator(*tensors)` elsewhere.
+
+    Both give the same up to rounding. In a compiled function JAX chooses when it lowers
+    for a platform, so that one trace may serve several; neither form may then capture a
+    traced tensor.
+    """
+    tensors = tuple(map(ops.convert_to_tensor, tensors))
+    if keras.backend.backend() == "jax":
+        import jax
+
+        if any(isinstance(x, jax.core.Tracer) for x in tensors):
+            return jax.lax.platform_dependent(*tensors, cpu=cpu, default=accelerator)
+    return (cpu if _on_cpu(tensors[0]) else accelerator)(*tensors)
+
+
+def _on_cpu(x: Tensor) -> bool:
+    backend = keras.backend.backend()
+    if backend == "torch":
+        return bool(x.device.type == "cpu")
+    if backend == "jax":
+        return bool(next(iter(x.devices())).platform == "cpu")
+    import tensorflow as tf
+
+    # A tensor in a graph often has no device yet: it goes to an accelerator if one is
+    # visible.
+    if x.device:
+        return "CPU" in x.device
+    return {device.device_type for device in tf.config.list_logical_devices()} == {
+        "CPU"
+    }
