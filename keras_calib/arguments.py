@@ -8,7 +8,7 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, Unpack, get_args, get_origin, get_type_hints
+from typing import Any, Self, TypeVar, Unpack, get_args, get_origin, get_type_hints
 
 import keras
 import numpy as np
@@ -21,6 +21,9 @@ R = TypeVar("R")
 _SHARED = ("from_logits", "ignore_class", "axis", "reduction", "name", "dtype")
 
 _ABSENT = object()
+
+# What Python says of an argument that a constructor states and `**kwargs` holds, too.
+_FIXED = re.compile(r"got multiple values for (?:keyword )?argument '(\w+)'")
 
 # Decorates a class or a function that Keras saves, and loads by its name.
 saveable = keras.saving.register_keras_serializable(package="keras_calib")
@@ -60,8 +63,8 @@ class Configurable:
     constructors. An attribute with a `config` property, such as a hyperparameter
     that moves during `fit`, gives its current value. Where a method has the name of
     an argument, the attribute has an underscore before it. A class that fixes an
-    argument of its base leaves it out of `**kwargs: Unpack[...]`, or out of its
-    `get_config`.
+    argument of its base may leave it out of `**kwargs: Unpack[...]`; its signature and
+    configuration then do not show it.
     """
 
     __signature__ = _WholeSignature()
@@ -92,6 +95,23 @@ class Configurable:
                     f"attribute of that name: set self.{name}, or override get_config"
                 )
         return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Returns what `get_config` described, but for what the constructor fixes."""
+        try:
+            return super().from_config(config)  # type: ignore[misc, no-any-return]
+        except TypeError as error:
+            fixed = _FIXED.search(str(error))
+            if not fixed or fixed[1] not in config:
+                raise
+        others = dict(config)
+        value = others.pop(fixed[1])
+        made = cls.from_config(others)
+        held: Any = getattr(made, fixed[1], None)
+        if hasattr(held, "assign"):  # a hyperparameter, which may have moved
+            held.assign(value)
+        return made
 
     def __repr__(self) -> str:
         # The first argument, and whatever differs from its default.
@@ -234,6 +254,7 @@ def _named_in(function: Any, rest: inspect.Parameter) -> set[str] | None:
             hint = eval(hint, function.__globals__)
         except NameError:  # imported for type checkers only
             return None
-    return (
-        set(get_type_hints(get_args(hint)[0])) if get_origin(hint) is Unpack else None
-    )
+    if get_origin(hint) is not Unpack:
+        return None
+    (arguments,) = get_args(hint)
+    return set(get_type_hints(get_origin(arguments) or arguments))

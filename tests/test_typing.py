@@ -37,4 +37,8 @@ def wrong_calls() -> None:
     """Each call is a silenced error; mypy reports a comment that silences nothing."""
     keras_calib.GammaCE("0.1")  # type: ignore[arg-type]
     keras_calib.GammaCE(0.1, from_logit=True)  # type: ignore[call-arg]
+    keras_calib.GammaCE(0.1, label_reduction="sum")  # type: ignore[arg-type]
+    keras_calib.GammaBCE(0.1, ignore_class=-1)  # type: ignore[arg-type]
+    keras_calib.FocalCE(label_reduction="sum")  # type: ignore[call-arg]
+    keras_calib.BinaryFocalCE(ignore_class=-1)  # type: ignore[call-arg]
     keras_calib.ExpectedCalibrationError(num_bins=None)  # type: ignore[arg-type]

@@ -152,6 +152,7 @@ class MatrixScaling(LinearCalibrator):
     - Kull et al., "Beyond temperature scaling", NeurIPS 2019, section 3 (ODIR).
     """
 
+    # `bias_penalty` is stated for its position and its default.
     def __init__(
         self,
         off_diagonal_penalty: float = 1.0,

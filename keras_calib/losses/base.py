@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any, Literal, TypeAlias, TypedDict, Unpack
+from typing import Any, Generic, Literal, TypeAlias, TypedDict, TypeVar, Unpack
 
 import keras
 import numpy as np
@@ -24,13 +24,15 @@ from keras_calib.ops.binary_batch import BinaryBatch
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 from keras_calib.ops.floats import last_mean
-from keras_calib.ops.reader import Reader
+from keras_calib.ops.reader import IgnoringReader, Reader
 from keras_calib.types import Tensor
 
 __all__ = ["BinaryLoss", "CalibrationLoss", "ClassLoss", "TrueClassLoss"]
 
 Scalar: TypeAlias = Callable[..., Tensor]
 LabelReduction: TypeAlias = Literal["mean", "sum"]
+Ignored = TypeVar("Ignored")
+Reduced = TypeVar("Reduced")
 
 # Keras casts labels to the dtype of the loss: integers are exact up to here.
 _EXACT_INTEGERS = {"float16": 2**11, "bfloat16": 2**8}
@@ -57,18 +59,27 @@ class ClassLossArguments(ScoreLossArguments, total=False):
     from_logits: bool
 
 
-class BinaryLossArguments(LossArguments, total=False):
-    """The arguments of every loss of independent binary labels."""
+class ReaderLossArguments(LossArguments, total=False):
+    """The arguments of every loss of probabilities."""
 
-    label_reduction: LabelReduction
     from_logits: bool
     axis: int
 
 
-class EitherArguments(ClassLossArguments, total=False):
-    """The arguments of either kind, for a constructor that two losses share."""
+class BinaryLossArguments(ReaderLossArguments, total=False):
+    """The arguments of every loss of independent binary labels."""
 
     label_reduction: LabelReduction
+
+
+class EitherArguments(ReaderLossArguments, Generic[Ignored, Reduced], total=False):
+    """The arguments of a constructor that losses of both kinds share.
+
+    One that a loss does not take has the type `Never`.
+    """
+
+    ignore_class: Ignored
+    label_reduction: Reduced
 
 
 class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
@@ -180,7 +191,7 @@ class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
         return type(self).from_config, (self.get_config(),)
 
 
-class ClassLoss(Reader, CalibrationLoss):
+class ClassLoss(IgnoringReader, CalibrationLoss):
     """Base of the losses of one label of K classes. A subclass gives `sample_losses`.
 
     Args:
@@ -319,11 +330,9 @@ class BinaryLoss(ScalarLoss, Reader, CalibrationLoss):
         self,
         *,
         label_reduction: LabelReduction = "mean",
-        from_logits: bool = False,
-        axis: int = -1,
-        **kwargs: Unpack[LossArguments],
+        **kwargs: Unpack[ReaderLossArguments],
     ) -> None:
-        super().__init__(from_logits=from_logits, axis=axis, **kwargs)
+        super().__init__(**kwargs)
         self.label_reduction = one_of(
             "label_reduction", label_reduction, LabelReduction
         )

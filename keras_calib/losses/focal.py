@@ -29,6 +29,7 @@ class _Focal(CalibrationLoss):
             name with the gamma of `GammaCE`.
     """
 
+    # The losses state all arguments: `alpha`, the second one, differs between them.
     def __init__(self, gamma: float, label_smoothing: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.gamma = in_range("gamma", gamma, 0.0, float("inf"))

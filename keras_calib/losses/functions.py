@@ -16,7 +16,8 @@ P = ParamSpec("P")
 
 _TENSORS = ("y_true", "y_pred")
 
-# Arguments that only a class needs: a function returns one loss for each sample.
+# Arguments that only a class needs: a function returns one loss for each sample. Type
+# checkers let them pass, because no argument can be taken out of a `ParamSpec`.
 _OF_CLASSES = {"reduction", "name", "dtype"}
 
 

@@ -1,6 +1,6 @@
 """Gamma-cross-entropy, for one label of K classes and for independent labels."""
 
-from typing import Literal, TypeAlias, Unpack
+from typing import Generic, Literal, Never, TypeAlias, Unpack
 
 from keras import ops
 
@@ -9,6 +9,9 @@ from keras_calib.losses.base import (
     BinaryLoss,
     CalibrationLoss,
     EitherArguments,
+    Ignored,
+    LabelReduction,
+    Reduced,
     TrueClassLoss,
 )
 from keras_calib.losses.functions import function_of
@@ -21,7 +24,7 @@ __all__ = ["GammaBCE", "GammaCE", "gamma_bce", "gamma_ce"]
 Formulation: TypeAlias = Literal["closed", "stop_gradient"]
 
 
-class _Gamma(CalibrationLoss):
+class _Gamma(CalibrationLoss, Generic[Ignored, Reduced]):
     """Base of both losses.
 
     Args:
@@ -43,7 +46,7 @@ class _Gamma(CalibrationLoss):
         floor: float = 0.0,
         formulation: Formulation = "closed",
         label_smoothing: float = 0.0,
-        **kwargs: Unpack[EitherArguments],
+        **kwargs: Unpack[EitherArguments[Ignored, Reduced]],
     ) -> None:
         super().__init__(**kwargs)  # type: ignore[misc]  # the other base's, too
         self.gamma = self.hyperparameter("gamma", gamma, high=1.0)
@@ -65,7 +68,7 @@ class _Gamma(CalibrationLoss):
 
 
 @saveable
-class GammaCE(_Gamma, TrueClassLoss):
+class GammaCE(_Gamma[int | None, Never], TrueClassLoss):
     """Gamma-cross-entropy between labels and predictions.
 
     Formula, for the probability p of the true class:
@@ -124,7 +127,7 @@ gamma_ce = function_of(GammaCE)
 
 
 @saveable
-class GammaBCE(_Gamma, BinaryLoss):
+class GammaBCE(_Gamma[Never, LabelReduction], BinaryLoss):
     """Gamma-cross-entropy of independent binary labels (multi-label, sigmoid).
 
     Formula, for each label with p the probability of its own outcome:

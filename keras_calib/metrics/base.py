@@ -24,7 +24,7 @@ from keras_calib.ops.calibration import (
 )
 from keras_calib.ops.events import Events, weighted
 from keras_calib.ops.floats import last_mean
-from keras_calib.ops.reader import Reader
+from keras_calib.ops.reader import IgnoringReader
 from keras_calib.types import Tensor
 
 __all__ = [
@@ -43,7 +43,7 @@ class MetricArguments(ReaderArguments, total=False):
     dtype: Any
 
 
-class CalibrationMetric(Reader, keras.metrics.Metric, ABC):
+class CalibrationMetric(IgnoringReader, keras.metrics.Metric, ABC):
     """Base of the metrics. A subclass defines `accumulate` and `result`.
 
     Args:

@@ -55,6 +55,7 @@ class BinaryECE(BinnedMetric):
     0.182
     """
 
+    # `num_bins` is stated for its position.
     def __init__(
         self,
         definition: Definition = "positive_class",

@@ -52,6 +52,7 @@ class ClasswiseECE(GroupedMetric):
       (threshold).
     """
 
+    # `num_bins` is stated for its position.
     def __init__(
         self,
         num_bins: int = 15,

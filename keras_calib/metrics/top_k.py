@@ -46,6 +46,7 @@ class TopKCalibrationError(BinnedMetric):
       section 3 (within-top-r).
     """
 
+    # `num_bins` is stated for its position.
     def __init__(
         self, k: int = 5, num_bins: int = 15, **kwargs: Unpack[MetricArguments]
     ) -> None:

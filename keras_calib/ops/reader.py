@@ -25,21 +25,16 @@ class Reader(Configurable):
 
     Args:
         from_logits: whether `y_pred` are logits.
-        ignore_class: integer label whose samples are ignored.
         axis: the axis of the classes in `y_pred`, and in one-hot or soft targets.
     """
 
+    ignore_class: int | None = None
+
     def __init__(
-        self,
-        *,
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        axis: int = -1,
-        **kwargs: Any,
+        self, *, from_logits: bool = False, axis: int = -1, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.from_logits = boolean("from_logits", from_logits)
-        self.ignore_class = label("ignore_class", ignore_class)
         self.axis = whole_number("axis", axis, -math.inf)
 
     def reader(self, y_pred: Tensor) -> type[Batch]:
@@ -57,6 +52,18 @@ class Reader(Configurable):
             axis=self.axis,
             **kwargs,
         )
+
+
+class IgnoringReader(Reader):
+    """Base of what ignores the samples of one label.
+
+    Args:
+        ignore_class: integer label whose samples are ignored.
+    """
+
+    def __init__(self, *, ignore_class: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.ignore_class = label("ignore_class", ignore_class)
 
 
 _KERAS_BINARY = keras.losses.binary_crossentropy, keras.losses.binary_focal_crossentropy

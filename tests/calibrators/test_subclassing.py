@@ -69,10 +69,18 @@ class ScaledPower(Power):
 
 @registered
 class Square(Power):
-    """A second level that fixes an argument of the first, and so says what is left."""
+    """A second level that fixes an argument of the first, and says what is left."""
 
     def __init__(self, **kwargs: Unpack[CalibratorArguments]):
         super().__init__(power=2.0, **kwargs)
+
+
+@registered
+class Cube(Power):
+    """The same without a word of what is left."""
+
+    def __init__(self, **kwargs):
+        super().__init__(power=3.0, **kwargs)
 
 
 MAKERS = {
@@ -80,6 +88,7 @@ MAKERS = {
     "arguments": lambda: Power(0.5, name="power", min_probability=1e-9),
     "get_config": lambda: ScaledPower({"all": 0.5}, dtype="float64"),
     "two levels": lambda: Square(ignore_class=-1),
+    "fixed": lambda: Cube(ignore_class=-1),
 }
 every = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 

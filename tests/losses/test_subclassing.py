@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_calib import GammaCE, GradientWeightedCE
+from keras_calib import GammaBCE, GammaCE, GradientWeightedCE
 from keras_calib.losses import BinaryLoss, CalibrationLoss, ClassLoss, TrueClassLoss
 from tests.losses.tools import per_sample
 
@@ -57,6 +57,22 @@ class Overridden(Scaled):
 
 
 @register
+class Fixed(GammaCE):
+    """A loss that fixes an argument of its base, which a callback may move."""
+
+    def __init__(self, **kwargs):
+        super().__init__(gamma=0.5, **kwargs)
+
+
+@register
+class FixedInOrder(Scaled):
+    """A loss that fixes an argument by its position, and one that its user names."""
+
+    def __init__(self, **kwargs):
+        super().__init__(2.0, from_logits=True, **kwargs)
+
+
+@register
 class Brier(ClassLoss):
     """A loss of a whole batch of classes."""
 
@@ -100,6 +116,8 @@ LOSSES = {
     "true_class": lambda: Scaled(2.0, from_logits=True, ignore_class=7),
     "no_constructor": lambda: Plain(from_logits=True),
     "two_levels": lambda: Overridden(2.0, shift=0.5, from_logits=True, name="mine"),
+    "fixed": lambda: Fixed(from_logits=True, name="mine"),
+    "fixed_in_order": lambda: FixedInOrder(ignore_class=7),
     "class": lambda: Brier(2.0, from_logits=True),
     "binary": lambda: Labels(2.0, from_logits=True, label_reduction="sum"),
     "calibration": lambda: Absolute(1.5, reduction="sum"),
@@ -152,10 +170,28 @@ def test_an_argument_that_is_not_kept_is_named():
     assert Remembers().get_config()["strength"] == 1.0
 
 
-@pytest.mark.parametrize("wrong", [{"from_logit": True}, {"strenght": 1.0}])
-def test_a_misspelt_argument_is_refused(wrong):
+@pytest.mark.parametrize(
+    ("cls", "wrong"),
+    [
+        (Scaled, {"from_logit": True}),
+        (Scaled, {"strenght": 1.0}),
+        (GammaCE, {"label_reduction": "sum"}),
+        (GammaBCE, {"ignore_class": -1}),
+        (Labels, {"ignore_class": -1}),
+    ],
+)
+def test_an_argument_that_the_loss_does_not_take_is_refused(cls, wrong):
     with pytest.raises(TypeError, match=next(iter(wrong))):
-        Scaled(2.0, **wrong)
+        cls(0.5, **wrong)
+
+
+def test_what_a_constructor_fixes_may_move():
+    loss = Fixed()
+    loss.gamma = 0.3
+    for other in (copy.deepcopy(loss), Fixed.from_config(loss.get_config())):
+        assert float(other.gamma) == 0.3
+    with pytest.raises(TypeError, match="multiple values .* 'gamma'"):
+        Fixed(gamma=0.3)
 
 
 def test_a_copy_moves_by_itself():
@@ -169,6 +205,7 @@ def test_a_copy_moves_by_itself():
     ("loss", "expected"),
     [
         (GammaCE(0.1), "GammaCE(gamma=0.1)"),
+        (Fixed(), "Fixed(gamma=0.5)"),
         (GammaCE(0.1, from_logits=True), "GammaCE(gamma=0.1, from_logits=True)"),
         (Scaled(2.0, name="mine"), "Scaled(strength=2.0, name='mine')"),
         (GradientWeightedCE("gce"), "GradientWeightedCE(weight='gce', parameter=0.7)"),

@@ -44,11 +44,6 @@ class NamedPower(Power):
     def __init__(self, name="cube", **kwargs):
         super().__init__(power=3.0, name=name, **kwargs)
 
-    def get_config(self):
-        config = super().get_config()
-        del config["power"]
-        return config
-
 
 @register
 class HalfAccuracy(metrics.RankedMetric):
