@@ -42,6 +42,8 @@ NUM_CLASSES, NOISE = 3, 0.4
 MATCHED = noise_matched_gamma(NOISE, NUM_CLASSES)
 # The article recommends 0.2, 0.5 and 0.7 for low, medium and high noise.
 GAMMAS = sorted({0.0, 0.01, 0.1, MATCHED, 0.2, 0.5, 0.7})
+MATCHED_NAME = f"gamma {MATCHED:.4g}, matched"
+COLORS = {MATCHED_NAME: "#2171b5"}
 
 
 # Synthetic noise ---------------------------------------------------------------------
@@ -71,8 +73,7 @@ def errors(seeds, rows):
     model.compile(optimizer, loss, steps_per_execution=10)
     fresh = model.get_state_tree(value_format="numpy_array")
     names = {gamma: f"gamma {gamma:.4g}" for gamma in GAMMAS}
-    names[0.0] = "cross-entropy"
-    names[MATCHED] += ", matched"
+    names |= {0.0: "cross-entropy", MATCHED: MATCHED_NAME}
     inverse = "cross-entropy, inverse correction"
     scaled = "cross-entropy, temperature from clean labels"
     found = {name: [] for name in [*names.values(), inverse, scaled]}
@@ -147,8 +148,7 @@ def draw(found):
     """Draws the distance to the true probabilities by method."""
     figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
     means = {name: np.mean(values) for name, values in found.items()}
-    best = "#2171b5"
-    colors = [best if "matched" in name else "#bbbbbb" for name in means]
+    colors = [COLORS.get(name, "#bbbbbb") for name in means]
     bars = ax.barh(list(means), list(means.values()), color=colors)
     ax.bar_label(bars, fmt="{:.3f}", padding=3)
     ax.invert_yaxis()

@@ -77,11 +77,11 @@ def draw(path):
     figure, (left, right) = plt.subplots(ncols=2, figsize=(10, 4), layout="constrained")
     b = np.linspace(-0.75, 4.5, 600)
     styles = {
-        "cross-entropy": (CROSS_ENTROPY, "#0072B2", "-"),
-        "hinge": (HINGE, "#D55E00", "--"),
-        "EXACT": (EXACT, "#009E73", "-."),
+        "cross-entropy": (CROSS_ENTROPY, "#0072B2", "-", "k"),
+        "hinge": (HINGE, "#D55E00", "--", None),
+        "EXACT": (EXACT, "#009E73", "-.", "1 / sigma"),
     }
-    for name, (loss, color, line) in styles.items():
+    for name, (loss, color, line, _) in styles.items():
         values = total_loss(loss, 1.0, b)
         left.plot(b, values, line, color=color, label=name)
         low, high = best_b(loss, 1.0)
@@ -90,11 +90,10 @@ def draw(path):
     left.set(xlabel="b", ylabel="loss of the three points", ylim=(0, 4.5))
     left.set_title("Slope fixed at 1")
     slopes = np.geomspace(0.6, 30, 40)
-    for name in ("cross-entropy", "EXACT"):
-        loss, color, line = styles[name]
-        found = [best_b(loss, k)[0] for k in slopes]
-        label = f"{name}, k" if name == "cross-entropy" else "EXACT, 1 / sigma"
-        right.loglog(slopes, found, line, color=color, label=label)
+    for name, (loss, color, line, slope) in styles.items():
+        if slope:
+            found = [best_b(loss, k)[0] for k in slopes]
+            right.loglog(slopes, found, line, color=color, label=f"{name}, {slope}")
     right.axhline(0.125, color="#999999", linewidth=1, linestyle=":")
     right.set(xlabel="slope", ylabel="best b", ylim=(0.04, 12))
     right.set_title("Slope free")

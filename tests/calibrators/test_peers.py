@@ -109,28 +109,38 @@ def test_quantile_bins_hold_as_many_each():
     np.testing.assert_allclose(rates[0], np.bincount(index, y) / 50)
 
 
-@pytest.mark.parametrize("method", ["vector", "matrix", "dirichlet"])
-def test_linear_maps_against_scipy(method):
+ODIR = {"off_diagonal_penalty": 0.3, "bias_penalty": 0.05}
+
+
+def log_probabilities(z):
+    return log_softmax(z, axis=-1)
+
+
+def square(scale):
+    return scale.reshape(3, 3)
+
+
+@pytest.mark.parametrize(
+    ("cls", "penalties", "inputs", "matrix"),
+    [
+        (calibrators.VectorScaling, {"bias_penalty": 0.02}, np.array, np.diag),
+        (calibrators.MatrixScaling, ODIR, np.array, square),
+        (calibrators.DirichletCalibration, ODIR, log_probabilities, square),
+    ],
+)
+def test_linear_maps_against_scipy(cls, penalties, inputs, matrix):
     """The same penalized likelihood by SciPy's BFGS, from another start."""
     z, y = data.made(800, 3)
-    k = 3
-    layer = {
-        "vector": calibrators.VectorScaling(0.02, dtype="float64"),
-        "matrix": calibrators.MatrixScaling(0.3, 0.05, dtype="float64"),
-        "dirichlet": calibrators.DirichletCalibration(0.3, 0.05, dtype="float64"),
-    }[method].fit(z, y)
-    x = log_softmax(z, -1) if method == "dirichlet" else z
+    k, x = 3, inputs(z)
+    layer = cls(**penalties, dtype="float64").fit(z, y)
 
     def objective(theta):
-        scale, bias = theta[:-k], theta[-k:]
-        if method == "vector":
-            mapped, penalty = x * scale + bias, 0.02 * np.mean(bias**2)
-        else:
-            w = scale.reshape(k, k)
-            mapped = x @ w.T + bias
-            off = w[~np.eye(k, dtype=bool)]
-            penalty = 0.3 * np.mean(off**2) + 0.05 * np.mean(bias**2)
-        return -log_softmax(mapped, -1)[np.arange(len(y)), y].mean() + penalty
+        w, bias = matrix(theta[:-k]), theta[-k:]
+        off = w[~np.eye(k, dtype=bool)]
+        penalty = penalties.get("off_diagonal_penalty", 0.0) * np.mean(off**2)
+        penalty += penalties["bias_penalty"] * np.mean(bias**2)
+        log_p = log_softmax(x @ w.T + bias, axis=-1)
+        return -log_p[np.arange(len(y)), y].mean() + penalty
 
     theta = np.concatenate([v.ravel() for v in layer.get_weights()])
     peer = minimize(objective, np.full(len(theta), 0.1), options={"gtol": 1e-7})
