@@ -8,8 +8,9 @@ import numpy as np
 from sklearn.calibration import _TemperatureScaling
 
 from benchmarks.timing import Row, interleaved, ratios
+from keras_calib.activations import softmax
 from keras_calib.calibrators import TemperatureScaling
-from keras_calib.calibrators.objectives import nll, softmax
+from keras_calib.calibrators.objectives import nll
 from keras_calib.calibrators.samples import Samples
 
 BACKENDS = ("tensorflow",)

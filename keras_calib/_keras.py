@@ -24,6 +24,7 @@ from keras.src.utils.module_utils import (
     tensorflow as tensorflow,  # imported when it is used
 )
 
+from keras_calib.activations import sigmoid, softmax
 from keras_calib.types import Tensor
 
 
@@ -61,12 +62,8 @@ def _fitting(logits: Tensor, y_pred: Tensor, axis: int) -> set[str]:
     z, p = (
         np.asarray(keras.ops.convert_to_numpy(x), "float64") for x in (logits, y_pred)
     )
-    with np.errstate(over="ignore", invalid="ignore"):
-        e = np.exp(z - z.max(axis, keepdims=True, initial=-np.inf))
-        of = {
-            "softmax": e / e.sum(axis, keepdims=True),
-            "sigmoid": 1 / (1 + np.exp(-z)),
-        }
+    with np.errstate(invalid="ignore"):
+        of = {"softmax": softmax(z, axis), "sigmoid": sigmoid(z)}
     return {name for name in of if np.allclose(p, of[name], error, 1e-3 * error)}
 
 
@@ -104,6 +101,14 @@ def is_baked_in(variable: keras.Variable) -> bool:
         return scope.get_current_value(variable) is None
     # Under jax.jit even an operation on constants is traced.
     return isinstance(keras.ops.add(variable, 0.0), jax.core.Tracer)
+
+
+def known_value(name: str, x: keras.Variable) -> np.ndarray:
+    """Returns the value of a variable, or says that a trace hides it."""
+    value = numpy_value(x)
+    if value is None:
+        raise ValueError(f"{name} has no value inside a compiled step")
+    return value
 
 
 def numpy_value(x: Tensor | keras.Variable) -> np.ndarray | None:

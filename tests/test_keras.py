@@ -202,6 +202,8 @@ def test_in_a_jax_trace_it_may_have_none():
     def step(x):
         with keras.StatelessScope([(variable, x)]):
             found.append(_keras.numpy_value(variable))
+            with pytest.raises(ValueError, match="rate has no value inside a compiled"):
+                _keras.known_value("rate", variable)
         return x
 
     step(1.0)

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_calib.activations import softmax
 from keras_calib.arguments import boolean, label, one_of, unless_none, whole_number
 from keras_calib.calibrators.base import MIN_PROBABILITY, Calibrator
 from keras_calib.calibrators.batches import batches_of
@@ -14,7 +15,7 @@ from keras_calib.calibrators.calibrated_model import CalibratedModel
 from keras_calib.calibrators.cross_validation import cross_validate
 from keras_calib.calibrators.head import read_head
 from keras_calib.calibrators.methods import METHODS, Method, candidates
-from keras_calib.calibrators.objectives import figures, softmax, top_label
+from keras_calib.calibrators.objectives import figures, top_label
 from keras_calib.calibrators.report import CalibrationReport
 from keras_calib.calibrators.samples import Samples
 from keras_calib.calibrators.temperature import TemperatureScaling

@@ -9,8 +9,8 @@ import numpy as np
 from keras import ops
 
 from keras_calib._keras import get_keras_mask
+from keras_calib.activations import log_softmax
 from keras_calib.calibrators.batches import Batch
-from keras_calib.calibrators.objectives import log_softmax
 from keras_calib.calibrators.reading import as_logits, flat, logits_behind
 from keras_calib.calibrators.samples import Samples
 from keras_calib.ops.arrays import require_any

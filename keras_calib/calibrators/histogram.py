@@ -1,10 +1,11 @@
 """Histogram binning."""
 
-from typing import Literal, Unpack
+from typing import Unpack
 
 import numpy as np
 from keras import ops
 
+from keras_calib.activations import sigmoid
 from keras_calib.arguments import one_of, saveable, whole_number
 from keras_calib.calibrators.base import CalibratorArguments
 from keras_calib.calibrators.steps import (
@@ -14,11 +15,10 @@ from keras_calib.calibrators.steps import (
     log_odds_of,
     look_up,
 )
+from keras_calib.ops.calibration import Binning
 from keras_calib.types import Array, Tensor
 
 __all__ = ["HistogramBinning"]
-
-Binning = Literal["equal_width", "equal_mass"]
 
 
 @saveable
@@ -78,7 +78,7 @@ class HistogramBinning(Steps):
         share = np.arange(1, self.num_bins) / self.num_bins
         equal_width = self.binning == "equal_width"
         edges = log_odds_of(share) if equal_width else np.quantile(d, share)
-        outer = np.r_[0.0, 1.0 / (1.0 + np.exp(-edges)), 1.0]
+        outer = np.r_[0.0, sigmoid(edges), 1.0]
         # Rounding must not move a value on an edge to the bin below it.
         edges = edges - 1e-6 * np.maximum(1.0, np.abs(edges))
         index = np.searchsorted(edges, d, side="right")

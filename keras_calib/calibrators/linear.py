@@ -6,9 +6,9 @@ from typing import Unpack
 import numpy as np
 from keras import ops
 
+from keras_calib.activations import log_softmax
 from keras_calib.arguments import in_range, saveable
 from keras_calib.calibrators.base import Calibrator, CalibratorArguments
-from keras_calib.calibrators.objectives import log_softmax
 from keras_calib.calibrators.samples import Samples
 from keras_calib.calibrators.softmax_regression import SoftmaxRegression
 from keras_calib.calibrators.temperature import log_temperature

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_calib.activations import sigmoid
 from keras_calib.types import Array
 
 
@@ -22,7 +23,7 @@ def logistic_regression(x: Array, target: Array, weight: Array) -> Array:
     theta = np.zeros(x.shape[1])
     value = loss(theta)
     for _ in range(100):
-        p = 1.0 / (1.0 + np.exp(-np.clip(x @ theta, -700, 700)))
+        p = sigmoid(x @ theta)
         gradient = x.T @ (weight * (p - target))
         hessian = (x.T * (weight * p * (1.0 - p))) @ x
         step = np.linalg.lstsq(hessian, gradient, rcond=1e-14)[0]

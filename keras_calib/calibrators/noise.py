@@ -5,9 +5,9 @@ from typing import Any, Unpack
 import numpy as np
 from keras import ops
 
+from keras_calib.activations import softmax
 from keras_calib.arguments import boolean, in_range, saveable, unless_none
 from keras_calib.calibrators.base import Calibrator, CalibratorArguments
-from keras_calib.calibrators.objectives import softmax
 from keras_calib.calibrators.samples import Samples
 from keras_calib.ops.floats import at_least
 from keras_calib.types import Array, Tensor

@@ -4,26 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from keras_calib.activations import log_softmax, softmax
 from keras_calib.calibrators.samples import Samples
 from keras_calib.metrics import BinStatistics
 from keras_calib.types import Array
 
 # Maps logits of shape (n, K) to probabilities.
 Probabilities = Callable[[Array], Array]
-
-
-def softmax(z: Array) -> Array:
-    """Returns the softmax over the last axis, in float64."""
-    e = np.exp(np.subtract(z, z.max(-1, keepdims=True), dtype="float64"))
-    p: Array = e / e.sum(-1, keepdims=True)
-    return p
-
-
-def log_softmax(z: Array) -> Array:
-    """Returns log(softmax(z)) over the last axis, in float64."""
-    z = np.subtract(z, z.max(-1, keepdims=True), dtype="float64")
-    log_p: Array = z - np.log(np.exp(z).sum(-1, keepdims=True))
-    return log_p
 
 
 def figures(

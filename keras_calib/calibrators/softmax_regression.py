@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_calib.calibrators.objectives import log_softmax
+from keras_calib.activations import log_softmax
 from keras_calib.types import Array
 
 # How far above the optimum a fit may end, as a fraction of values above 1.

@@ -7,10 +7,11 @@ from typing import Literal, Unpack
 import numpy as np
 from keras import ops
 
-from keras_calib._keras import numpy_value
+from keras_calib._keras import known_value
+from keras_calib.activations import softmax
 from keras_calib.arguments import in_range, numbers, one_of, saveable
 from keras_calib.calibrators.base import Calibrator, CalibratorArguments
-from keras_calib.calibrators.objectives import brier, ece, softmax
+from keras_calib.calibrators.objectives import brier, ece
 from keras_calib.calibrators.samples import Samples
 from keras_calib.calibrators.scalar_search import find_minimum
 from keras_calib.types import Array, Tensor
@@ -95,13 +96,11 @@ class TemperatureScaling(Calibrator):
     @property
     def temperature(self) -> float:
         """The fitted T, above 1 where the model was overconfident."""
-        value = numpy_value(self._named_weights["temperature"]) if self.fitted else None
-        if value is None:
+        if not self.fitted:
             raise ValueError(
-                f"{self.name!r} has no temperature before fit(logits, labels), and "
-                "none inside a compiled step"
+                f"{self.name!r} has no temperature before fit(logits, labels)"
             )
-        return float(value)
+        return float(known_value("temperature", self._named_weights["temperature"]))
 
     def weight_shapes(self, num_classes: int) -> dict[str, tuple[int, ...]]:
         """Returns one scalar."""

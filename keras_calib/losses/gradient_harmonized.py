@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias, Unpack
 import keras
 from keras import ops
 
-from keras_calib._keras import numpy_value
+from keras_calib._keras import known_value
 from keras_calib.arguments import (
     in_range,
     label,
@@ -120,10 +120,7 @@ class GradientHarmonizedBCE(CrossEntropy, BinaryLoss):
         """The average count of each bin, `None` without a momentum."""
         if self._average is None:
             return None
-        value = numpy_value(self._average)
-        if value is None:
-            raise ValueError("counts have no value inside a compiled step")
-        return [float(count) for count in value]
+        return [float(count) for count in known_value("counts", self._average)]
 
     def label_losses(self, batch: BinaryBatch) -> Tensor:
         """Returns the loss of each label."""

@@ -9,7 +9,7 @@ from keras import ops
 from keras_calib.arguments import in_range, saveable
 from keras_calib.losses.base import ClassLossArguments, TrueClassLoss
 from keras_calib.losses.functions import function_of
-from keras_calib.ops.weights import NAMED_WEIGHTS
+from keras_calib.ops.gradient_weights import NAMED_WEIGHTS
 from keras_calib.types import Tensor
 
 __all__ = ["GradientWeightedCE", "gradient_weighted_ce"]

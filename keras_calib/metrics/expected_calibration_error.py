@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, Unpack
+from typing import Unpack
 
 from keras import ops
 
 from keras_calib.arguments import one_of, saveable, whole_number
 from keras_calib.metrics.base import BinnedMetric, EventMetric, MetricArguments
 from keras_calib.metrics.bin_statistics import BinStatistics
-from keras_calib.ops.calibration import Norm, calibration_error, calibration_gap
+from keras_calib.ops.calibration import (
+    Binning,
+    Norm,
+    calibration_error,
+    calibration_gap,
+)
 from keras_calib.ops.ranked import equal_mass_error_bound, equal_mass_sums
 from keras_calib.types import Tensor
 
 __all__ = ["CalibrationGap", "ExpectedCalibrationError", "MaximumCalibrationError"]
-
-Binning: TypeAlias = Literal["equal_width", "equal_mass"]
 
 
 @saveable

@@ -11,10 +11,11 @@ from keras_calib.ops.expected_accuracy import *
 from keras_calib.ops.focal import *
 from keras_calib.ops.gamma import *
 from keras_calib.ops.gradient_harmonized import *
+from keras_calib.ops.gradient_weights import *
 from keras_calib.ops.hard_negative import *
 from keras_calib.ops.labels import *
 from keras_calib.ops.margin import *
 from keras_calib.ops.normal import *
+from keras_calib.ops.platform import *
 from keras_calib.ops.poly import *
 from keras_calib.ops.robust import *
-from keras_calib.ops.weights import *

@@ -13,7 +13,7 @@ from keras import ops
 from keras_calib._keras import get_keras_mask, made_by
 from keras_calib.ops.events import Events
 from keras_calib.ops.floats import alike, at_least, cast, dtype_name, matmul, namespace
-from keras_calib.ops.labels import sample_weights, static_shape
+from keras_calib.ops.labels import label_shape, sample_weights, static_shape
 from keras_calib.types import Tensor
 
 
@@ -114,7 +114,7 @@ class Batch(ABC):
 
     def _of_unknown_rank(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Returns labels of the rank that the predictions give them, if they do."""
-        static_shape("y_true", y_true, " to tell integer labels from one-hot ones")
+        label_shape(y_true)
 
     @abstractmethod
     def _read(self, y_true: Tensor, ignore_class: int | None) -> None:

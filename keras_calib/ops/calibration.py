@@ -15,6 +15,7 @@ from keras_calib.ops.floats import at_least, divide_no_nan, namespace
 from keras_calib.types import Tensor
 
 Norm: TypeAlias = Literal["l1", "l2", "max"]
+Binning: TypeAlias = Literal["equal_width", "equal_mass"]
 
 
 class BinSums(NamedTuple):

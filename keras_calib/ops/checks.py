@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_calib.activations import sigmoid, softmax
 from keras_calib.arguments import boolean, in_range, label, unless_none, whole_number
 from keras_calib.ops.floats import dtype_name
 from keras_calib.ops.gamma import STANDSTILL
@@ -119,12 +120,11 @@ def _mean_weight(given: Given, from_logits: bool, gamma: float, floor: float) ->
     """Returns the mean weight of a sample, which is 1 in cross-entropy."""
     p, t = given.scores.astype("float64"), given.labels
     if given.binary:
-        p = 1.0 / (1.0 + np.exp(-p)) if from_logits else p
+        p = sigmoid(p) if from_logits else p
         p, t = np.stack([p, 1.0 - p], -1), np.stack([t, 1.0 - t], -1)
     else:
         if from_logits:
-            p = np.exp(p - p.max(-1, keepdims=True))
-            p /= p.sum(-1, keepdims=True)
+            p = softmax(p)
         if not given.soft:
             p, t = np.take_along_axis(p, t.astype(int)[:, None], -1), np.ones(1)
     # Not 0, so that the weight is not 0 / 0.

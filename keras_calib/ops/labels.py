@@ -25,6 +25,11 @@ def static_shape(name: str, x: Tensor, why: str) -> Any:
     return shape
 
 
+def label_shape(y_true: Tensor) -> Any:
+    """Returns the shape of labels, whose rank tells their format."""
+    return static_shape("y_true", y_true, " to tell integer labels from one-hot ones")
+
+
 def num_classes(y_pred: Tensor) -> int:
     """Returns the static size of the last axis of `y_pred`, at least 2."""
     shape = static_shape("y_pred", y_pred, ", shape (..., num_classes)")
@@ -61,7 +66,7 @@ def read_labels(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, bool]:
     shape = static_shape("y_pred", y_pred, ", shape (..., num_classes)")
     # The size may be unknown, as for the scores of a batch against itself.
     k = num_classes(y_pred) if len(shape) < 2 or shape[-1] is not None else None
-    shape = static_shape("y_true", y_true, " to tell integer labels from one-hot ones")
+    shape = label_shape(y_true)
     rank, expected = len(shape), len(y_pred.shape)
     if rank == expected and shape[-1] == k:
         return y_true, True

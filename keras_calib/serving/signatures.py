@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_calib._keras import made_by, tensorflow as tf
+from keras_calib.activations import softmax
 from keras_calib.ops.floats import tiny
 from keras_calib.serving.examples import features
 from keras_calib.serving.names import distinct_names, input_names
@@ -127,10 +128,7 @@ def probabilities(output: np.ndarray, from_logits: bool) -> np.ndarray:
     It computes them in numpy and float64, so that the two can be compared.
     """
     p: np.ndarray = _two_columns(np.asarray(output, "float64"), from_logits, np)
-    if from_logits:
-        p = np.exp(p - p.max(-1, keepdims=True))
-        p /= p.sum(-1, keepdims=True)
-    return p
+    return softmax(p) if from_logits else p
 
 
 def _two_columns(output: Tensor, from_logits: bool, namespace: Any = ops) -> Tensor:
