@@ -5,14 +5,14 @@ import warnings
 
 import keras
 
-from keras_calib.arguments import in_range
+from keras_calib.arguments import Configurable, in_range
 from keras_calib.callbacks.linked import linked_hyperparameters
 from keras_calib.callbacks.logs import Logs, SeesValidation
 
 __all__ = ["AdaptiveGamma"]
 
 
-class AdaptiveGamma(SeesValidation):
+class AdaptiveGamma(Configurable, SeesValidation):
     """Changes gamma to reduce the gap between confidence and accuracy.
 
     After each validation:

@@ -24,6 +24,7 @@ from keras_calib.ops.binary_batch import BinaryBatch
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 from keras_calib.ops.floats import last_mean
+from keras_calib.ops.labels import without_class_axis
 from keras_calib.ops.reader import IgnoringReader, Reader
 from keras_calib.types import Tensor
 
@@ -164,12 +165,9 @@ class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
             set_keras_mask(y_pred, mask)
         if sample_weight is not None:
             axis, rank = getattr(self, "axis", -1), len(y_pred.shape)
-            if 1 < rank == len(sample_weight.shape):
-                # If the size is unknown and not 1, Keras raises an error.
-                if sample_weight.shape[axis] in (1, None):
-                    sample_weight = ops.squeeze(sample_weight, axis)
+            sample_weight = without_class_axis(sample_weight, rank, axis)
             # Keras would broadcast from the right: over the positions.
-            if 0 < len(sample_weight.shape) < len(y_pred.shape) - 1:
+            if 0 < len(sample_weight.shape) < rank - 1:
                 raise ValueError(
                     "`sample_weight` must have one weight for each position, or an "
                     "axis of size 1. From `class_weight`, Keras makes one weight "

@@ -101,23 +101,21 @@ class CalibrationMetrics(Configurable, keras.metrics.Metric):
         if not names or len(set(names)) < len(names):
             raise ValueError(f"`metrics` must have different names. Received: {names}")
         for argument in reading:
-            said = {f"{m.name!r}": getattr(m, argument) for m in self.metrics}
-            if argument in given:
-                said = {"the set": given[argument]} | said
-            (first, expected), *others = said.items()
-            for other, found in others:
-                if found != expected:
+            first = "the set" if argument in given else repr(names[0])
+            expected = given.get(argument, getattr(self.metrics[0], argument))
+            for metric in self.metrics:
+                if (found := getattr(metric, argument)) != expected:
                     raise ValueError(
                         f"The metrics of a set must agree in `{argument}`. Received: "
                         f"{argument}={expected!r} of {first}, and "
-                        f"{argument}={found!r} of {other}"
+                        f"{argument}={found!r} of {metric.name!r}"
                     )
             setattr(self, argument, expected)
 
     @classmethod
     def like(
         cls,
-        loss: Any,
+        loss: keras.losses.Loss,
         metrics: Sequence[CalibrationMetric | type[CalibrationMetric]] | None = None,
         *,
         name: str | None = None,

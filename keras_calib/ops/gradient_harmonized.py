@@ -17,7 +17,7 @@ def harmonizing_weights(
 
     Args:
         seen: number of labels in each bin, of shape (M,).
-        counts: the weight of each bin, of shape (M,).
+        counts: that number or its average over batches, of shape (M,).
         index: int32 bin of each label, of any shape.
         all_bins: whether `bins` is M; otherwise it is the number of bins with labels.
 

@@ -147,14 +147,21 @@ def sample_weights(
     return namespace(product).reshape(product, (-1,))
 
 
+def without_class_axis(weight: Tensor, rank: int, axis: int) -> Tensor:
+    """Removes the axis of the classes, of size 1, that weights of `rank` axes have."""
+    # Where the size is unknown, Keras's squeeze raises.
+    if 1 < rank == len(weight.shape) and weight.shape[axis] in (1, None):
+        return namespace(weight).squeeze(weight, axis)
+    return weight
+
+
 def _spread(weight: Tensor, y_pred: Tensor, dtype: str, axis: int) -> Tensor:
     """Repeats weights of leading axes over the others."""
     xp = namespace(y_pred)
     leading = xp.shape(y_pred)[:-1]
     weight = cast(weight, dtype)
     rank = len(leading)
-    if len(weight.shape) == rank + 1 and weight.shape[axis] == 1:
-        weight = xp.squeeze(weight, axis)
+    weight = without_class_axis(weight, rank + 1, axis)
     if len(weight.shape) > rank or any(
         w is not None and p is not None and w not in (1, p)
         for w, p in zip(weight.shape, y_pred.shape, strict=False)

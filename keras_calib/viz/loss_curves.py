@@ -78,6 +78,9 @@ class LossCurvesDisplay(Display):
                 )
             self.values[name], self.weights[name] = value, weight
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({list(self.values)})"
+
     def plot(self, axes: Any = None) -> Self:
         """Draws the curves, and returns the display.
 

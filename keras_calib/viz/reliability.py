@@ -76,6 +76,9 @@ class ReliabilityDisplay(Display):
         self.statistics = dict(statistics)
         self.level = level
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({list(self.statistics)})"
+
     @classmethod
     def from_statistics(
         cls, statistics: Statistics, *, level: float = 0.95, ax: Any = None

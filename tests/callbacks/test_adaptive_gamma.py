@@ -28,6 +28,11 @@ def test_the_rule(gap, expected):
     assert gamma_after(gap, rate=0.1) == pytest.approx(expected, abs=1e-7)
 
 
+def test_its_text():
+    shown = "AdaptiveGamma(rate=0.1, max_gamma=0.5)"
+    assert repr(AdaptiveGamma(max_gamma=0.5)) == shown
+
+
 @pytest.mark.parametrize(("gap", "expected"), [(0.9, 0.0), (-0.9, 0.6)])
 def test_it_is_clipped(gap, expected):
     got = gamma_after(gap, rate=5.0, max_gamma=0.6)

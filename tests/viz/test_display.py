@@ -27,6 +27,11 @@ def reliability():
     return ReliabilityDisplay(BinStatistics(*np.ones((4, 5))))
 
 
+def test_the_text_names_what_is_drawn():
+    assert repr(curves()) == "LossCurvesDisplay(['gamma'])"
+    assert repr(reliability()) == "ReliabilityDisplay([''])"
+
+
 @pytest.mark.parametrize("make", [curves, drawn, reliability])
 def test_it_is_an_image_and_leaves_no_figure_open(make):
     pyplot.close("all")  # what other tests left open
