@@ -14,7 +14,6 @@ from keras_calib.arguments import default_name, whole_number
 from keras_calib.metrics.bin_statistics import BinStatistics
 from keras_calib.metrics.compensated import CompensatedSum
 from keras_calib.ops import binning
-from keras_calib.ops.arrays import require_call
 from keras_calib.ops.batch import ReaderArguments
 from keras_calib.ops.calibration import (
     BinSums,
@@ -26,6 +25,7 @@ from keras_calib.ops.calibration import (
 from keras_calib.ops.events import Events, weighted
 from keras_calib.ops.floats import last_mean
 from keras_calib.ops.reader import IgnoringReader
+from keras_calib.ops.sums import bin_sums
 from keras_calib.types import Tensor
 
 __all__ = [
@@ -92,9 +92,8 @@ class CalibrationMetric(IgnoringReader, keras.metrics.Metric, ABC):
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> None:
         """Adds a batch; see the call arguments of the class."""
-        y_true, y_pred, weight = require_call(y_true, y_pred, sample_weight)
         y_pred = ops.convert_to_tensor(y_pred)
-        self.accumulate(self.read(y_true, y_pred, weight))
+        self.accumulate(self.read(y_true, y_pred, sample_weight))
 
     @abstractmethod
     def accumulate(self, batch: Any) -> None:
@@ -137,7 +136,7 @@ class MeanMetric(CalibrationMetric):
     def accumulate(self, batch: Any) -> None:
         """Adds weights and weighted values."""
         values = self.values(batch)
-        sums = binning.bin_sums(weighted(batch.sample_weight, values))
+        sums = bin_sums(weighted(batch.sample_weight, values))
         terms = ops.concatenate([ops.cast(s, values.dtype) for s in sums])
         shown = self._shows_bad_logits and batch.from_logits
         self._sums.add(terms, batch.sound_labels if shown else batch.sound)

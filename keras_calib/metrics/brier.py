@@ -11,11 +11,12 @@ from keras_calib.metrics.base import CalibrationMetric, MeanMetric, MetricArgume
 from keras_calib.metrics.compensated import CompensatedSum
 from keras_calib.ops.batch import Batch
 from keras_calib.ops.binary_batch import OneLabelBatch, is_one_probability
-from keras_calib.ops.binning import bin_index, bin_sums
+from keras_calib.ops.binning import bin_index
 from keras_calib.ops.calibration import BinSums, brier_parts, ratio, weighted_mean
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.events import weighted
 from keras_calib.ops.floats import divide_no_nan, namespace
+from keras_calib.ops.sums import bin_sums
 from keras_calib.types import Tensor
 
 __all__ = ["BrierDecomposition", "BrierScore"]

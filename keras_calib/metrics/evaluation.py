@@ -19,12 +19,12 @@ from keras_calib.metrics.tables import html_table
 from keras_calib.ops import ranked, validation
 from keras_calib.ops.arrays import as_numbers, require_any, require_samples
 from keras_calib.ops.binary_batch import is_one_probability, two_classes
-from keras_calib.ops.binning import bin_sums
 from keras_calib.ops.calibration import BinSums
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.events import Events
 from keras_calib.ops.floats import in_float64
 from keras_calib.ops.smooth import NUM_NODES, node_sums, smooth_ece
+from keras_calib.ops.sums import bin_sums
 from keras_calib.types import Tensor
 
 __all__ = ["Evaluation", "evaluate"]

@@ -14,6 +14,7 @@ from keras_calib._keras import get_keras_mask, made_by
 from keras_calib.ops.events import Events
 from keras_calib.ops.floats import alike, at_least, cast, dtype_name, matmul, namespace
 from keras_calib.ops.labels import label_shape, sample_weights, static_shape
+from keras_calib.ops.platform import by_platform
 from keras_calib.types import Tensor
 
 
@@ -173,10 +174,15 @@ class Batch(ABC):
         """Is class k the label, or label k present? N * K events, a group each k."""
         return Events(
             self.probabilities,
-            self.targets,
+            self.happened,
             self.sample_weight,
             precision=self.precision,
         )
+
+    @property
+    def happened(self) -> Tensor:
+        """Whether each class or label is the label, boolean or as a probability."""
+        return self.targets
 
     @property
     def mask(self) -> Tensor | None:
@@ -208,13 +214,22 @@ def classes_last(y_true: Tensor, y_pred: Tensor, axis: int) -> tuple[Tensor, Ten
 def are_distributions(p: Tensor) -> Tensor:
     """Says which rows are probabilities that sum to 1, of shape (N,).
 
-    The sum is a product with ones, which is faster than a reduction. An entry below 0
-    is multiplied by -1000, so that the sum is off by too much unless the entry is
-    roundoff.
+    An entry below 0 is multiplied by -1000, so that the sum is off by too much unless
+    the entry is roundoff.
     """
-    xp = namespace(p)
-    counted = at_least(p, -1e3 * p)
-    total = matmul(counted, xp.ones(p.shape[-1], dtype=dtype_name(p)))
+
+    def product_with_ones(p: Tensor) -> Tensor:  # on a CPU faster than the reduction
+        ones = namespace(p).ones(p.shape[-1], dtype=dtype_name(p))
+        return matmul(at_least(p, -1e3 * p), ones)
+
+    def reduction(p: Tensor) -> Tensor:
+        return ops.sum(at_least(p, -1e3 * p), axis=-1)
+
+    total = (
+        product_with_ones(p)
+        if namespace(p) is np
+        else by_platform(product_with_ones, reduction, p)
+    )
     return abs(total - 1.0) <= SUM_TOLERANCE
 
 

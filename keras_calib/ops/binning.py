@@ -1,21 +1,19 @@
-"""The bin of each probability, and sums over each bin."""
+"""The bin of each probability."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from functools import partial
 
+import keras
 import numpy as np
 from keras import ops
 
 from keras_calib.arguments import whole_number
-from keras_calib.ops.floats import cast, dtype_name, namespace, segment_sum
+from keras_calib.ops.floats import dtype_name, namespace
+from keras_calib.ops.platform import by_platform
 from keras_calib.types import Tensor
 
-__all__ = ["bin_index", "bin_sums"]
-
-# The largest number of samples in one sum, see `bin_sums`.
-_CHUNK = 2**14
+__all__ = ["bin_index"]
 
 # Fine bins: 18 octaves on each side of 1/2, each of 128 equal steps.
 _OCTAVES, _STEPS = 18, 128
@@ -57,8 +55,7 @@ def bin_index(x: Tensor, num_bins: int, dtype: str | None = None) -> Tensor:
     if whole_number("num_bins", num_bins) == 1:
         return xp.zeros_like(x, dtype="int32")
     edges = equal_width_edges(num_bins)[1:-1]
-    edges = edges.astype(dtype or dtype_name(x)).astype(dtype_name(x))
-    return cast(xp.searchsorted(edges, x, side="right"), "int32")
+    return edges_below(edges.astype(dtype or dtype_name(x)), x)
 
 
 def fine_index(x: Tensor) -> Tensor:
@@ -68,80 +65,33 @@ def fine_index(x: Tensor) -> Tensor:
     dyadic. (XLA's search would compare each x with every one of the 4608 edges.)
     """
     dtype = dtype_name(x)
-    octave = ops.searchsorted(_OCTAVE_EDGES[1:-1].astype(dtype), x, side="right")
+    octave = edges_below(_OCTAVE_EDGES[1:-1], x)
     low = ops.take(_OCTAVE_EDGES[:-1].astype(dtype), octave)
     steps = ops.take((_STEPS / np.diff(_OCTAVE_EDGES)).astype(dtype), octave)
     # Clipped as integers, so that NaN falls into a bin and makes its sums NaN.
     step = ops.clip(ops.cast((x - low) * steps, "int32"), 0, _STEPS - 1)
-    return _STEPS * ops.cast(octave, "int32") + step
+    return _STEPS * octave + step
 
 
-def bin_sums(
-    columns: Sequence[Tensor],
-    index: Tensor | None = None,
-    num_bins: int = 1,
-    bound: Tensor | None = None,
-) -> tuple[Tensor, ...]:
-    """Sums the rows of each bin, to the last digit.
-
-    The plain float32 sum of 8192 numbers 0.9 is off by 7e-5. Therefore each x is
-    split, at a scale s >= 2^14 max |x|, into
-
-    ```
-    x = high + low,    high = (x + s) - s
-    ```
-
-    Both parts are exact, and so is the sum of up to 2^14 high parts (Rump, Ogita,
-    Oishi, "Accurate Floating-Point Summation", SIAM Journal on Scientific Computing
-    31 (2008), section 3). Longer columns are summed in chunks; without bins s is at
-    least N max |x|.
-
-    Args:
-        columns: tensors of shape (N, ...), or numpy arrays, which are summed in
-            float64. Boolean columns are counted.
-        index: int32 bins in [0, num_bins), of shape (N,); all 0 by default.
-        num_bins: the number of bins, M.
-        bound: an upper bound of the absolute values, where it is known.
-
-    Returns:
-        One tensor of shape (M, ...) for each column.
-    """
-    if index is not None and namespace(columns[0]) is np:
-        return tuple(_array_sums(x, index, num_bins) for x in columns)
-    n = columns[0].shape[0]
-    n = ops.shape(columns[0])[0] if n is None else n
-    if index is None:
-        terms = ops.cast(n, "float32")
-
-        def total(x: Tensor) -> Tensor:
-            return ops.sum(x, axis=0, keepdims=True)
-
-    else:
-        terms, chunks = _CHUNK, (n + _CHUNK - 1) // _CHUNK
-        one_chunk = isinstance(n, int) and n <= _CHUNK
-        if not one_chunk:
-            index = index + num_bins * (ops.arange(n, dtype="int32") // _CHUNK)
-
-        def total(x: Tensor) -> Tensor:
-            if one_chunk:
-                return segment_sum(x, index, num_bins)
-            sums = segment_sum(x, index, chunks * num_bins)
-            return ops.sum(ops.reshape(sums, (-1, num_bins, *x.shape[1:])), axis=0)
-
-    sums = []
-    for x in columns:
-        if dtype_name(x) == "bool":
-            sums.append(total(ops.cast(x, "float32")))
-            continue
-        scale = ops.max(ops.abs(x), initial=0.0) if bound is None else bound
-        scale = ops.cast(terms, x.dtype) * ops.cast(scale, x.dtype)
-        high = (x + scale) - scale
-        sums.append(total(high) + total(x - high))
-    return tuple(sums)
+def edges_below(edges: np.ndarray, x: Tensor) -> Tensor:
+    """Returns the number of edges <= x for each x, as int32."""
+    edges = edges.astype(dtype_name(x))
+    if namespace(x) is np:
+        return np.searchsorted(edges, x, side="right").astype("int32")
+    return by_platform(partial(searched, edges), partial(compared, edges), x)
 
 
-def _array_sums(x: np.ndarray, index: np.ndarray, num_bins: int) -> np.ndarray:
-    flat = x.reshape(len(x), math.prod(x.shape[1:]))
-    # Without samples, `bincount` returns integers.
-    sums = [np.bincount(index, c, num_bins).astype("float64") for c in flat.T]
-    return np.stack(sums, axis=-1).reshape(num_bins, *x.shape[1:])
+def searched(edges: np.ndarray, x: Tensor) -> Tensor:
+    if keras.backend.backend() == "tensorflow" and dtype_name(x) == "float32":
+        import tensorflow as tf
+
+        # One op, where searchsorted takes five.
+        return tf.raw_ops.Bucketize(input=x, boundaries=edges.tolist())
+    # On TensorFlow, a row of edges finds one row of values.
+    index = ops.searchsorted(edges, ops.reshape(x, (-1,)), side="right")
+    return ops.reshape(ops.cast(index, "int32"), ops.shape(x))
+
+
+def compared(edges: np.ndarray, x: Tensor) -> Tensor:
+    below = ops.expand_dims(x, -1) >= ops.convert_to_tensor(edges)
+    return ops.cast(ops.sum(ops.cast(below, "int32"), axis=-1), "int32")

@@ -14,7 +14,7 @@ from keras_calib.ops.entropy import entropy
 from keras_calib.ops.events import Events
 from keras_calib.ops.floats import at_most, cast, dtype_name, namespace
 from keras_calib.ops.labels import class_labels, is_valid, num_classes
-from keras_calib.ops.rows import one_hot, pick, top_k
+from keras_calib.ops.rows import one_hot, pick, top, top_k
 from keras_calib.ops.true_class import ScalarFunction, true_class_kernel
 from keras_calib.types import Tensor
 
@@ -188,11 +188,17 @@ class ClassBatch(Batch):
             return self.labels
         return one_hot(self.labels, self.num_classes, dtype_name(self.scores))
 
+    @property
+    def happened(self) -> Tensor:
+        """Whether each class is the label, of shape (N, K), boolean unless soft."""
+        if self.soft:
+            return self.labels
+        classes = namespace(self.labels).arange(self.num_classes, dtype="int32")
+        return self.labels[:, None] == classes
+
     @cached_property
     def _top(self) -> tuple[Tensor, Tensor]:
-        # Twice as fast as max and argmax on TensorFlow. The first of equal scores wins.
-        score, index = top_k(self.scores, 1)
-        return ops.squeeze(score, -1), ops.cast(ops.squeeze(index, -1), "int32")
+        return top(self.scores)
 
     @property
     def predicted(self) -> Tensor:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from functools import cached_property
 
-from keras_calib.ops.binning import NUM_FINE_BINS, bin_index, bin_sums, fine_index
+from keras_calib.ops.binning import NUM_FINE_BINS, bin_index, fine_index
 from keras_calib.ops.calibration import BinSums
 from keras_calib.ops.floats import alike, cast, dtype_name, namespace
+from keras_calib.ops.sums import bin_sums
 from keras_calib.types import Tensor
 
 
@@ -54,12 +54,10 @@ class Events:
         return Events(self.confidence, self.hit, weight, precision=self.precision)
 
     @cached_property
-    def terms(self) -> BinSums:
-        """What each event adds to the sums of its bin, each of shape (N,) or (N G,)."""
-        confidence, hit = _flat(self.confidence), _flat(self.hit)
-        error = confidence - cast(hit, dtype_name(confidence))
-        weight = _flat(self.sample_weight)
-        return BinSums(*weighted(weight, confidence, hit, error * error))
+    def terms(self) -> list[Tensor | None]:
+        """What each event adds to the `BinSums` of its bin, see `weighted`."""
+        error = self.confidence - cast(self.hit, dtype_name(self.confidence))
+        return weighted(self.sample_weight, self.confidence, self.hit, error * error)
 
     def sums(self, num_bins: int | None) -> BinSums:
         """Returns the sums over M bins, of shape (M,), or (G, M) with groups.
@@ -77,49 +75,42 @@ class Events:
 
     def _summed(self, num_bins: int | None) -> BinSums:
         xp, dtype = namespace(self.confidence), dtype_name(self.confidence)
-        confidence = _flat(self.confidence)
         if num_bins is None:
-            count, index = NUM_FINE_BINS, fine_index(confidence)
+            count, index = NUM_FINE_BINS, fine_index(self.confidence)
         else:
-            count, index = num_bins, bin_index(confidence, num_bins, self.precision)
-        shape = (*self._groups, count)
-        if self._groups:
-            group = xp.arange(shape[0], dtype="int32")
-            index = index + count * _flat(
-                xp.broadcast_to(group, xp.shape(self.confidence))
-            )
+            count = num_bins
+            index = bin_index(self.confidence, num_bins, self.precision)
         # Probabilities are at most 1, so no product exceeds the largest weight.
         bound = (
             1.0
             if self.sample_weight is None
             else xp.max(xp.abs(self.sample_weight), initial=0.0)
         )
-        sums = bin_sums(list(self.terms), index, math.prod(shape), bound)
-        return BinSums(*(xp.reshape(cast(s, dtype), shape) for s in sums))
+        sums = bin_sums(self.terms, index, count, bound)
+        return BinSums(*(cast(s, dtype) for s in sums))
 
 
-def _flat(x: Tensor) -> Tensor:
-    return x if x is None or len(x.shape) == 1 else namespace(x).reshape(x, (-1,))
-
-
-def weighted(sample_weight: Tensor | None, *values: Tensor) -> list[Tensor]:
+def weighted(sample_weight: Tensor | None, *values: Tensor) -> list[Tensor | None]:
     """Returns the weights, and weight * value for each of the values.
 
-    A sample of weight 0 is ignored, even where its value is NaN.
+    A sample of weight 0 is ignored, even where its value is NaN. Without weights, they
+    and boolean values stay as they are: `bin_sums` counts them.
 
     Args:
-        sample_weight: weights of shape (N,), or `None` where all are 1.
-        *values: tensors of shape (N, ...). Boolean ones stay boolean without weights.
+        sample_weight: weights of shape (N,) or that of the values, or `None` where all
+            are 1.
+        *values: tensors of shape (N, ...).
     """
     first, xp = values[0], namespace(values[0])
     values = tuple(alike(value, first) for value in values)
     if sample_weight is None:
-        return [xp.ones(xp.shape(first)[:1], dtype="bool"), *values]
+        return [None, *values]
     sample_weight = alike(sample_weight, first)
     dtype = dtype_name(sample_weight)
 
     def times(value: Tensor) -> Tensor:
-        w = xp.reshape(sample_weight, (-1, *(1 for _ in value.shape[1:])))
+        w, missing = sample_weight, len(value.shape) - len(sample_weight.shape)
+        w = xp.reshape(w, (*xp.shape(w), *(1 for _ in range(missing))))
         return xp.where(w != 0.0, w * cast(value, dtype), 0.0)
 
     return [sample_weight, *(times(value) for value in values)]

@@ -37,6 +37,15 @@ def by_platform(
     return (cpu if _on_cpu(tensors[0]) else accelerator)(*tensors)
 
 
+def compiled_by_xla() -> bool:
+    """Says whether TensorFlow traces a function that XLA compiles."""
+    import tensorflow as tf
+    from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
+
+    graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+    return graph is not None and bool(GraphOrParentsInXlaContext(graph))
+
+
 def _on_cpu(x: Tensor) -> bool:
     backend = keras.backend.backend()
     if backend == "torch":

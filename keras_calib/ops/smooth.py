@@ -11,7 +11,6 @@ import math
 import numpy as np
 from keras import ops
 
-from keras_calib.ops.binning import bin_sums
 from keras_calib.ops.calibration import unless_empty
 from keras_calib.ops.events import Events, weighted
 from keras_calib.ops.floats import (
@@ -22,6 +21,7 @@ from keras_calib.ops.floats import (
     namespace,
     round_down,
 )
+from keras_calib.ops.sums import bin_sums
 from keras_calib.types import Tensor
 
 NUM_NODES = 1001
@@ -44,13 +44,13 @@ def node_sums(events: Events, num_nodes: int = NUM_NODES) -> Tensor:
     with np.errstate(invalid="ignore"):
         node = namespace(x).clip(cast(position, "int32"), 0, num_nodes - 2)
     fraction = position - cast(node, dtype)
-    columns = [
-        cast(c, dtype)
-        for c in weighted(events.sample_weight, x - cast(events.hit, dtype))
-    ]
-    left = bin_sums([(1.0 - fraction) * c for c in columns], node, num_nodes)
-    right = bin_sums([fraction * c for c in columns], node + 1, num_nodes)
-    return ops.stack([a + b for a, b in zip(left, right, strict=True)])
+    weight, residual = weighted(events.sample_weight, x - cast(events.hit, dtype))
+    columns = [namespace(x).ones_like(x) if weight is None else weight, residual]
+    shares = [part * c for part in (1.0 - fraction, fraction) for c in columns]
+    sums = [cast(s, dtype) for s in bin_sums(shares, node, num_nodes)]
+    left, right = ops.stack(sums[:2]), ops.stack(sums[2:])
+    # No share falls to the right of the last node.
+    return left + ops.pad(right[:, :-1], ((0, 0), (1, 0)))
 
 
 def smooth_ece(nodes: Tensor) -> Tensor:

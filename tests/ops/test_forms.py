@@ -1,0 +1,97 @@
+"""Both forms of a kernel, for a CPU and for an accelerator, give the same."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_calib.ops import binning, rows, sums
+from tests.backends import BACKEND, jax_only, not_on_torch
+
+M = 7
+SHAPES = [(0,), (1,), (1000,), (40_000,), (20_000, 3)]
+
+
+def tensors(*arrays):
+    return [None if x is None else ops.convert_to_tensor(x) for x in arrays]
+
+
+def samples(shape):
+    rng = np.random.default_rng(len(shape))
+    index = rng.integers(0, M, shape).astype("int32")
+    x = rng.random(shape).astype("float32")
+    return index, x, rng.random(shape) < 0.3
+
+
+@not_on_torch
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_sums_over_bins(shape):
+    index, x, hit = samples(shape)
+    index, x, hit = tensors(index, np.round(2**9 * x), hit.astype("int32"))
+    by_scatter = sums.segment_sums(M, index, x, hit)
+    by_comparison = sums.compared_sums(M, index, x, hit)
+    for a, b in zip(by_scatter, by_comparison, strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)  # no sum of whole numbers is rounded
+
+
+@pytest.mark.parametrize("form", ["segment_sums", "compared_sums"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_sums_are_those_of_float64(shape, form, monkeypatch):
+    index, x, hit = samples(shape)
+    if BACKEND != "torch":
+        forms = dict(segment_sums=sums.segment_sums, compared_sums=sums.compared_sums)
+        for name in forms:
+            monkeypatch.setattr(sums, name, forms[form])
+    find = sums.bin_sums if BACKEND == "torch" else sums.split_sums
+    columns, bins = tensors(None, x, hit), ops.convert_to_tensor(index)
+    found = find(columns, bins, M, 1.0)
+    expected = sums.bin_sums([None, x.astype("float64"), hit], index, M)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-7)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("k", [1, 2, 10, 300])
+def test_the_largest_of_a_row(k, dtype):
+    if BACKEND == "jax" and dtype == "float64":
+        pytest.skip("JAX has no float64 by default")
+    rng = np.random.default_rng(k)
+    x = np.concatenate([rng.normal(size=(50, k)), rng.integers(0, 3, (50, k))])
+    x[60], x[61], x[62, ::2] = 2.0, -np.inf, -np.inf
+    x = ops.convert_to_tensor(x, dtype)
+    as_numbers = ops.convert_to_numpy(ops.cast(x, "float32")).astype("float64")
+    forms = [rows.top]
+    if BACKEND != "torch":
+        forms += [rows.sorted_top, rows.first_of_largest]
+    if BACKEND == "jax":
+        forms += [rows.reduced_top]
+    for form in forms:
+        value, index = form(x)
+        assert str(value.dtype) == str(x.dtype)
+        found = ops.convert_to_numpy(ops.cast(value, "float32"))
+        np.testing.assert_array_equal(found, as_numbers.max(-1).astype("float32"))
+        np.testing.assert_array_equal(index, as_numbers.argmax(-1))
+        no_rows = form(x[:0])
+        assert [tuple(part.shape) for part in no_rows] == [(0,), (0,)]
+
+
+@pytest.mark.parametrize("num_bins", [2, 10, 15, 100])
+def test_bins(num_bins):
+    edges = binning.equal_width_edges(num_bins)[1:-1].astype("float32")
+    x = np.concatenate([edges, np.nextafter(edges, np.float32(0)), [0.0, 1.0]])
+    x = ops.convert_to_tensor(x, "float32")
+    np.testing.assert_array_equal(
+        binning.searched(edges, x), binning.compared(edges, x)
+    )
+
+
+@jax_only
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+def test_what_jax_takes(platform):
+    import jax
+
+    from tests.lowering import lowered
+
+    x = jax.ShapeDtypeStruct((64, 10), "float32")
+    found = lowered(rows.top, x, platform=platform)
+    assert not found.keys() & {"top_k", "sort", "scatter", "gather"}
