@@ -6,6 +6,8 @@ import importlib
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -63,6 +65,38 @@ def interleaved(
             if i >= warm_up:
                 times[name].append(time.perf_counter() - start)
     return times
+
+
+class Process:
+    """A module that measures in a process of its own, with its own threads.
+
+    It prints a line when it is ready, and another, of numbers, for each line it reads.
+    Meanwhile it waits, so that processes that are asked in turn are interleaved.
+
+    Args:
+        module: the module, which may be run.
+        *arguments: its arguments.
+    """
+
+    def __init__(self, module: str, *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.ready = bool(self._process.stdout.readline())
+
+    def __call__(self) -> list[float]:
+        """Returns what one measurement prints."""
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return [float(word) for word in self._process.stdout.readline().split()]
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.stdin.close()
+        self._process.wait()
 
 
 def ratios(times: dict[str, list[float]], peer: str) -> dict[str, float]:
