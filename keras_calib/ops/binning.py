@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from functools import partial
 
 import keras
@@ -14,6 +16,9 @@ from keras_calib.ops.platform import by_platform
 from keras_calib.types import Tensor
 
 __all__ = ["bin_index"]
+
+# So many comparisons cost less than a search.
+_FEW_EDGES = 128
 
 # Fine bins: 18 octaves on each side of 1/2, each of 128 equal steps.
 _OCTAVES, _STEPS = 18, 128
@@ -78,10 +83,15 @@ def edges_below(edges: np.ndarray, x: Tensor) -> Tensor:
     edges = edges.astype(dtype_name(x))
     if namespace(x) is np:
         return np.searchsorted(edges, x, side="right").astype("int32")
-    return by_platform(partial(searched, edges), partial(compared, edges), x)
+    few = tuple(edges.tolist()) if len(edges) <= _FEW_EDGES else ()
+    if few and keras.backend.backend() == "jax":
+        return _jitted_comparisons(few)(x)
+    accelerator = partial(comparisons, few) if few else partial(reduced, edges)
+    return by_platform(partial(searched, edges), accelerator, x)
 
 
 def searched(edges: np.ndarray, x: Tensor) -> Tensor:
+    """By a search, which does not fuse."""
     if keras.backend.backend() == "tensorflow" and dtype_name(x) == "float32":
         import tensorflow as tf
 
@@ -92,6 +102,20 @@ def searched(edges: np.ndarray, x: Tensor) -> Tensor:
     return ops.reshape(ops.cast(index, "int32"), ops.shape(x))
 
 
-def compared(edges: np.ndarray, x: Tensor) -> Tensor:
+def comparisons(edges: tuple[float, ...], x: Tensor) -> Tensor:
+    """By one comparison after the other: XLA fuses them, and vectorizes on a CPU."""
+    return sum(ops.cast(x >= edge, "int32") for edge in edges)
+
+
+def reduced(edges: np.ndarray, x: Tensor) -> Tensor:
+    """By a reduction of comparisons, of a short program."""
     below = ops.expand_dims(x, -1) >= ops.convert_to_tensor(edges)
     return ops.cast(ops.sum(ops.cast(below, "int32"), axis=-1), "int32")
+
+
+@functools.cache
+def _jitted_comparisons(edges: tuple[float, ...]) -> Callable[[Tensor], Tensor]:
+    import jax
+
+    # Outside of a compiled step they are many small calls.
+    return jax.jit(partial(comparisons, edges))

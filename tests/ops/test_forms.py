@@ -75,14 +75,19 @@ def test_the_largest_of_a_row(k, dtype):
         assert [tuple(part.shape) for part in no_rows] == [(0,), (0,)]
 
 
-@pytest.mark.parametrize("num_bins", [2, 10, 15, 100])
+@pytest.mark.parametrize("num_bins", [2, 10, 15, 100, 1000])
 def test_bins(num_bins):
     edges = binning.equal_width_edges(num_bins)[1:-1].astype("float32")
     x = np.concatenate([edges, np.nextafter(edges, np.float32(0)), [0.0, 1.0]])
+    expected = np.searchsorted(edges, x, side="right")
     x = ops.convert_to_tensor(x, "float32")
-    np.testing.assert_array_equal(
-        binning.searched(edges, x), binning.compared(edges, x)
-    )
+    for found in (
+        binning.searched(edges, x),
+        binning.comparisons(tuple(edges.tolist()), x),
+        binning.reduced(edges, x),
+        binning.bin_index(x, num_bins),
+    ):
+        np.testing.assert_array_equal(found, expected)
 
 
 @jax_only
