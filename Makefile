@@ -15,8 +15,8 @@ RUN := $(VENV)/bin/python
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:  # two pips must not write to one environment at the same time
-.PHONY: help demo test test-all test-jax test-torch test-oldest tpu-check bench docs \
-	lint format dist clean distclean
+.PHONY: help demo test test-all test-jax test-torch test-gpu on-jax on-torch test-oldest \
+	tpu-check bench docs lint format dist clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -48,6 +48,18 @@ test-jax: $(STAMPS)/test ## Run the tests of everything written in keras.ops on 
 
 test-torch: $(STAMPS)/test $(STAMPS)/torch ## Run the same tests and the slow ones on torch
 	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 -m "" $(ON_ANY_BACKEND)
+
+# The wheels of JAX and torch with CUDA depend on the machine, so the packages are those of
+# $(PYTHON). A part of the tests runs with `make test-gpu GPU_TESTS="tests/ops tests/layers"`.
+GPU_TESTS = $(ON_ANY_BACKEND)
+GPU_PROCESSES = 8
+test-gpu: ## Run the same tests on JAX and torch on a GPU, where there is one
+	@$(if $(shell nvidia-smi --list-gpus 2>/dev/null),$(MAKE) --keep-going on-jax on-torch,\
+		echo "no NVIDIA GPU was found, so that no test runs on one")
+
+on-jax on-torch: on-%:
+	CUDA_VISIBLE_DEVICES=0 KERAS_BACKEND=$* OMP_NUM_THREADS=1 \
+		$(PYTHON) -m pytest -q -n $(GPU_PROCESSES) $(GPU_TESTS)
 
 # The rooms that train and measure, on the oldest Keras and TensorFlow of setup.cfg.
 test-oldest: .venv-oldest/.stamp ## Run the core tests on the oldest supported releases

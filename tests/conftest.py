@@ -7,11 +7,20 @@ import types
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 os.environ.setdefault("JAX_ENABLE_X64", "1")
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # processes share a GPU
 
 import keras
 import pytest
 
 from keras_calib.ops.floats import divide_no_nan
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _on_the_device_that_is_asked_for():
+    """Fails if a GPU is asked for and the backend computes on the CPU."""
+    device = str(keras.ops.zeros(()).device).lower()
+    found = "cuda" in device or "gpu" in device
+    assert found or not os.environ["CUDA_VISIBLE_DEVICES"], device
 
 
 @pytest.fixture(autouse=True, scope="session")

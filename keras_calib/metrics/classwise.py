@@ -42,7 +42,7 @@ class ClasswiseECE(GroupedMetric):
     >>> ece.update_state([0, 1], [[0.8, 0.2], [0.7, 0.3]])
     >>> round(float(ece.result()), 6)
     0.25
-    >>> np.asarray(ece.per_class()).round(6)
+    >>> keras.ops.convert_to_numpy(ece.per_class()).round(6)
     array([0.25, 0.25], dtype=float32)
 
     References:

@@ -42,7 +42,7 @@ class MultilabelECE(GroupedMetric):
     >>> ece.update_state([[0, 1], [1, 1]], [[0.2, 0.9], [0.6, 0.7]])
     >>> round(float(ece.result()), 6)
     0.25
-    >>> np.asarray(ece.per_label()).round(6)
+    >>> keras.ops.convert_to_numpy(ece.per_label()).round(6)
     array([0.3, 0.2], dtype=float32)
     """
 

@@ -74,7 +74,7 @@ class BinaryBatch(Batch):
         if self.valid is None:
             return weight
         valid = cast(self.valid, dtype_name(self.scores))
-        return valid if weight is None else ops.expand_dims(weight, -1) * valid
+        return valid if weight is None else weight[:, None] * valid
 
     def _possible_scores(self) -> Tensor:
         return (self.probabilities >= 0.0) & (self.probabilities <= 1.0)

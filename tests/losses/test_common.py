@@ -210,7 +210,8 @@ def test_classes_may_be_on_any_axis(name, form, logits, labels, soft_labels):
     np.testing.assert_array_equal(np.moveaxis(gradient, 1, -1), expected[1])
     for w in (weights, weights[:, None]):
         np.testing.assert_array_equal(
-            moved(there, first, sample_weight=w), last(y, z, sample_weight=weights)
+            ops.convert_to_numpy(moved(there, first, sample_weight=w)),
+            ops.convert_to_numpy(last(y, z, sample_weight=weights)),
         )
 
 
@@ -377,7 +378,8 @@ def test_binary_labels_may_be_on_any_axis(name, logits, binary_labels):
     z, y = logits.reshape(2, 3, 4, K), binary_labels.reshape(2, 3, 4, K)
     last, moved = (make_binary(name, reduction=None, axis=axis) for axis in (-1, 1))
     np.testing.assert_array_equal(
-        moved(np.moveaxis(y, -1, 1), np.moveaxis(z, -1, 1)), last(y, z)
+        ops.convert_to_numpy(moved(np.moveaxis(y, -1, 1), np.moveaxis(z, -1, 1))),
+        ops.convert_to_numpy(last(y, z)),
     )
     with pytest.raises(ValueError, match="`axis` must be an axis"):
         make_binary(name, axis=4)(y, z)

@@ -259,10 +259,10 @@ def test_bce_of_probabilities_is_that_of_logits():
     rng = np.random.default_rng(0)
     z, y = rng.normal(0, 3, (20, 4)), rng.random((20, 4))
     y[:10] = y[:10] > 0.5
-    kwargs = {"reduction": None, "dtype": "float64", "floor": 0.2}
+    kwargs = {"dtype": "float64", "floor": 0.2}
     np.testing.assert_allclose(
-        GammaBCE(0.1, **kwargs)(y, 1 / (1 + np.exp(-z))),
-        GammaBCE(0.1, from_logits=True, **kwargs)(y, z),
+        per_sample(GammaBCE(0.1, **kwargs), y, 1 / (1 + np.exp(-z))),
+        per_sample(GammaBCE(0.1, from_logits=True, **kwargs), y, z),
         rtol=1e-12,
     )
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_calib import GradientHarmonizedBCE
-from tests.losses.tools import value_and_gradient
+from tests.losses.tools import per_sample, value_and_gradient
 
 # Section 24 of the specification.
 Z = np.array([-4, -3.5, -3, -5, -4.2, 2, 0.1, -1])[:, None]
@@ -35,8 +35,8 @@ def test_weights_and_gradient():
     np.testing.assert_allclose(value, weights * BCE, rtol=1e-13)
     sigmoid = 1 / (1 + np.exp(-Z))
     np.testing.assert_allclose(gradient, weights[:, None] * (sigmoid - Y), rtol=1e-13)
-    of_p = GradientHarmonizedBCE(10, dtype="float64", reduction=None)
-    np.testing.assert_allclose(of_p(Y, sigmoid), value, rtol=1e-12)
+    of_p = GradientHarmonizedBCE(10, dtype="float64")
+    np.testing.assert_allclose(per_sample(of_p, Y, sigmoid), value, rtol=1e-12)
 
 
 def test_ignores_labels():

@@ -22,6 +22,8 @@ def found():
             keras.layers.Dense(4, "softmax"),
         ]
     )
+    model.build((None, 5))
+    model.layers[-1].bias.assign([-3.0, 0.0, 0.0, 0.0])  # the padding is all wrong
     model.compile(
         keras.optimizers.SGD(0.0),  # nothing moves: both see the same model
         "sparse_categorical_crossentropy",
@@ -42,7 +44,7 @@ def found():
         {"brier": brier[these].mean(), "of_keras": of_keras[these].mean()}
         for these in (x >= 0, x > 0)
     )
-    assert abs(every["brier"] - kept["brier"]) > 0.01  # or nothing could be told
+    assert abs(every["brier"] - kept["brier"]) > 0.1  # or nothing could be told
     return {name: value[0] for name, value in fitted.items()}, evaluated, every, kept
 
 

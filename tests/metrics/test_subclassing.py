@@ -79,7 +79,7 @@ class Bare(metrics.CalibrationMetric):
         self.total = self.add_variable((), "zeros", name="total")
 
     def accumulate(self, batch):
-        self.total.assign_add(ops.sum(batch.probabilities @ self.a[:, None]))
+        self.total.assign_add(ops.sum(ops.matmul(batch.probabilities, self.a[:, None])))
 
     def result(self):
         return ops.convert_to_tensor(self.total)

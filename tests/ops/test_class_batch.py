@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from keras import ops
 
 from keras_calib.ops.binary_batch import (
     BinaryBatch,
@@ -17,15 +18,16 @@ Y = np.array([1, 1, 2])
 
 def test_top_label():
     batch = ClassBatch(Y, P)
-    np.testing.assert_allclose(batch.confidence, [0.5, 0.4, 1.0])
-    np.testing.assert_array_equal(batch.predicted, [1, 0, 2])
-    np.testing.assert_array_equal(batch.hit, [True, False, True])
+    np.testing.assert_allclose(ops.convert_to_numpy(batch.confidence), [0.5, 0.4, 1.0])
+    np.testing.assert_array_equal(ops.convert_to_numpy(batch.predicted), [1, 0, 2])
+    np.testing.assert_array_equal(ops.convert_to_numpy(batch.hit), [True, False, True])
     assert batch.sample_weight is None
 
 
 def test_soft_labels_hit_as_far_as_they_name_the_predicted_class():
     soft = np.array([[0.1, 0.7, 0.2], [0.3, 0.6, 0.1], [0.0, 0.5, 0.5]], "float32")
-    np.testing.assert_allclose(ClassBatch(soft, P).hit, [0.7, 0.3, 0.5])
+    hit = ops.convert_to_numpy(ClassBatch(soft, P).hit)
+    np.testing.assert_allclose(hit, [0.7, 0.3, 0.5])
 
 
 @pytest.mark.parametrize("shift", [-1e4, 0.0, 1e4])
@@ -33,7 +35,8 @@ def test_logits_may_be_large(shift):
     z = np.array([[0.0, 2.0, 1.0]]) + shift
     batch = ClassBatch([1], z, from_logits=True, dtype="float64")
     e = np.exp([0.0, 2.0, 1.0])
-    np.testing.assert_allclose(batch.probabilities[0], e / e.sum(), rtol=1e-9)
+    p = ops.convert_to_numpy(batch.probabilities)
+    np.testing.assert_allclose(p[0], e / e.sum(), rtol=1e-9)
     assert float(batch.confidence[0]) == pytest.approx(e[1] / e.sum(), rel=1e-9)
     impossible = ClassBatch([0], [[-1e4, 0.0, 0.0]], from_logits=True)
     expected = 1e4 + np.log(2)
@@ -46,8 +49,10 @@ def test_sums_of_one_bin_are_those_of_more():
     batch = ClassBatch(Y, P, [1.0, 2.0, 3.0])
     batch.top_label.sums(15)
     for found, expected in zip(batch.top_label.sums(1), alone, strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-6)
-    np.testing.assert_allclose(alone.weight, [6.0])
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(found), ops.convert_to_numpy(expected), rtol=1e-6
+        )
+    np.testing.assert_allclose(ops.convert_to_numpy(alone.weight), [6.0])
 
 
 def test_leading_axes_and_weights_of_some_of_them():
@@ -82,7 +87,8 @@ def test_one_label_in_every_shape():
     ):
         batch = OneLabelBatch(labels, predictions)
         assert batch.probabilities.shape == (2, 1)
-        np.testing.assert_allclose(batch.squared_error, [0.04, 0.09], rtol=1e-6)
+        error = ops.convert_to_numpy(batch.squared_error)
+        np.testing.assert_allclose(error, [0.04, 0.09], rtol=1e-6)
     with pytest.raises(ValueError, match=r"y_true.shape=\(3,\), y_pred.shape=\(2,\)"):
         OneLabelBatch(np.zeros(3), p)
 
