@@ -126,8 +126,18 @@ def divide_no_nan(x: Tensor, y: Tensor) -> Tensor:
 
 
 def matmul(x: Tensor, y: Tensor) -> Tensor:
-    """Returns the product of matrices in the dtype of `x` and `y`."""
-    return x @ y if _TORCH else ops.matmul(x, y)
+    """Returns the product of matrices in the dtype of `x` and `y`, with all its digits.
+
+    TensorFlow rounds float32 factors on a GPU unless the process has called
+    `tf.config.experimental.enable_tensor_float_32_execution(False)`.
+    """
+    if _TORCH:
+        return x @ y
+    if _BACKEND == "jax":
+        import jax
+
+        return jax.numpy.matmul(x, y, precision="highest")
+    return ops.matmul(x, y)
 
 
 def segment_sum(x: Tensor, index: Tensor, num_segments: int) -> Tensor:

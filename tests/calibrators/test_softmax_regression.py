@@ -7,6 +7,7 @@ import pytest
 from scipy.special import log_softmax, logsumexp
 
 from keras_calib import calibrators
+from tests.backends import jax_only
 
 MAPS = {
     "vector": calibrators.VectorScaling,
@@ -115,3 +116,15 @@ def test_more_classes_than_have_a_curvature_each(monkeypatch):
     found = calibrators.MatrixScaling(dtype="float64").fit(z, y).get_weights()
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+@jax_only
+@pytest.mark.parametrize("name", ["matrix", "dirichlet"])
+def test_an_accelerator_rounds_no_factor(name):
+    import jax
+
+    shapes = (8, 3), (3, 3), (3,)
+    program = jax.jit(MAPS[name]().transform).lower(
+        *(jax.ShapeDtypeStruct(shape, "float32") for shape in shapes)
+    )
+    assert "precision = [HIGHEST, HIGHEST]" in program.as_text()
