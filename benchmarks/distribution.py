@@ -1,4 +1,4 @@
-"""A step on two replicas compared with Keras's own, and gamma annealed every step."""
+"""A step on two replicas compared with Keras's own."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
-import keras_calib
 from benchmarks.timing import Row, interleaved, ratios
 from benchmarks.training_step import compiled_ours, compiled_stock, images, mlp
-from keras_calib.callbacks import GammaScheduler, linear
 
 BACKENDS = ("tensorflow",)
 
 
 def rows() -> Iterator[Row]:
-    """Yields the steps on replicas, from a separate process, and the annealing."""
+    """Yields the steps on replicas, from a separate process."""
     # Logical devices must be created before anything runs.
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.distribution"],
@@ -32,13 +30,6 @@ def rows() -> Iterator[Row]:
     yield Row(name, found["bare"], 1.05, "peer: cross-entropy + accuracy")
     yield Row(
         name, found["equal"], 1.05, "peer: cross-entropy + accuracy + top-5 accuracy"
-    )
-    ratio, milliseconds = _annealing()
-    yield Row(
-        f"gamma annealed each step, steps of {milliseconds:.0f} ms",
-        ratio,
-        1.02,
-        "peer: gamma constant",
     )
 
 
@@ -71,27 +62,6 @@ def _replicas() -> dict[str, float]:
     # The median of new models: their placement in memory changes times by up to 10 %.
     medians = np.median([measured() for _ in range(5)], axis=0)
     return dict(zip(("bare", "equal"), medians.tolist(), strict=True))
-
-
-def _annealing() -> tuple[float, float]:
-    """Returns the ratio to a fit with constant gamma, and a step's time in ms."""
-    x, y = images(2048)
-    steps = len(x) // 128
-
-    # One model for both: the placement in memory of two models differs by more.
-    model = mlp(512)
-    loss = keras_calib.GammaCE(0.1, from_logits=True)
-    model.compile("adam", loss, metrics=[loss.gamma])
-
-    def fit(*callbacks):
-        return lambda: model.fit(
-            x, y, batch_size=128, verbose=0, callbacks=list(callbacks)
-        )
-
-    annealed = fit(GammaScheduler(linear(0.0, 0.1), unit="step"))
-    times = interleaved({"annealed": annealed, "constant": fit()}, rounds=100)
-    step = float(np.median(times["constant"])) / steps
-    return ratios(times, "constant")["annealed"], 1000 * step
 
 
 if __name__ == "__main__":

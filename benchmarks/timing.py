@@ -30,6 +30,13 @@ class Row(NamedTuple):
         return f"{self.name:<58} {self.ratio:>6.2f} {goal:>6} {verdict:<5} {self.note}"
 
 
+def on_accelerator() -> bool:
+    """Says whether JAX has an accelerator; elsewhere the benchmarks run on a CPU."""
+    if keras.backend.backend() != "jax":
+        return False
+    return bool(importlib.import_module("jax").default_backend() != "cpu")
+
+
 def machine() -> str:
     """Returns the names and versions of the device, the backend and Keras."""
     backend = importlib.import_module(keras.backend.backend())

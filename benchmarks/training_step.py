@@ -1,4 +1,4 @@
-"""One training step with our loss and metrics, compared with Keras's own."""
+"""One training step compared with Keras's own, and with gamma moving at each step."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import keras
 import numpy as np
 
 import keras_calib
-from benchmarks.timing import Row, interleaved, ratios
+from benchmarks.timing import Row, interleaved, on_accelerator, ratios
+from keras_calib.callbacks import GammaScheduler
 
 BACKENDS = ("tensorflow", "jax")
 
 
 def rows() -> Iterator[Row]:
-    """Yields the ratios for a small MLP and CNN, in graph mode and with XLA."""
+    """Yields the steps of a small MLP and CNN, graph and XLA, then those of `fit`."""
     for name, build, batch in (("MLP", mlp, 256), ("CNN", _cnn, 128)):
         for mode, jit_compile in (("graph", False), ("XLA", True)):
             yield Row(
@@ -24,6 +25,74 @@ def rows() -> Iterator[Row]:
                 1.05,
                 "peer: cross-entropy + accuracy",
             )
+
+    for name, build, data in (
+        ("MLP", lambda: mlp(512), images(128 * _STEPS)),
+        ("transformer", _transformer, _text()),
+    ):
+        found, milliseconds = _annealing(build, *data)
+        for way, ratio in found.items():
+            yield Row(
+                f"gamma by a {way}, {name}, fit, steps of {milliseconds:.1f} ms",
+                ratio,
+                1.01 if way == "schedule" else None,
+                "peer: gamma constant",
+            )
+
+
+# Of an accelerator and of a CPU: the steps of an epoch; and the vocabulary, length,
+# width and depth of the transformer, which has 26 million parameters or .2 million.
+_STEPS = 100 if on_accelerator() else 16
+_SIZES = (8192, 256, 512, 4) if on_accelerator() else (1000, 32, 64, 2)
+
+
+def _annealing(build, x, y) -> tuple[dict[str, float], float]:
+    """Returns the ratios to a fit with constant gamma, and a step's time in ms."""
+    decay = keras.optimizers.schedules.PolynomialDecay(0.0, 10_000, 0.1)
+    function = GammaScheduler(lambda step: 1e-5 * step, unit="step")
+
+    def fit(gamma, *callbacks):
+        model = build()
+        loss = keras_calib.GammaCE(gamma, from_logits=True)
+        model.compile("adam", loss, metrics=[loss.gamma])
+        batch = len(x) // _STEPS
+        return lambda: model.fit(
+            x, y, batch_size=batch, verbose=0, callbacks=list(callbacks)
+        )
+
+    def measured():
+        ways = {
+            "constant": fit(0.1),
+            "schedule": fit(decay),
+            "Python function": fit(0.1, function),
+        }
+        times = interleaved(ways, rounds=20)
+        step = 1000 * float(np.median(times["constant"])) / _STEPS
+        return [*ratios(times, "constant").values(), step]
+
+    # The median of new models: their placement in memory changes times by up to 10 %.
+    _, *found, step = np.median([measured() for _ in range(5)], axis=0)
+    return dict(zip(("schedule", "Python function"), found, strict=True)), step
+
+
+def _text() -> tuple[np.ndarray, np.ndarray]:
+    """Returns random tokens, and the next one of each."""
+    vocabulary, length, *_ = _SIZES
+    x = np.random.default_rng(0).integers(0, vocabulary, (16 * _STEPS, length))
+    return x, np.roll(x, -1, axis=1)
+
+
+def _transformer() -> keras.Model:
+    """Returns a language model."""
+    vocabulary, length, width, depth = _SIZES
+    inputs = keras.Input((length,), dtype="int32")
+    x = keras.layers.Embedding(vocabulary, width)(inputs)
+    for _ in range(depth):
+        attention = keras.layers.MultiHeadAttention(8, width // 8)
+        x = keras.layers.LayerNormalization()(x + attention(x, x, use_causal_mask=True))
+        hidden = keras.layers.Dense(4 * width, activation="gelu")(x)
+        x = keras.layers.LayerNormalization()(x + keras.layers.Dense(width)(hidden))
+    return keras.Model(inputs, keras.layers.Dense(vocabulary)(x))
 
 
 def _measure(build, batch, jit_compile) -> float:

@@ -6,11 +6,13 @@ Nothing else imports `keras.src` or reads an underscored attribute of Keras's.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 from keras.src.backend import (
+    compute_output_spec,
     get_keras_mask as get_keras_mask,  # an attribute of the tensor, or on JAX a global
     get_stateless_scope,
     in_symbolic_scope as in_symbolic_scope,
@@ -109,6 +111,52 @@ def known_value(name: str, x: keras.Variable) -> np.ndarray:
     if value is None:
         raise ValueError(f"{name} has no value inside a compiled step")
     return value
+
+
+def set_in_state(model: keras.Model, variable: keras.Variable, value: float) -> bool:
+    """Sets a metric's variable in the state that JAX hands from one step to the next.
+
+    `callback.model` would bring the whole state back into the variables, and the next
+    step would collect it again. Returns `False` where the variables have the state.
+    """
+    copy = getattr(model, "_jax_state", None)  # which `jax_state_sync` reads
+    if not copy or model._jax_state_synced:
+        return False
+    import jax
+
+    place = [v is variable for v in model.metrics_variables].index(True)
+    old = copy["metrics_variables"][place]
+    new = jax.numpy.asarray(value, old.dtype)
+    # The step was compiled for this placement.
+    new = jax.device_put(new, old.sharding) if old.committed else new
+    copy["metrics_variables"][place] = new
+    step = model.train_function
+    if not hasattr(step, "values"):
+        model.train_function = step = _StepWithValues(step)
+    step.values[place] = new
+    return True
+
+
+class _StepWithValues:
+    """A step of JAX's `fit` that sets metrics' variables before it runs."""
+
+    def __init__(self, step: Callable[..., Any]) -> None:
+        self.step, self.values = step, dict[int, Any]()
+
+    def __call__(self, state: tuple[list[Any], ...], *data: Any) -> Any:
+        for place, value in self.values.items():
+            state[-1][place] = value
+        self.values.clear()
+        return self.step(state, *data)
+
+
+def can_be_traced(function: Callable[[Tensor], Tensor]) -> bool:
+    """Says whether a function of an integer consists of operations that compile."""
+    try:
+        compute_output_spec(function, keras.KerasTensor((), "int32"))
+    except Exception:  # whatever Python does to a number that has no value
+        return False
+    return True
 
 
 def numpy_value(x: Tensor | keras.Variable) -> np.ndarray | None:

@@ -210,6 +210,53 @@ def test_in_a_jax_trace_it_may_have_none():
     assert found == [None]
 
 
+class Sets(keras.callbacks.Callback):
+    """Sets a metric at the second step, and counts the synchronizations of JAX."""
+
+    def __init__(self, variable):
+        super().__init__()
+        self.variable, self.found = variable, []
+
+    def set_model(self, model):
+        super().set_model(model)
+        self.fitted = model
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch == 1:
+            self.found.append(_keras.set_in_state(self.fitted, self.variable, 40.0))
+            if BACKEND == "jax":
+                self.found.append(self.fitted._jax_state_synced)
+
+
+def test_a_value_is_set_in_the_state_that_jax_hands_on():
+    """Without it, a callback would bring the whole state back at every step."""
+    rising = Rising("up")
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", metrics=[rising])
+    sets, x = Sets(rising.count), np.ones((3, 2))
+    fitting = {"batch_size": 1, "verbose": 0, "callbacks": [sets]}
+    history = model.fit(x, x[:, :1], **fitting).history
+    on_jax = BACKEND == "jax"
+    assert sets.found == ([True, False] if on_jax else [False])
+    assert history["rising"] == [42.0 if on_jax else 3.0]
+    assert not _keras.set_in_state(model, rising.count, 40.0)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        (keras.optimizers.schedules.CosineDecay(0.1, 10), True),
+        (lambda step: step / 10, True),
+        # torch has no trace: Python sees numbers.
+        (lambda step: 0.1 if step < 3 else 0.2, BACKEND == "torch"),
+        (lambda step: [0.1, 0.2][step], BACKEND == "torch"),
+    ],
+)
+def test_it_is_known_what_can_be_traced(schedule, expected):
+    """Without it, a schedule written in Python would raise in the first step."""
+    assert _keras.can_be_traced(schedule) == expected
+
+
 class Asks(keras.layers.Layer):
     """Records whether it was called with symbolic tensors."""
 

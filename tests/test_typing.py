@@ -29,6 +29,7 @@ def test_hints_say_what_comes_back() -> None:
     assert_type(calibrator, TemperatureScaling)
     assert_type(calibrator.temperature, float)
 
+    keras_calib.GammaCE(linear(0.0, 0.5, steps=10))
     GammaScheduler(linear(0.0, 0.5))
     GammaScheduler(lambda epoch: 0.1 * epoch, unit="epoch")
 

@@ -1,14 +1,17 @@
 """Annealing gamma, or any hyperparameter of a loss, during `fit`."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Literal, TypeAlias
 
 import keras
 
+from keras_calib._keras import can_be_traced, set_in_state
 from keras_calib.arguments import in_range, one_of
 from keras_calib.callbacks.linked import linked_hyperparameters
 from keras_calib.callbacks.logs import Logs
 from keras_calib.callbacks.ramps import Ramp
+from keras_calib.losses.schedules import FOREVER, spans_the_run, value_at
 
 __all__ = ["GammaScheduler", "HyperparameterScheduler"]
 
@@ -23,7 +26,11 @@ class HyperparameterScheduler(keras.callbacks.Callback):
 
     A schedule is a function of the position in the run, epoch or
     epoch * steps_per_epoch + batch, so `BackupAndRestore` resumes it where it was.
-    With `steps_per_execution` the value is set once for each execution.
+    By step, a `Ramp` or a Keras schedule is evaluated inside the compiled step: the
+    value moves with `steps_per_execution`, too, and costs no time. During an
+    epoch the log shows the value that the next step takes. A function of the
+    step is called in Python before each execution, and sets the value once for all of
+    its steps.
 
     Args:
         hyperparameter: the name of the loss's attribute, such as `"gamma"`.
@@ -36,8 +43,9 @@ class HyperparameterScheduler(keras.callbacks.Callback):
     Raises:
         ValueError: if the unit is unknown or the schedule cannot be called; in
             `fit`, before the first step, if no loss has the hyperparameter, if the
-            value of an epoch, or of the first or last step, is out of its range, or if
-            the schedule needs the number of steps in an epoch, which is unknown.
+            loss has a schedule of its own, if the value of an epoch, or of the first
+            or last step, is out of its range, or if the schedule needs the number of
+            steps in an epoch, which is unknown.
     """
 
     def __init__(
@@ -51,72 +59,113 @@ class HyperparameterScheduler(keras.callbacks.Callback):
                 f"Received: {schedule!r}"
             )
         self.hyperparameter = hyperparameter
-        self.schedule = schedule
+        self.schedule: Any = schedule
         self.unit = one_of("unit", unit, Unit)
+        is_schedule = isinstance(
+            schedule, keras.optimizers.schedules.LearningRateSchedule
+        )
+        self._in_step = (
+            unit == "step"
+            and is_schedule
+            and can_be_traced(lambda step: value_at(self.schedule, step, step))
+        )
+        # Keras then runs steps without waiting for the logs of the last.
+        self.async_safe = unit == "epoch" or self._in_step
 
     def set_model(self, model: keras.Model) -> None:
         """Links the model's losses and metrics, before a step is compiled."""
         super().set_model(model)
+        self._fitted = model
         self._link()
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Resets the count of steps."""
-        self._next_step = None
-        self._in_first_step = True
+        self._next_step: int | None = None
+        self._last_step: int | None = None
+        self._is_first_epoch = self._may_link = True
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        """Sets the value of the epoch."""
+        """Sets the value of the epoch, or of its first step."""
         last_epoch, steps = self.params["epochs"] - 1, self.params.get("steps")
         if self.unit == "epoch":
-            if self._in_first_step:
+            if self._is_first_epoch:
                 for later in (*range(epoch, last_epoch)[:1000], last_epoch):
                     self._value(later, last_epoch)
             self._set(epoch, last=last_epoch)
         elif steps is not None:
             self._first_step = epoch * steps
-            # The first step of the run's last execution.
-            per_execution = self.model.steps_per_execution
-            in_epoch = (steps - 1) // per_execution * per_execution
-            self._last_step = last_epoch * steps + in_epoch
-            if self._in_first_step:
+            self._last_step = last_epoch * steps + steps - 1
+            if not self._in_step:
+                # The first step of the run's last execution.
+                self._last_step -= (steps - 1) % self._fitted.steps_per_execution
+            if self._is_first_epoch:
                 self._value(self._last_step, self._last_step)
+            # Until the epoch ends: its log and validation are at its last step.
+            self._start(self._first_step, self._first_step + steps - 1)
         elif epoch == 0 or self._next_step is not None:
             self._first_step, self._last_step = self._next_step or 0, None
+            if self._is_first_epoch:
+                self._next_step = 0
+                self._start(0, FOREVER)
         else:
             raise _unknown_steps(f"Resuming a schedule by steps at epoch {epoch}")
+        self._is_first_epoch = False
 
     def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
         """Sets the value of the step."""
-        if self.unit == "step":
+        if self._may_link and batch and keras.backend.backend() != "jax":
+            # The first step made the metrics of a loaded model: set the value there.
+            self._may_link = False
+            before = self._parameters
+            self._link()
+            if self._parameters != before and self.unit == "step":
+                steps = self.params.get("steps")
+                stop = FOREVER if steps is None else self._first_step + steps - 1
+                self._start(self._first_step + batch, stop)
+        if self.unit == "step" and not self._in_step:
             self._set(self._first_step + batch, last=self._last_step)
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Counts the step."""
-        if self._in_first_step:
-            # The first step made the metrics of a loaded model: set the value there.
-            self._link()
-            self._in_first_step = False
-        if self.unit == "step":
+        if not self.async_safe:
             self._next_step = self._first_step + batch + 1
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        """Lets the value stand where it is."""
+        for parameter in self._parameters:
+            parameter.stop()
 
     def _link(self) -> None:
         self._parameters = linked_hyperparameters(self.model, self.hyperparameter)
+        if not self._in_step:
+            return
+        # On TensorFlow, each replica must count the same steps.
+        strategy = getattr(self._fitted, "distribute_strategy", None)
+        with nullcontext() if strategy is None else strategy.scope():
+            are_new = [p.follow(self.schedule) for p in self._parameters]
+        if any(are_new):
+            # A step compiled before does not move the value.
+            self._fitted.make_train_function(force=True)
+
+    def _start(self, step: int, stop: int) -> None:
+        """Starts the schedule inside the compiled step."""
+        if self._in_step:
+            self._value(step, self._last_step)
+            for parameter in self._parameters:
+                last = FOREVER if self._last_step is None else self._last_step
+                parameter.start(step, stop, last)
 
     def _set(self, position: int, last: int | None) -> None:
         value = self._value(position, last)
-        _ = self.model  # on JAX brings the trainer's state back into the variables
         for parameter in self._parameters:
-            parameter.assign(value)
+            if not set_in_state(self._fitted, parameter.variable, value):
+                parameter.assign(value)
 
     def _value(self, position: int, last: int | None) -> float:
         """Returns the value of the schedule, if every loss allows it."""
-        value: Any
-        if not isinstance(self.schedule, Ramp):
-            value = self.schedule(position)
-        elif last is None:
+        if spans_the_run(self.schedule) and last is None:
             raise _unknown_steps("A schedule over the length of the run")
-        else:
-            value = self.schedule(position / last if last else 1.0)
+        value: Any = value_at(self.schedule, position, last)
         try:
             for parameter in self._parameters:
                 in_range(self.hyperparameter, value, parameter.low, parameter.high)

@@ -13,16 +13,17 @@ def linked_hyperparameters(model: keras.Model, name: str) -> list[Hyperparameter
 
     `load_model` and `clone_model` make two objects, one in the loss and one among
     the metrics, where there was one. They are paired here by name and order: the metric
-    gets the value of the loss. On JAX, where only the metric is part of the state of
-    the compiled step, it also replaces that of the loss.
+    gets the value of the loss, and takes its place. On JAX only the metric is part of
+    the state of the compiled step.
 
     Args:
         model: a compiled model.
         name: name of the hyperparameter, such as `"gamma"`.
 
     Raises:
-        ValueError: if no loss has it; on JAX also if it is not in
-            `compile(metrics=[...])`, because the step would keep its first value.
+        ValueError: if no loss has it, or one has a schedule for it; on JAX also if it
+            is not in `compile(metrics=[...])`, because the step would keep its first
+            value.
     """
     losses = [loss for loss in losses_of(model) if name in hyperparameters(loss)]
     if not losses:
@@ -32,24 +33,27 @@ def linked_hyperparameters(model: keras.Model, name: str) -> list[Hyperparameter
             f"{', '.join(map(repr, others)) or 'none'}. Compile with one that has, "
             f"such as loss=GammaCE(0.1). Received: loss={model.loss!r}"
         )
+    if any(getattr(loss, name).is_scheduled for loss in losses):
+        raise ValueError(
+            f"A loss has a schedule of its own for {name!r}, and a callback that "
+            f"changes it, too: give the loss a number. Received: loss={model.loss!r}"
+        )
     held = [getattr(loss, name) for loss in losses]
     every = [m for m in metrics_of(model.metrics) if isinstance(m, Hyperparameter)]
     shown = [m for m in every if m.name == name]
     copies = [m for m in shown if m not in held]
     unshown = [loss for loss in losses if getattr(loss, name) not in shown]
-    for loss, copy in zip(unshown, copies, strict=False):
-        copy.assign(float(getattr(loss, name)))
-    if keras.backend.backend() != "jax":
-        return held + copies
-    if len(copies) < len(unshown):
+    if keras.backend.backend() == "jax" and len(copies) < len(unshown):
         raise ValueError(
             f"On JAX a compiled step sees `{name}` change only if it is among the "
             f"metrics: model.compile(loss=loss, metrics=[loss.{name}])"
         )
-    for loss, copy in zip(unshown, copies, strict=False):
+    pairs = list(zip(unshown, copies, strict=False))
+    for loss, copy in pairs:
+        copy.assign(float(getattr(loss, name)))
         setattr(loss, name, copy)
-    if unshown:
-        # A step compiled before has the old hyperparameter's value baked in.
+    if pairs:
+        # A step compiled before reads the old hyperparameter.
         model.make_train_function(force=True)
         model.make_test_function(force=True)
     return [getattr(loss, name) for loss in losses]

@@ -1,34 +1,21 @@
 """Schedules over the length of the run, however long it is."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any
+
+from keras import ops
+
+from keras_calib.arguments import saveable, unless_none, whole_number
+from keras_calib.losses.schedules import Ramp
 
 __all__ = ["Ramp", "cosine", "exponential", "linear"]
 
 
-@dataclass(frozen=True)
-class Ramp:
-    """A function of the fraction of the run that is done, from `start` to `end`.
-
-    Attributes:
-        start: the value at the first epoch or step.
-        end: the value at the last.
-        blend: the function of `(start, end, fraction)`.
-    """
-
-    start: float
-    end: float
-    blend: Callable[[float, float, float], float]
-
-    def __call__(self, fraction: float) -> float:
-        return self.blend(self.start, self.end, min(max(fraction, 0.0), 1.0))
-
-
-def linear(start: float, end: float) -> Ramp:
+def linear(start: float, end: float, steps: int | None = None) -> Ramp:
     """Returns the schedule start + (end - start) s, for the fraction s of the run.
 
-    Epoch t of T is the fraction t / (T - 1): the last epoch has the end value.
+    Epoch t of T is the fraction t / (T - 1): the last epoch has the end value. With
+    `steps` it is a function of the step, and s = step / steps.
 
     Example:
 
@@ -36,13 +23,13 @@ def linear(start: float, end: float) -> Ramp:
     >>> linear(0.0, 0.5)(0.25)
     0.125
     """
-    return Ramp(start, end, _linear)
+    return _ramp(start, end, _linear, steps)
 
 
-def cosine(start: float, end: float) -> Ramp:
+def cosine(start: float, end: float, steps: int | None = None) -> Ramp:
     """Returns the schedule start + (end - start) (1 - cos(pi s)) / 2.
 
-    s is the fraction of the run.
+    s is the fraction of the run, or of `steps` if they are given.
 
     Example:
 
@@ -50,11 +37,13 @@ def cosine(start: float, end: float) -> Ramp:
     >>> round(cosine(0.0, 0.5)(0.25), 7)
     0.0732233
     """
-    return Ramp(start, end, _cosine)
+    return _ramp(start, end, _cosine, steps)
 
 
-def exponential(start: float, end: float) -> Ramp:
+def exponential(start: float, end: float, steps: int | None = None) -> Ramp:
     """Returns the schedule start (end / start)^s, for the fraction s of the run.
+
+    With `steps` it is a function of the step, and s = step / steps.
 
     Raises:
         ValueError: if `start` or `end` is not positive.
@@ -70,17 +59,26 @@ def exponential(start: float, end: float) -> Ramp:
             "`start` and `end` of an exponential schedule must be positive. "
             f"Received: start={start}, end={end}"
         )
-    return Ramp(start, end, _exponential)
+    return _ramp(start, end, _exponential, steps)
+
+
+def _ramp(start: float, end: float, blend: Any, steps: int | None) -> Ramp:
+    return Ramp(start, end, blend, unless_none(whole_number, "steps", steps))
 
 
 # Two products, unlike start + (end - start) s, give both ends exactly.
-def _linear(start: float, end: float, s: float) -> float:
+@saveable  # type: ignore[untyped-decorator, unused-ignore]
+def _linear(start: float, end: float, s: Any) -> Any:
     return (1.0 - s) * start + s * end
 
 
-def _cosine(start: float, end: float, s: float) -> float:
-    return _linear(start, end, (1.0 - math.cos(math.pi * s)) / 2.0)
+@saveable  # type: ignore[untyped-decorator, unused-ignore]
+def _cosine(start: float, end: float, s: Any) -> Any:
+    cos = ops.cos if ops.is_tensor(s) else math.cos
+    return _linear(start, end, (1.0 - cos(math.pi * s)) / 2.0)
 
 
-def _exponential(start: float, end: float, s: float) -> float:
-    return math.pow(start, 1.0 - s) * math.pow(end, s)
+@saveable  # type: ignore[untyped-decorator, unused-ignore]
+def _exponential(start: float, end: float, s: Any) -> Any:
+    power = ops.power if ops.is_tensor(s) else math.pow
+    return power(start, 1.0 - s) * power(end, s)

@@ -153,7 +153,8 @@ class WeightedLoss(keras.losses.Loss):
         given = y_true, y_pred, sample_weight
         if hasattr(self.loss, "prepare"):  # a loss of this package
             given = self.loss.prepare(*given)
-        return super().__call__(*given)
+        loss = super().__call__(*given)
+        return self.loss.moving(loss) if hasattr(self.loss, "moving") else loss
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Returns the weighted loss of each sample."""

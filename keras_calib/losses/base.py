@@ -20,6 +20,7 @@ from keras_calib.arguments import (
     unless_none,
 )
 from keras_calib.losses.hyperparameter import Constant, Hyperparameter
+from keras_calib.losses.schedules import Schedule
 from keras_calib.ops.binary_batch import BinaryBatch
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
@@ -112,15 +113,19 @@ class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
     def hyperparameter(
-        self, name: str, value: float, low: float = 0.0, high: float = float("inf")
+        self,
+        name: str,
+        value: float | Schedule,
+        low: float = 0.0,
+        high: float = float("inf"),
     ) -> Hyperparameter:
-        """Returns a number that callbacks may move during `fit`.
+        """Returns a number that a schedule or a callback may move during `fit`.
 
         In the function form of the loss it is a constant.
 
         Args:
             name: the name in the logs.
-            value: the initial value.
+            value: the initial value, or a schedule by the step.
             low: the smallest value allowed.
             high: the largest value allowed.
         """
@@ -145,14 +150,23 @@ class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
     def __call__(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> Tensor:
-        return super().__call__(*self.prepare(y_true, y_pred, sample_weight))
+        return self.moving(
+            super().__call__(*self.prepare(y_true, y_pred, sample_weight))
+        )
+
+    def moving(self, loss: Tensor) -> Tensor:
+        """Returns the loss; its gradient moves the hyperparameters with schedules."""
+        for hyperparameter in self.hyperparameters.values():
+            loss = hyperparameter.moved_by(loss)
+        return loss
 
     def prepare(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Returns the arguments of a call in the form in which Keras reads them right.
 
-        What calls the loss by `call` prepares the arguments first, too.
+        What calls the loss by `call` prepares the arguments first, too, and ends
+        with `moving`.
         """
         # Keras would read a list as a structure of scalars.
         if isinstance(y_true, list | tuple):
@@ -182,7 +196,7 @@ class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
             # On torch Keras multiplies a mask into the weights in place.
             sample_weight = ops.copy(sample_weight)
         for hyperparameter in self.hyperparameters.values():
-            hyperparameter.notice_trace()
+            hyperparameter.notice_step()
         return y_true, y_pred, sample_weight
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -14,6 +14,7 @@ from keras_calib.arguments import (
 )
 from keras_calib.losses.base import ClassLoss, ClassLossArguments
 from keras_calib.losses.functions import function_of
+from keras_calib.losses.schedules import Schedule
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.expected_accuracy import log_argmax_probability
 from keras_calib.ops.floats import at_least, dtype_name
@@ -63,7 +64,8 @@ class ExpectedAccuracyLoss(ClassLoss):
         y_pred: logits of shape `(..., K)`, or probabilities for Gumbel noise.
 
     Attributes:
-        sigma: a `Hyperparameter` that callbacks may change.
+        sigma: a `Hyperparameter` that callbacks may change, or that follows the
+            schedule given in its place.
 
     Raises:
         ValueError: for Gaussian noise, a margin or a sigma other than 1 with
@@ -97,7 +99,7 @@ class ExpectedAccuracyLoss(ClassLoss):
     def __init__(
         self,
         noise: Noise = "gaussian",
-        sigma: float = 1.0,
+        sigma: float | Schedule = 1.0,
         margin: float | None = None,
         *,
         log: bool = False,

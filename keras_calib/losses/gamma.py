@@ -15,6 +15,7 @@ from keras_calib.losses.base import (
     TrueClassLoss,
 )
 from keras_calib.losses.functions import function_of
+from keras_calib.losses.schedules import Schedule
 from keras_calib.ops.floats import dtype_name
 from keras_calib.ops.gamma import gamma_value, gamma_weight
 from keras_calib.types import Tensor
@@ -41,7 +42,7 @@ class _Gamma(CalibrationLoss, Generic[Ignored, Reduced]):
 
     def __init__(
         self,
-        gamma: float = Suggested(0.1),
+        gamma: float | Schedule = Suggested(0.1),  # noqa: B008
         *,
         floor: float = 0.0,
         formulation: Formulation = "closed",
@@ -95,7 +96,8 @@ class GammaCE(_Gamma[int | None, Never], TrueClassLoss):
             the paper's code, w does not multiply the second term.
 
     Attributes:
-        gamma: a `Hyperparameter` that callbacks may change. Read it with
+        gamma: a `Hyperparameter` that callbacks may change, or that follows the
+            schedule given in its place. Read it with
             `float(loss.gamma)`, set it with `loss.gamma.assign(0.3)`, and log it with
             `metrics=[loss.gamma]`.
 
@@ -141,7 +143,7 @@ class GammaBCE(_Gamma[Never, LabelReduction], BinaryLoss):
             As in `GammaCE`, w does not multiply the second term.
 
     Attributes:
-        gamma: a `Hyperparameter` that callbacks may change; see `GammaCE`.
+        gamma: a `Hyperparameter`; see `GammaCE`.
 
     Example:
 

@@ -14,7 +14,7 @@ from keras_calib.callbacks import (
     exponential,
     linear,
 )
-from tests.backends import not_on_torch
+from tests.backends import BACKEND, jax_only, not_on_torch
 from tests.callbacks.tools import CountingGammaCE, Tape, X, Y, compiled
 
 several = pytest.param(4, marks=not_on_torch)
@@ -91,6 +91,114 @@ def test_gamma_moves_each_step_with_no_new_trace(kwargs):
         return loss.traces
 
     assert traces(GammaScheduler(linear(0.0, 0.9), unit="step")) == traces() <= 2
+
+
+@not_on_torch
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_ramp_moves_in_every_step_of_an_execution(jit_compile):
+    """The loss of the epoch is the mean over its steps, which have a gamma each."""
+    options = {"jit_compile": jit_compile, "steps_per_execution": 4}
+    model = compiled(optimizer=keras.optimizers.SGD(0.0), **options)
+    z = model.predict(X, verbose=0)
+    scheduler = GammaScheduler(linear(0.0, 0.6), unit="step")
+    (found,) = fit(model, scheduler, epochs=1, shuffle=False)["loss"]
+    losses = [
+        float(GammaCE(0.1 * t, from_logits=True)(Y[rows], z[rows]))
+        for t, rows in enumerate(slice(10 * t, 10 * t + 10) for t in range(7))
+    ]
+    assert found == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+@not_on_torch
+def test_a_function_is_called_once_an_execution():
+    called = []
+
+    def schedule(step):
+        called.append(step)
+        return 0.01 * step
+
+    model = compiled(steps_per_execution=4)
+    fit(model, GammaScheduler(schedule, unit="step"), epochs=2)
+    assert called == [11, 0, 4, 7, 11]  # 11 is looked at first
+    assert float(model.loss.gamma) == pytest.approx(0.11)
+
+
+@pytest.mark.parametrize("unit", ["epoch", "step"])
+def test_log_and_validation_have_the_gamma_of_the_last_step(unit):
+    model = compiled()
+    scheduler = GammaScheduler(linear(0.0, 0.5), unit)
+    history = fit(model, scheduler, epochs=3, validation_data=(X, Y))
+    expected = [0.0, 0.25, 0.5] if unit == "epoch" else [0.15, 0.325, 0.5]
+    assert history["gamma"] == pytest.approx(expected, rel=1e-6)
+    assert history["val_gamma"] == history["gamma"]
+
+
+def test_it_stands_still_without_the_callback():
+    model = compiled()
+    stop = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: setattr(model, "stop_training", epoch == 1)
+    )
+    fit(model, GammaScheduler(linear(0.0, 0.5), unit="step"), stop, epochs=3)
+    assert float(model.loss.gamma) == pytest.approx(0.325, rel=1e-6)
+    assert len(set(fit(model, epochs=2)["gamma"])) == 1
+    model.loss.gamma = 0.3
+    assert fit(model, epochs=2)["gamma"] == [np.float32(0.3)] * 2
+    assert model.loss.get_config()["gamma"] == 0.3
+
+
+def test_runs_of_other_lengths_and_schedules_follow():
+    loss = CountingGammaCE(0.0, from_logits=True)
+    model = compiled(loss)
+
+    def last(schedule, **kwargs):
+        return fit(model, GammaScheduler(schedule, unit="step"), **kwargs)["gamma"][-1]
+
+    assert last(linear(0.0, 0.5), epochs=1) == 0.5
+    traces = loss.traces
+    assert last(linear(0.0, 0.5), epochs=2, initial_epoch=1) == 0.5
+    assert last(linear(0.0, 0.5), epochs=4, initial_epoch=2) == 0.5
+    assert BACKEND == "torch" or loss.traces == traces
+    assert last(linear(0.0, 0.7), epochs=1) == np.float32(0.7)
+    assert last(lambda step: 0.2, epochs=1) == np.float32(0.2)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class InPython(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule that no compiler understands."""
+
+    def __call__(self, step):
+        return 0.1 if step < 10 else 0.2
+
+
+def test_a_keras_schedule_in_python_goes_by_the_callback():
+    tape = Tape()
+    fit(compiled(), GammaScheduler(InPython(), unit="step"), tape, epochs=2)
+    assert tape.steps == [0.1] * 10 + [0.2] * 4
+
+
+def test_keras_waits_for_no_log_of_a_step():
+    """A callback that needs the logs of each step makes `fit` wait for the device."""
+    assert GammaScheduler(linear(0.0, 0.5)).async_safe
+    assert GammaScheduler(linear(0.0, 0.5), unit="step").async_safe
+    assert not GammaScheduler(lambda step: 0.1, unit="step").async_safe
+
+
+@jax_only
+@pytest.mark.parametrize("schedule", [linear(0.0, 0.5), lambda step: step / 100])
+def test_no_step_brings_the_state_of_jax_back(schedule):
+    model, synced = compiled(), []
+    plain = model.jax_state_sync
+
+    def sync():
+        if not model._jax_state_synced:
+            synced.append(1)
+        plain()
+
+    model.jax_state_sync = sync
+    fit(model, epochs=2)
+    before = len(synced)
+    fit(model, GammaScheduler(schedule, unit="step"), epochs=2)
+    assert len(synced) <= before
 
 
 def test_metric_and_loss_are_one():

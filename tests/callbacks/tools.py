@@ -35,11 +35,14 @@ def compiled(loss=None, *, metrics=(), optimizer="sgd", **kwargs):
 
 
 class Tape(keras.callbacks.Callback):
-    """Writes down gamma as each step sees it."""
+    """Writes down gamma as each step sees it; behind the callback that sets it."""
 
     def __init__(self):
         super().__init__()
         self.steps = []
 
+    def on_train_batch_begin(self, batch, logs=None):
+        self.seen = float(self.model.loss.gamma)
+
     def on_train_batch_end(self, batch, logs=None):
-        self.steps.append(float(self.model.loss.gamma))
+        self.steps.append(self.seen)

@@ -59,6 +59,7 @@ class Case(NamedTuple):
     policy: str = "float32"
     every: bool = False  # all losses and metrics, not gamma-cross-entropy alone
     adaptive: bool = False  # AdaptiveGamma moves gamma, and TrainingChecklist watches
+    scheduled: bool = False  # the loss has a schedule, which no callback knows
     gamma: str = "gamma"  # the name of a gamma in the history
 
     @property
@@ -91,6 +92,8 @@ CASES = {
     # last one; 128 held-out samples make full batches.
     "every": Case(held_out=128, every=True, gamma="gamma_gamma"),
     "adaptive": Case(adaptive=True),
+    "scheduled": Case(scheduled=True),
+    "scheduled_outside": Case(scheduled=True, made_inside=False),
 }
 
 
@@ -195,6 +198,9 @@ def compiled(case, scope=contextlib.nullcontext, **options):
     """Returns the compiled model of a case, created in a scope."""
 
     def make():
+        if case.scheduled:
+            decay = keras.optimizers.schedules.PolynomialDecay
+            return gamma_task(decay(0.0, EPOCHS * case.samples // BATCH, 0.5))
         return every_task() if case.every else gamma_task(0.5 * case.adaptive)
 
     before = None if case.made_inside else make()
@@ -213,6 +219,8 @@ def compiled(case, scope=contextlib.nullcontext, **options):
 
 def movers(case):
     """Returns the callbacks of a case."""
+    if case.scheduled:
+        return []
     if not case.adaptive:
         return [GammaScheduler(linear(0.0, 0.5), unit="step")]
     held_out = X[: case.held_out], Y[: case.held_out]

@@ -38,7 +38,7 @@ class Row(NamedTuple):
     not_compared: tuple[str, ...] = ()
 
 
-ALL = tuple(engines.CASES)
+ALL = tuple(n for n in engines.CASES if n != "scheduled_outside")  # which raises
 # On JAX, Keras rejects losses created outside the scope, and batches that do not divide
 # evenly among the devices.
 ON_JAX = tuple(
@@ -56,7 +56,9 @@ TABLE = {
         "jax",
         not_compared=("mixed_bfloat16", "trained_bfloat16"),
     ),
-    "one_torch": Row("one", ("trained", "ragged", "every", "adaptive"), "torch"),
+    "one_torch": Row(
+        "one", ("trained", "ragged", "every", "adaptive", "scheduled"), "torch"
+    ),
     # Every loss and every metric has its own test under XLA.
     "xla": Row("jit", ("trained", "ragged", "mixed_bfloat16"), **XLA),
     "mirrored2": Row("mirrored2", ALL),
@@ -209,6 +211,14 @@ def test_keras_refuses_on_jax(case, said):
     ((code, _, errors),) = outputs(*arguments, KERAS_BACKEND="jax", **FOUR_DEVICES)
     assert code != 0
     assert said in errors
+
+
+def test_a_schedule_made_outside_is_refused():
+    """Each replica would count the steps of all."""
+    arguments = "tests.distribution.engines", "mirrored2", "scheduled_outside"
+    ((code, _, errors),) = outputs(*arguments, KERAS_BACKEND="tensorflow")
+    assert code != 0
+    assert "must be created in the scope of the strategy" in errors
 
 
 def test_the_classes_are_sharded_where_the_model_is(fit):
