@@ -9,7 +9,7 @@ from keras_calib import losses, metrics
 from keras_calib.calibrators import TemperatureScaling
 from keras_calib.metrics import BinStatistics
 from keras_calib.viz import reliability_diagram
-from tests.backends import not_on_jax
+from tests.backends import not_on_jax, tensorflow_only
 
 N, K = 60, 4
 
@@ -83,6 +83,8 @@ MISTAKES = {
         {"sample_weight": 0 * Y},
         "must count|at least 2 samples of pos",
     ),
+    "weights that overflow": (Y, P, weighted(1e300), "whose sums overflow"),
+    "records": (Y.astype([("label", "int32")]), P, {}, "an array of numbers"),
     "too few weights": (Y, P, {"sample_weight": Y[1:]}, "the same length"),
     "an empty array": (Y[:0], P[:0], {}, "is empty"),
     "one label": (1, P[0], {}, "axis of the samples"),
@@ -137,6 +139,103 @@ ROWS = [
 def test_arrays_are_refused(function, y, p, how, match):
     with pytest.raises(ValueError, match=match):
         function(y, p, **how)
+
+
+# What is no array of numbers, for a call of a loss or a metric.
+NO_NUMBERS = {
+    **{
+        name: MISTAKES[name][:2] + MISTAKES[name][3:]
+        for name in (
+            "strings",
+            "nothing as labels",
+            "rows of two lengths",
+            "a dictionary",
+            "predictions as strings",
+            "complex numbers",
+            "dates",
+            "booleans",
+            "a masked array",
+            "records",
+        )
+    },
+    "strings as objects": (np.array(list("abcd"), object)[Y], P, "strings: encode"),
+    "nothing as predictions": (Y, None, "`y_pred` must be an array.*None"),
+}
+CALLS = {
+    "loss": losses.GammaCE(0.1),
+    "function": losses.gamma_ce,
+    "ECE": lambda y, p: metrics.ExpectedCalibrationError().update_state(y, p),
+    "metrics": lambda y, p: metrics.CalibrationMetrics().update_state(y, p),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize(("y", "p", "match"), NO_NUMBERS.values(), ids=NO_NUMBERS)
+def test_what_is_no_array_of_numbers_is_refused(call, y, p, match):
+    with pytest.raises(ValueError, match=match):
+        call(y, p)
+
+
+@pytest.mark.parametrize(
+    ("weight", "match"),
+    [
+        (np.full(N, "1"), "`sample_weight` holds strings"),
+        (np.ma.masked_array(np.ones(N), FIRST), "`sample_weight` has masked"),
+        (np.ones(N - 1), r"must have the shape of the samples,? \(60,\)"),
+        (np.ones((N, K)), r"must have the shape of the samples,? \(60,\)"),
+        (np.ones((1, N)), r"must have the shape of the samples,? \(60,\)"),
+    ],
+)
+def test_weights_that_are_none_are_refused(weight, match):
+    ece = metrics.ExpectedCalibrationError()
+    for call in (losses.GammaCE(0.1), ece.update_state):
+        with pytest.raises(ValueError, match=match):
+            call(Y, P, weight)
+    with pytest.raises(ValueError, match=match):
+        losses.GammaBCE(0.1)(MANY, P, weight)
+
+
+def test_numbers_in_any_array_are_read():
+    expected = pytest.approx(float(losses.GammaCE(0.1)(Y, P)), rel=1e-6)
+    for y, p in ((Y.astype(object), P.astype(object)), (Y.tolist(), P.tolist())):
+        assert float(losses.GammaCE(0.1)(y, p)) == expected
+        assert float(keras.ops.mean(losses.gamma_ce(y, p))) == expected
+        assert float(losses.GammaCE(0.1)(y, p, 2.0)) / 2 == expected
+        metric = metrics.CalibrationMetrics([metrics.BrierScore()])
+        metric.update_state(y, p)
+        found = keras_calib.evaluate(Y, P)["brier_score"]
+        assert float(metric.result()["brier_score"]) == pytest.approx(found, rel=1e-6)
+
+
+@tensorflow_only
+def test_ragged_tensors_are_refused():
+    """An array would pad them with samples of the first class."""
+    import tensorflow as tf
+
+    lengths = [1, 2] * (N // 3)
+    y, z = (
+        tf.RaggedTensor.from_row_lengths(x[: sum(lengths)], lengths) for x in (Y, Z)
+    )
+    for function in (
+        *CALLS.values(),
+        lambda y, z: keras_calib.evaluate(y, z, from_logits=True),
+        lambda y, z: TemperatureScaling().fit(z, y),
+    ):
+        with pytest.raises(ValueError, match="is ragged: give the flat values"):
+            function(y, z)
+
+
+@pytest.mark.parametrize("axis", [1.5, "a", None])
+def test_an_axis_is_a_whole_number(axis):
+    for function in (keras_calib.evaluate, reliability_diagram):
+        with pytest.raises(ValueError, match="`axis` must be a whole number"):
+            function(Y, P, axis=axis)
+
+
+def test_labels_alone_cannot_be_drawn():
+    for how in ({}, {"validate": False}, {"from_logits": True}):
+        with pytest.raises(ValueError, match=r"reliability_diagram\(y_true, y_pred\)"):
+            reliability_diagram(Y, None, **how)
 
 
 # What looks like a mistake and is none: labels, predictions and how they are read.

@@ -7,6 +7,7 @@ from typing import Any, Self, TypedDict
 import keras
 import numpy as np
 from keras import ops
+from keras.backend import is_float_dtype, is_int_dtype
 
 from keras_calib._keras import numpy_value
 from keras_calib.arguments import (
@@ -18,8 +19,8 @@ from keras_calib.arguments import (
 )
 from keras_calib.calibrators.reading import as_logits, logits_behind
 from keras_calib.calibrators.samples import Samples
-from keras_calib.ops.arrays import as_numbers
-from keras_calib.ops.floats import at_least, in_float64
+from keras_calib.ops.arrays import as_numbers, require_finite, require_samples
+from keras_calib.ops.floats import at_least, dtype_name, in_float64
 from keras_calib.ops.kinds import kind_of
 from keras_calib.ops.looks import are, row_sums
 from keras_calib.ops.validation import validate as validate_values
@@ -131,8 +132,9 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
                 targets of shape `(..., K)`. For a single sigmoid output 0 and 1, or
                 probabilities.
             sample_weight: weights of shape `(...)` or of its leading axes.
-            validate: whether to check all values. Only their shapes, and that there
-                are two samples and two classes, are checked in any case.
+            validate: whether to check all values. Shapes, labels of classes and
+                weights, and that there are two samples and two classes, are checked
+                in any case.
 
         Returns:
             The layer.
@@ -155,12 +157,20 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
             )
         z, y = as_logits(logits, labels, from_logits, self.min_probability)
         samples = Samples.read(z, y, sample_weight, self.ignore_class)
+        self.fit_samples(samples)
         self.from_logits = from_logits
-        return self.fit_samples(samples)
+        return self
 
     def fit_samples(self, samples: Samples) -> Self:
         """Fits the weights to samples that are read and checked."""
-        values = self.adjust(samples)
+        self._require_classes(samples.num_classes)
+        with np.errstate(over="ignore"):
+            values = {
+                name: np.asarray(value, self.dtype)
+                for name, value in self.adjust(samples).items()
+            }
+        for name, value in values.items():
+            require_finite(f"The fitted {name!r} of {self.name!r}", value)
         if not self.built:
             self.build((None, samples.num_classes))
         for name, variable in self._named_weights.items():
@@ -176,9 +186,15 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
                 probabilities.
 
         Raises:
-            ValueError: for probabilities.
+            ValueError: for probabilities, and for other shapes.
         """
-        logits = np.asarray(logits)
+        logits = as_numbers("logits", logits)
+        if logits.ndim != 2 or logits.shape[-1] < 2:
+            raise ValueError(
+                "`logits` must have shape (N, K), K >= 2; those of a single output are "
+                f"(0, z). Received: shape {logits.shape}"
+            )
+        self._require_classes(logits.shape[-1])
         if len(logits) > 1 and logits.min() >= 0 and are(1, row_sums(logits)):
             raise ValueError(
                 "`logits` are probabilities: call the calibrator on them instead. "
@@ -230,6 +246,7 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
 
     def call(self, inputs: Tensor) -> Tensor:
         """Returns calibrated probabilities of the shape of the inputs."""
+        self._require_inputs(inputs)
         if not self.fitted:
             raise ValueError(
                 f"{type(self).__name__} {self.name!r} has not been fitted. Call "
@@ -243,6 +260,27 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
     ) -> tuple[int | None, ...]:
         """Returns the shape of the inputs."""
         return input_shape
+
+    def _require_inputs(self, inputs: Tensor) -> None:
+        """Refuses what is no array of numbers with an axis of the classes."""
+        shape = tuple(getattr(inputs, "shape", ()))
+        dtype = dtype_name(inputs) if shape else None
+        if len(shape) < 2 or not (is_float_dtype(dtype) or is_int_dtype(dtype)):
+            raise ValueError(
+                "`inputs` must be logits or probabilities of shape (..., K), or "
+                f"(..., 1) of a single output. Received: shape {shape}, dtype {dtype}"
+            )
+        if shape[-1] is not None:
+            self._require_classes(shape[-1])
+
+    def _require_classes(self, num_classes: int) -> None:
+        """Refuses another number of classes than that of the weights."""
+        made = {k: tuple(v.shape) for k, v in self._named_weights.items()}
+        if made and made != self.weight_shapes(max(2, num_classes)):
+            raise ValueError(
+                f"{self.name!r} has weights for another number of classes, of shapes "
+                f"{made}: make a new calibrator. Received: {num_classes} classes"
+            )
 
     def _cast_weights(self) -> dict[str, Tensor]:
         return {k: ops.cast(v, self.dtype) for k, v in self._named_weights.items()}
@@ -295,6 +333,7 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
 def _are_logits(x: Tensor) -> bool:
     """Decides by the rows without NaN: the others may have weight 0."""
     rows = as_numbers("y_pred", x)
+    require_samples(rows, rows)
     rows = rows.reshape(-1, *rows.shape[-1:])
     nan = np.isnan(rows).any(-1)
     return kind_of(rows[~nan] if nan.any() and not nan.all() else x) == "logits"

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_calib.ops.arrays import as_numbers
+from keras_calib.ops.arrays import as_numbers, require_whole
 from keras_calib.types import Tensor
 
 # Inputs, labels and weights: each a tensor, a structure of them, or None.
@@ -62,13 +62,28 @@ def _batch(data: Any) -> Batch:
     x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
     # Lists of numbers or strings are arrays, other lists are of several inputs.
     scalars = not all(np.ndim(leaf) for leaf in keras.tree.flatten(x))
-    inputs = np.asarray(x) if scalars else keras.tree.map_structure(_array, x)
+    inputs = _array(np.asarray(x)) if scalars else keras.tree.map_structure(_array, x)
     return inputs, _numbers("y", y), _numbers("sample_weight", weight)
 
 
 def _array(x: Any) -> Tensor:
-    """Returns tensors of this backend as they are, and other arrays as numpy's."""
-    return x if x is None or ops.is_tensor(x) else np.asarray(x)
+    """Returns tensors of this backend as they are, and other arrays as numpy's.
+
+    Strings pass on TensorFlow, the only backend that has them.
+    """
+    if x is None or ops.is_tensor(x):
+        return x
+    require_whole("x", x)
+    array = np.asarray(x)
+    texts = array.dtype.kind in "SU" or (
+        array.dtype == object and all(isinstance(v, str | bytes) for v in array.flat)
+    )
+    if texts and keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "`x` holds strings, which only models on TensorFlow take: give the model "
+            f"numbers. Received: {array.ravel()[:1]}"
+        )
+    return as_numbers("x", x) if array.dtype == object and not texts else array
 
 
 def _numbers(name: str, x: Any) -> Tensor:

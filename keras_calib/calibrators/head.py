@@ -13,7 +13,7 @@ from keras_calib.activations import log_softmax
 from keras_calib.calibrators.batches import Batch
 from keras_calib.calibrators.reading import as_logits, flat, logits_behind
 from keras_calib.calibrators.samples import Samples
-from keras_calib.ops.arrays import require_any
+from keras_calib.ops.arrays import require_any, require_weights
 from keras_calib.ops.floats import dtype_name
 from keras_calib.ops.kinds import kind_of
 from keras_calib.ops.validation import validate
@@ -47,7 +47,7 @@ class Head:
             )
         if self.has_logits or stated is not None:
             return bool(stated)
-        require_any(self.weight.sum())
+        require_any(require_weights(self.weight).sum())
         return kind_of(self.scores[self.weight > 0]) == "logits"
 
     def samples(

@@ -78,7 +78,7 @@ def as_logits(
         ValueError: for predictions without an axis of classes.
     """
     x, labels = as_numbers("y_pred", x), as_numbers("y_true", labels)
-    if x.ndim < 2:
+    if x.ndim < 2 or not x.shape[-1]:
         raise ValueError(
             "`logits` must have shape (..., K), or (..., 1) of a single output: write "
             f"logits[:, None]. Received: shape {x.shape}"

@@ -9,6 +9,8 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from keras_calib.calibrators.reading import flat
+from keras_calib.ops.arrays import require_weights
+from keras_calib.ops.validation import require_classes
 from keras_calib.types import Array, Tensor
 
 T = TypeVar("T")
@@ -54,10 +56,12 @@ class Samples:
             The samples of positive weight.
 
         Raises:
-            ValueError: for shapes that do not fit, and fewer than two samples or
+            ValueError: for shapes that do not fit, labels that are no class, weights
+                that are no numbers of at least 0, and fewer than two samples or
                 classes in the labels.
         """
         logits, labels, weight = flat(logits, labels, [sample_weight], ignore_class)
+        require_weights(weight)
         counts = weight > 0
         if not counts.all():
             logits, labels, weight = logits[counts], labels[counts], weight[counts]
@@ -67,6 +71,8 @@ class Samples:
                 f"Received: {len(weight)}"
             )
         soft = labels.ndim == 2
+        if not soft:
+            require_classes(labels, logits.shape[-1], ignore_class)
         named = np.flatnonzero(labels.any(0)) if soft else labels
         if named.min() == named.max():
             raise ValueError(
@@ -92,7 +98,8 @@ class Samples:
         """One-hot or soft labels of shape (N, K)."""
         if self.soft:
             return self.labels
-        one_hot: Array = np.eye(self.num_classes)[self.labels]
+        one_hot: Array = np.zeros(self.logits.shape)
+        one_hot[np.arange(len(self)), self.labels] = 1.0
         return one_hot
 
     def __len__(self) -> int:

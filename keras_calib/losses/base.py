@@ -21,6 +21,7 @@ from keras_calib.arguments import (
 )
 from keras_calib.losses.hyperparameter import Constant, Hyperparameter
 from keras_calib.losses.schedules import Schedule
+from keras_calib.ops.arrays import require_call
 from keras_calib.ops.binary_batch import BinaryBatch
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
@@ -168,10 +169,11 @@ class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
         What calls the loss by `call` prepares the arguments first, too, and ends
         with `moving`.
         """
+        y_true, y_pred, sample_weight = require_call(y_true, y_pred, sample_weight)
         # Keras would read a list as a structure of scalars.
         if isinstance(y_true, list | tuple):
             y_true = ops.convert_to_tensor(y_true)
-        if isinstance(sample_weight, list | tuple):
+        if isinstance(sample_weight, list | tuple | int | float):
             sample_weight = ops.convert_to_tensor(sample_weight)
         # A cast drops the mask, which losses of a batch read.
         mask, y_pred = get_keras_mask(y_pred), ops.convert_to_tensor(y_pred, self.dtype)
@@ -189,9 +191,11 @@ class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
                     f"Received: sample_weight.shape={tuple(sample_weight.shape)}, "
                     f"y_pred.shape={tuple(y_pred.shape)}"
                 )
-            if rank - 1 == len(sample_weight.shape) and 1 in sample_weight.shape[1:]:
-                positions = list(ops.shape(y_pred))
+            positions = list(ops.shape(y_pred))
+            if 1 < rank and -rank <= axis < rank:
                 del positions[axis]
+            _require_fit(sample_weight.shape, positions)
+            if rank - 1 == len(sample_weight.shape) and 1 in sample_weight.shape[1:]:
                 sample_weight = ops.broadcast_to(sample_weight, positions)
             # On torch Keras multiplies a mask into the weights in place.
             sample_weight = ops.copy(sample_weight)
@@ -384,6 +388,19 @@ class CrossEntropy:
 
     value = staticmethod(cross_entropy_value)
     weight = staticmethod(cross_entropy_weight)
+
+
+def _require_fit(shape: Sequence[int | None], positions: Sequence[Any]) -> None:
+    """Refuses weights of another shape than the samples', where both are known."""
+    extra = shape[len(positions) :]
+    if any(n not in (1, None) for n in extra) or any(
+        isinstance(p, int) and n not in (1, p, None)
+        for n, p in zip(shape, positions, strict=False)
+    ):
+        raise ValueError(
+            f"`sample_weight` must have the shape of the samples, {tuple(positions)}. "
+            f"Received: sample_weight.shape={tuple(shape)}"
+        )
 
 
 def class_factors(name: str, value: Any) -> float | list[float] | None:

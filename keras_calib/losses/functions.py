@@ -9,6 +9,7 @@ from keras import ops
 from keras_calib.arguments import Suggested, default_name, saveable, signature
 from keras_calib.docstrings import entries, joined, section, sections
 from keras_calib.losses.base import CalibrationLoss
+from keras_calib.ops.arrays import require_call
 from keras_calib.ops.floats import dtype_name
 from keras_calib.types import Tensor
 
@@ -44,7 +45,8 @@ def function_of(
     def function(*args: Any, **kwargs: Any) -> Tensor:
         bound = whole.bind(*args, **kwargs)
         bound.apply_defaults()
-        tensors = [ops.convert_to_tensor(bound.arguments.pop(k)) for k in _TENSORS]
+        given = {name: bound.arguments.pop(name) for name in _TENSORS}
+        tensors = [ops.convert_to_tensor(x) for x in require_call(**given)[:2]]
         dtype = "float64" if dtype_name(tensors[1]) == "float64" else "float32"
         return Stateless(**bound.arguments, dtype=dtype).call(*tensors)
 

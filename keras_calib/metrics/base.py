@@ -14,6 +14,7 @@ from keras_calib.arguments import default_name, whole_number
 from keras_calib.metrics.bin_statistics import BinStatistics
 from keras_calib.metrics.compensated import CompensatedSum
 from keras_calib.ops import binning
+from keras_calib.ops.arrays import require_call
 from keras_calib.ops.batch import ReaderArguments
 from keras_calib.ops.calibration import (
     BinSums,
@@ -92,8 +93,9 @@ class CalibrationMetric(IgnoringReader, keras.metrics.Metric, ABC):
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> None:
         """Adds a batch; see the call arguments of the class."""
+        y_true, y_pred, weight = require_call(y_true, y_pred, sample_weight)
         y_pred = ops.convert_to_tensor(y_pred)
-        self.accumulate(self.read(y_true, y_pred, sample_weight))
+        self.accumulate(self.read(y_true, y_pred, weight))
 
     @abstractmethod
     def accumulate(self, batch: Any) -> None:

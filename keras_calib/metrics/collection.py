@@ -18,6 +18,7 @@ from keras_calib.metrics.expected_calibration_error import (
 )
 from keras_calib.metrics.likelihood import NegativeLogLikelihood
 from keras_calib.metrics.multilabel import MultilabelECE
+from keras_calib.ops.arrays import require_call
 from keras_calib.ops.batch import Batch
 from keras_calib.ops.reader import is_binary, reading_of
 from keras_calib.types import Tensor
@@ -165,12 +166,13 @@ class CalibrationMetrics(Configurable, keras.metrics.Metric):
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> None:
         """Adds a batch; see `CalibrationMetric`."""
+        y_true, y_pred, weight = require_call(y_true, y_pred, sample_weight)
         y_pred = ops.convert_to_tensor(y_pred)
         batches: dict[tuple[type[Batch], str], Batch] = {}
         for metric in self.metrics:
             key = metric.reader(y_pred), metric.state_dtype
             if key not in batches:
-                batches[key] = metric.read(y_true, y_pred, sample_weight)
+                batches[key] = metric.read(y_true, y_pred, weight)
             metric.accumulate(batches[key])
 
     def result(self) -> dict[str, Tensor]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import reprlib
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
+# Sums of so large weights, and their products with values, still fit float32.
+_MOST = 1e30
 # Advice for as many labels or weights as classes.
 _HINTS = {
     "y_pred": "",
@@ -22,21 +25,17 @@ def as_numbers(name: str, x: Any) -> np.ndarray:
     Integers, booleans, float32 and float64 stay as they are.
 
     Raises:
-        ValueError: if it is not an array of real numbers, or has masked entries.
+        ValueError: if it is not an array of real numbers, has masked entries, or is
+            ragged.
     """
-    if np.ma.is_masked(x):
-        raise ValueError(
-            f"`{name}` has masked entries, and numpy loses the mask: give those "
-            "samples weight 0, as `sample_weight=~mask`. "
-            f"Received: {x.mask.sum()} masked entries"
-        )
+    require_whole(name, x)
     try:
         if hasattr(x, "detach"):  # torch's, which may be part of a graph
             x = x.detach()
         array = np.asarray(ops.convert_to_numpy(x) if ops.is_tensor(x) else x)
         kind = array.dtype.kind
-        if kind == "O" and not array.ndim:
-            raise TypeError("not an array")
+        if (kind == "O" and not array.ndim) or array.dtype.names:
+            raise TypeError("not an array of numbers")
         texts = kind == "O" and any(isinstance(v, str | bytes) for v in array.flat)
         if kind not in "biuSUcmM" and array.dtype != "float64" and not texts:
             short = kind != "O" and array.dtype.itemsize <= 4
@@ -54,6 +53,48 @@ def as_numbers(name: str, x: Any) -> np.ndarray:
     )
     require(kind not in "cmM", f"`{name}` must hold real numbers", str(array.dtype))
     return array
+
+
+def require_numbers(name: str, x: Any) -> Any:
+    """Returns an argument of a call, which must hold numbers.
+
+    Tensors are returned as they are: what a backend could not read, or would read as
+    what it is not, such as strings, dates and masked arrays, comes from elsewhere.
+    """
+    require_whole(name, x)
+    first = x
+    while isinstance(first, list | tuple) and first:
+        first = first[0]
+    if ops.is_tensor(first) or isinstance(first, keras.Variable | keras.KerasTensor):
+        return x
+    array = as_predictions(x) if name == "y_pred" else as_numbers(name, x)
+    return array if isinstance(x, np.ndarray) and x.dtype.kind == "O" else x
+
+
+def require_call(
+    y_true: Any, y_pred: Any, sample_weight: Any = None
+) -> tuple[Any, Any, Any]:
+    """Returns what a loss or a metric is called with, which must hold numbers."""
+    if sample_weight is not None:
+        sample_weight = require_numbers("sample_weight", sample_weight)
+    y_true = require_numbers("y_true", y_true)
+    return y_true, require_numbers("y_pred", y_pred), sample_weight
+
+
+def require_whole(name: str, x: Any) -> None:
+    """Refuses ragged tensors, which an array pads with 0, and numpy's masked arrays."""
+    require(
+        not hasattr(x, "flat_values"),
+        f"`{name}` is ragged: give the flat values of labels, predictions and weights, "
+        f"as {name}.flat_values",
+        type(x).__name__,
+    )
+    if np.ma.is_masked(x):
+        raise ValueError(
+            f"`{name}` has masked entries, and numpy loses the mask: give those "
+            "samples weight 0, as `sample_weight=~mask`. "
+            f"Received: {x.mask.sum()} masked entries"
+        )
 
 
 def as_predictions(y_pred: Any) -> np.ndarray:
@@ -100,10 +141,16 @@ def require_no_bytes(scores: np.ndarray) -> None:
 
 
 def require_weights(sample_weight: Any) -> np.ndarray:
-    """Returns weights, which must be finite and at least 0, as a numpy array."""
+    """Returns weights, which must be at least 0 and have a sum, as a numpy array."""
     weight = as_numbers("sample_weight", sample_weight)
     require_finite("sample_weight", weight)
     require((weight >= 0).all(), "sample_weight holds negative weights", weight)
+    require(
+        weight.max(initial=0) <= _MOST,
+        f"sample_weight holds weights above {_MOST:g}, whose sums overflow; divide it "
+        "by its mean",
+        weight,
+    )
     return weight
 
 

@@ -51,14 +51,14 @@ def log_argmax_probability(
             for each further factor of 10.
 
     Returns:
-        Log-probabilities of shape (N,), finite for finite scores.
+        Log-probabilities of shape (N,), finite where their squared gaps are.
     """
     k = num_classes(mu)
     y = ops.expand_dims(labels, -1)
     mu_y = ops.take_along_axis(mu, y, axis=-1)
     if k == 2:
         other = ops.take_along_axis(mu, 1 - y, axis=-1)
-        margin = ops.squeeze(mu_y - other, -1) * math.sqrt(0.5)
+        margin = ops.squeeze(at_most(mu_y - other, _FAR), -1) * math.sqrt(0.5)
         return with_gradient(_log_ndtr_and_slope, margin)
     delta = at_most(mu_y - mu, _FAR)
     far = ops.full_like(delta[:, 0], _FAR)

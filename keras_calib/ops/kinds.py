@@ -34,7 +34,9 @@ def kind_of(y_pred: Any, axis: int = -1) -> Literal["logits", "probabilities"]:
     scores = as_predictions(y_pred)
     require_samples(scores, scores)
     one = is_one_probability(scores, axis)
-    scores = scores.reshape(-1, 1) if one else np.moveaxis(scores, axis, -1)
+    if not one:
+        scores = np.moveaxis(scores, axis, -1)
+    scores = scores.reshape(-1, 1 if one else scores.shape[-1])
     if scores.min() < 0:
         return "logits"
     require_finite("y_pred", scores)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
+import numpy as np
 from keras import ops
 
 from keras_calib.ops.floats import dtype_name
@@ -64,7 +65,8 @@ def multiclass_hinge(
         Losses of shape (N,).
     """
     z_y = ops.take_along_axis(z, ops.expand_dims(labels, -1), axis=-1)
-    never = ops.full_like(z[:, 0], -float("inf"))
+    # Not -inf: all other classes may be masked.
+    never = ops.full_like(z[:, 0], float(np.finfo(dtype_name(z)).min))
     lead = ops.scatter_update(z - z_y, row_indices(labels), never)
     if form == "sum":
         losses = ops.sum(ops.relu(lead + margin), axis=-1)

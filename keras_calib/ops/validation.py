@@ -111,7 +111,7 @@ def validate(
     elif given.soft:
         _require_targets(given.labels)
     else:
-        _require_classes(given.labels, given.rows.shape[-1], ignore_class)
+        require_classes(given.labels, given.rows.shape[-1], ignore_class)
     return given
 
 
@@ -315,7 +315,8 @@ def _require_targets(targets: np.ndarray) -> None:
     )
 
 
-def _require_classes(labels: np.ndarray, k: int, ignore_class: int | None) -> None:
+def require_classes(labels: np.ndarray, k: int, ignore_class: int | None) -> None:
+    """Refuses labels that are not whole numbers in [0, K)."""
     low, high = labels.min(), labels.max()
     if low >= 0 and high < k and is_whole(labels):
         return

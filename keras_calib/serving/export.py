@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from keras_calib.arguments import unless_none, whole_number
+from keras_calib.ops.looks import are, row_sums
 from keras_calib.serving.inspection import interface
 from keras_calib.serving.publish import LAST_VERSION, publish, versions
 from keras_calib.serving.record import Record, named_inputs
@@ -161,6 +162,13 @@ def _say_what_changed(folder: Path, version: int | None) -> None:
 
 def _check_probabilities(record: Record) -> None:
     p = probabilities(record.output, record.from_logits)
+    if record.from_logits:
+        rows = record.output.reshape(-1, record.output.shape[-1])
+        if min(rows.shape) > 1 and rows.min() >= 0 and are(1, row_sums(rows)):
+            raise ValueError(
+                "`model` must output logits. If it outputs probabilities, pass "
+                "from_logits=False. Received: an output in [0, 1] whose rows sum to 1"
+            )
     if not np.all((p >= 0) & (p <= 1) & (np.abs(p.sum(-1, keepdims=True) - 1) < 0.02)):
         raise ValueError(
             "`model` must output probabilities that sum to 1. If it outputs logits, "

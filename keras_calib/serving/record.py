@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_calib._keras import tensorflow as tf
+from keras_calib.ops.arrays import require_whole
 from keras_calib.serving.arrays import read_arrays
 from keras_calib.serving.examples import encode
 from keras_calib.serving.names import distinct_names
@@ -118,12 +119,16 @@ def named_inputs(
     specs = signatures.specs
     if inputs is None:
         inputs = [_random(spec, rng) for spec in specs]
+    if isinstance(inputs, dict):
+        inputs = _in_order(inputs, signatures)
     arrays = keras.tree.flatten(inputs)
     if len(arrays) != len(specs):
         raise ValueError(
             f"`inputs` must be one array for each of the model's {len(specs)} inputs. "
             f"Received: {len(arrays)}"
         )
+    for array in arrays:
+        require_whole("inputs", array)
     named = {
         spec.name: _as(spec, np.atleast_1d(array)[:rows])
         for spec, array in zip(specs, arrays, strict=True)
@@ -135,6 +140,19 @@ def named_inputs(
             f"Received: {lengths}"
         )
     return named
+
+
+def _in_order(inputs: dict[str, Any], signatures: Signatures) -> Any:
+    """Returns inputs by name in the form in which the model takes them."""
+    form = signatures.form
+    by_key = isinstance(form, dict)
+    names = sorted(form) if by_key else [spec.name for spec in signatures.specs]
+    if sorted(inputs) != sorted(names):
+        raise ValueError(
+            f"`inputs` must have the names of the model's inputs, {names}. "
+            f"Received: {sorted(inputs)}"
+        )
+    return inputs if by_key else [inputs[name] for name in names]
 
 
 def _random(spec: Any, rng: np.random.Generator) -> Any:

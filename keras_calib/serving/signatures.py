@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_calib._keras import made_by, tensorflow as tf
 from keras_calib.activations import softmax
+from keras_calib.arguments import boolean
 from keras_calib.ops.floats import tiny
 from keras_calib.serving.examples import features
 from keras_calib.serving.names import distinct_names, input_names
@@ -33,7 +34,8 @@ class Signatures:
 
     Raises:
         ValueError: if the inputs or the output of the model do not fit, or if there
-            are not K distinct names.
+            are not K distinct names; in `logits`, if the output is that of a softmax
+            or sigmoid beside `from_logits=True`, or of a softmax of one unit.
     """
 
     def __init__(
@@ -43,7 +45,7 @@ class Signatures:
         from_logits: bool = False,
     ) -> None:
         self.model = model
-        self.from_logits = from_logits
+        self.from_logits = boolean("from_logits", from_logits)
         output = _only_output(model)
         self.class_names = distinct_names(class_names, max(output.shape[-1], 2))
         self.specs = [
@@ -74,9 +76,14 @@ class Signatures:
             tf.cast(tf.ensure_shape(x, i.shape), i.dtype)
             for x, i in zip(inputs, model.inputs, strict=True)
         ]
-        form = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
-        output = model(keras.tree.pack_sequence_as(form, tensors), training=False)
-        return keras.tree.flatten(output)[0]
+        form = keras.tree.pack_sequence_as(self.form, tensors)
+        return keras.tree.flatten(model(form, training=False))[0]
+
+    @property
+    def form(self) -> Any:
+        """The model's symbolic inputs: one, or the structure that it takes."""
+        model = self.model
+        return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
     def serving_default(self, *inputs: Tensor) -> dict[str, Tensor]:
         """Returns probabilities `(batch, ..., K)`, confidence, label and entropy."""
@@ -94,6 +101,16 @@ class Signatures:
         """Returns the logits behind the model's softmax, or log p without one."""
         output = self.output(*inputs)
         made, behind = made_by(output)
+        if made and self.from_logits:
+            raise ValueError(
+                f"`model` outputs probabilities of a {made.pop()}, and "
+                "from_logits=True: use from_logits=False, or a head without it"
+            )
+        if made == {"softmax"} and output.shape[-1] == 1:
+            raise ValueError(
+                "`model` has one output unit, whose softmax is 1 whatever its input: "
+                "use a sigmoid. Received: a softmax of shape (batch, ..., 1)"
+            )
         # Sigmoids of two classes that sum to 1 have other logits than their softmax.
         one = "sigmoid" if output.shape[-1] == 1 else "softmax"
         z = output if self.from_logits else behind if one in made else None

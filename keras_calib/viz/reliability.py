@@ -1,11 +1,13 @@
 """Reliability diagrams."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Self, TypeAlias
 
 import numpy as np
 from keras import ops
 
+from keras_calib.arguments import whole_number
 from keras_calib.metrics import BinaryECE, BinStatistics, ExpectedCalibrationError
 from keras_calib.ops.arrays import as_numbers, require_any
 from keras_calib.ops.binary_batch import is_one_probability
@@ -128,6 +130,7 @@ class ReliabilityDisplay(Display):
         """
         if not isinstance(y_pred, Mapping):
             y_pred = {"": y_pred}
+        axis = whole_number("axis", axis, -math.inf)
         reading: Any = {
             "from_logits": from_logits,
             "ignore_class": ignore_class,
@@ -200,6 +203,7 @@ def reliability_diagram(
     >>> figure = keras_calib.viz.reliability_diagram(ece.statistics()).figure_
     """
     if y_pred is None:
+        ReliabilityDisplay(y_true)  # labels are refused, whatever the arguments
         return ReliabilityDisplay.from_statistics(y_true, **kwargs)
     return ReliabilityDisplay.from_predictions(y_true, y_pred, **kwargs)
 

@@ -288,9 +288,15 @@ def test_what_is_wrong_is_said():
         calibrate(net, X, Y, TemperatureScaling(from_logits=True), verbose=0)
     with pytest.raises(ValueError, match="the same length"):
         calibrate(net, X, Y[:-1], verbose=0)
-    for x, y in ((X, 1), (None, Y)):
-        with pytest.raises(ValueError, match=r"the same length.*shapes .*\(\)"):
-            calibrate(net, x, y, verbose=0)
+    with pytest.raises(ValueError, match=r"the same length.*shapes .*\(\)"):
+        calibrate(net, X, 1, verbose=0)
+    for x in (None, np.where(X > 2, "?", X.astype(object))):
+        with pytest.raises(ValueError, match="`x` (must be an array|holds strings)"):
+            calibrate(net, x, Y, verbose=0)
+    with pytest.raises(ValueError, match="`x` has masked entries"):
+        calibrate(net, np.ma.masked_array(X, X > 2), Y, verbose=0)
+    with pytest.raises(ValueError, match="sample_weight holds NaN"):
+        calibrate(net, X, Y, sample_weight=np.where(Y, 1, np.nan), verbose=0)
     for head in (None, "softmax"):
         with pytest.raises(ValueError, match="must count|needs at least 2 samples"):
             calibrate(model(head), X, Y, sample_weight=0 * Y, verbose=0)
@@ -310,6 +316,7 @@ def test_lists_are_arrays(t):
     for x, y, weight in (
         (X.tolist(), Y.tolist(), w.tolist()),
         (X, np.eye(4)[Y].tolist(), tuple(w)),
+        (X.astype(object), Y.astype(object), w.astype(object)),
     ):
         found = calibrate(model(), x, y, sample_weight=weight, verbose=0)
         assert found.layers[-1].temperature == expected.layers[-1].temperature
@@ -318,6 +325,22 @@ def test_lists_are_arrays(t):
     assert found.layers[-1].temperature == pytest.approx(t, rel=1e-6)
     with pytest.raises(ValueError, match="`y` holds strings"):
         calibrate(model(), X, ["cat", "dog"] * 300, verbose=0)
+
+
+@pytest.mark.parametrize("dtype", [str, object])
+def test_strings_as_inputs(dtype):
+    words = np.array([["cat"], ["dog"]], dtype)[Y % 2]
+    if BACKEND != "tensorflow":
+        with pytest.raises(ValueError, match="only models on TensorFlow take"):
+            calibrate(model(), words, Y % 2, verbose=0)
+        return
+    inputs = keras.Input((1,), dtype="string")
+    lookup = keras.layers.StringLookup(
+        vocabulary=["cat", "dog"], num_oov_indices=0, output_mode="multi_hot"
+    )
+    net = keras.Model(inputs, 5.0 * keras.ops.cast(lookup(inputs), "float32") - 1.0)
+    labels = np.where(np.arange(600) % 9 == 0, 1 - Y % 2, Y % 2)
+    assert calibrate(net, words, labels, verbose=0).layers[-1].temperature > 1.0
 
 
 @pytest.mark.parametrize("wrong", [0, 12])

@@ -46,6 +46,8 @@ REFUSED = {
     "half of the mass": (P / 2, Y, None, "neither probabilities"),
     "soft labels of no distribution": (Z, 2 * np.eye(K)[Y], None, "soft labels"),
     "labels of another length": (Z, Y[1:], None, "same length"),
+    "no classes": (Z[:, :0], Y, None, "is empty"),
+    "weights that overflow": (Z, Y, 1e300 * ALL, "whose sums overflow"),
     "one axis": (Z[:, 0], Y, None, "."),
 }
 every = pytest.mark.parametrize("make", METHODS.values(), ids=METHODS)
@@ -85,6 +87,60 @@ def test_what_is_rare_gives_probabilities(make, case):
     assert np.isfinite(p).all()
     assert ((p >= 0) & (p <= 1)).all()
     np.testing.assert_allclose(p.sum(-1), 1, atol=1e-6)
+
+
+@every
+def test_any_leading_shape_is_fitted_and_called(make):
+    for x in (Z, P):
+        flat = make().fit(x, Y)
+        layer = make().fit(x.reshape(40, 3, K), Y.reshape(40, 3))
+        found = convert_to_numpy(layer(x.reshape(40, 3, K))).reshape(-1, K)
+        np.testing.assert_allclose(found, convert_to_numpy(flat(x)), atol=1e-6)
+
+
+@every
+def test_a_failed_fit_leaves_the_layer_as_it_was(make):
+    """Without the checks of all values, too."""
+    layer, new = make().fit(Z, Y), make()
+    before = layer.get_weights()
+    for y, weight in (
+        (0 * Y, None),
+        (changed(Y, -1), None),
+        (changed(Y, K), None),
+        (Y + 0.5, None),
+        (Y, changed(ALL, np.nan)),
+        (Y, changed(ALL, -1.0)),
+    ):
+        for one in (layer, new):
+            with pytest.raises(ValueError):
+                one.fit(Z, y, weight, validate=False)
+    for found, expected in zip(layer.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert (layer.from_logits, new.from_logits, new.built) == (True, None, False)
+
+
+@every
+def test_inputs_of_other_shapes_are_refused(make):
+    layer = make().fit(Z, Y)
+    for x in (Z[:, 0], Z > 0):
+        with pytest.raises(ValueError, match=r"must be .* of shape \(..., K\)"):
+            layer(x)
+    if layer.weight_shapes(K) != layer.weight_shapes(K + 1):
+        one_more = np.concatenate([Z, Z[:, :1]], -1)
+        for call in (layer, layer.probabilities, lambda z: layer.fit(z, Y)):
+            with pytest.raises(ValueError, match="another number of classes"):
+                call(one_more)
+    with pytest.raises(ValueError, match=r"shape \(N, K\), K >= 2"):
+        layer.probabilities(Z[:, :1])
+
+
+def test_a_fit_that_is_not_finite_is_refused():
+    layer = METHODS["temperature"]().fit(Z, Y)
+    before = layer.temperature
+    for z in (1e300 * Z.astype("float64"), changed(Z, np.nan)):
+        with pytest.raises(ValueError, match="fitted 'temperature' .* NaN or inf"):
+            layer.fit(z, Y, validate=False)
+    assert layer.temperature == before
 
 
 @every

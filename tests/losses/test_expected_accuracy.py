@@ -288,3 +288,13 @@ def test_a_logit_of_minus_infinity_is_no_competitor(soft, log):
     np.testing.assert_allclose(value, expected, atol=1e-7)
     np.testing.assert_allclose(np.delete(gradient, 2, -1), slope, atol=1e-7)
     assert not gradient[:, 2].any()
+
+
+def test_two_classes_of_which_one_is_masked():
+    z, y = np.array([[1.0, -np.inf], [-np.inf, 2.0], [0.3, 0.1]]), np.array([0, 1, 0])
+    value, gradient = value_and_gradient(exact(reduction=None), y, z, "float64")
+    assert not value[:2].any()
+    assert not gradient[:2].any()
+    found = second_derivatives(exact(reduction="sum"), y, z)
+    assert not found[:2].any()
+    assert np.isfinite(found).all()

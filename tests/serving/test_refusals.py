@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from keras_calib.serving import export, verify
+from keras_calib.serving.record import Record
 from tests.backends import tensorflow_only
 from tests.serving.tools import IMAGES, ask, assert_answers
 
@@ -104,6 +105,30 @@ def test_logits_mistaken_for_probabilities_are_refused(tmp_path):
         export(model, tmp_path)
 
 
+def ends_in(head, units):
+    return keras.Sequential([keras.Input((4,)), keras.layers.Dense(units, head)])
+
+
+@pytest.mark.parametrize("head, units", [("softmax", 3), ("sigmoid", 1)])
+def test_probabilities_mistaken_for_logits_are_refused(tmp_path, head, units):
+    with pytest.raises(ValueError, match="from_logits=False"):
+        export(ends_in(head, units), tmp_path / "new", from_logits=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_probabilities_of_an_unknown_head_are_no_logits(tmp_path):
+    model = then(lambda x: x)
+    y = Through(lambda p: p / tf.reduce_sum(p, -1, keepdims=True))(model.output)
+    with pytest.raises(ValueError, match="from_logits=False.*rows sum to 1"):
+        export(keras.Model(model.inputs, y), tmp_path, from_logits=True)
+
+
+def test_a_softmax_of_one_unit_is_refused(tmp_path):
+    with pytest.warns(UserWarning, match="softmax over axis -1"):
+        with pytest.raises(ValueError, match="use a sigmoid"):
+            export(ends_in("softmax", 1), tmp_path)
+
+
 def test_nan_is_refused(tmp_path):
     model = then(lambda x: tf.math.log(-tf.abs(x)))
     with pytest.raises(ValueError, match="typical `inputs`"):
@@ -163,6 +188,10 @@ def test_models_that_cannot_be_served_are_refused(tmp_path, reason):
         *(({"version": v}, "whole number") for v in (0, -1, "1", 1.5, 1.0, True)),
         ({"version": 2**63}, "whole number in"),
         ({"version": 2**70}, "whole number in"),
+        ({"from_logits": "no"}, "`from_logits` must be True or False"),
+        ({"from_logits": None}, "`from_logits` must be True or False"),
+        ({"inputs": {"picture": IMAGES}}, r"names .* \['image'\]. Rec.*picture"),
+        ({"inputs": np.ma.masked_array(IMAGES, IMAGES > 1)}, "masked entries"),
         ({"inputs": [IMAGES, IMAGES]}, "each of the model's 1 inputs. Received: 2"),
         ({"inputs": IMAGES[:, :5]}, "must have shape"),
         ({"inputs": IMAGES[:0]}, "must have at least one row"),
@@ -182,6 +211,17 @@ def test_inputs_have_as_many_rows(tmp_path):
     model = functional(lambda a, b: keras.ops.softmax(a + b), (3,), (3,))
     with pytest.raises(ValueError, match="the same number of rows.*input_1.: 4.*: 5"):
         export(model, tmp_path, inputs=[np.ones((4, 3)), np.ones((5, 3))])
+
+
+def test_inputs_by_name_are_taken_in_the_order_of_the_model(tmp_path):
+    b, a = keras.Input((3,), name="b"), keras.Input((3,), name="a")
+    model = keras.Model([b, a], keras.ops.softmax(b - 2.0 * a))
+    given = {"a": np.eye(3, dtype="float32"), "b": np.ones((3, 3), "float32")}
+    folder = export(model, tmp_path, inputs=given)
+    kept = Record.read(folder)
+    for name, x in given.items():
+        np.testing.assert_array_equal(kept.inputs[name], x)
+    assert_answers(ask(folder, **given), np.asarray(model([given["b"], given["a"]])))
 
 
 @pytest.mark.parametrize("path", [None, 3, ["models"]])
