@@ -70,8 +70,9 @@ def _annealing(build, x, y) -> tuple[dict[str, float], float]:
         step = 1000 * float(np.median(times["constant"])) / _STEPS
         return [*ratios(times, "constant").values(), step]
 
-    # The median of new models: their placement in memory changes times by up to 10 %.
-    _, *found, step = np.median([measured() for _ in range(5)], axis=0)
+    # The median of new models: placement in a CPU's memory changes times by up to 10 %.
+    models = 1 if on_accelerator() else 5
+    _, *found, step = np.median([measured() for _ in range(models)], axis=0)
     return dict(zip(("schedule", "Python function"), found, strict=True)), step
 
 

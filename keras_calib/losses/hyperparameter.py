@@ -225,7 +225,7 @@ class Hyperparameter(Held, keras.metrics.Metric):
             if not in_symbolic_scope():
                 self._baked = is_baked_in(self.variable)
         elif self.is_scheduled and not self._is_shown:
-            self._read_clock()
+            self._read(self._times())
 
     def moved_by(self, loss: Tensor) -> Tensor:
         """Returns the loss, NaN if the value is; its gradient counts the step."""
@@ -269,9 +269,7 @@ class Hyperparameter(Held, keras.metrics.Metric):
         self._is_shown = True
         if not self._is_due or self.schedule is None:
             return
-        if not self._is_counted:
-            self._count()
-        self._read_clock()
+        self._read(self._times() if self._is_counted else self._count())
         self._is_due = self._is_counted = False
 
     def reset_state(self) -> None:
@@ -286,19 +284,18 @@ class Hyperparameter(Held, keras.metrics.Metric):
         clock = ops.convert_to_tensor(self.clock)
         return [clock[i] for i in range(3)]
 
-    def _count(self) -> None:
+    def _count(self) -> list[Tensor]:
         _refuse_copies(self.name, self.clock)
         step, stop, last = self._times()
-        step = ops.where(step < stop, step + 1, step)
-        self.clock.assign(ops.stack([step, stop, last]))
+        times = [ops.where(step < stop, step + 1, step), stop, last]
+        self.clock.assign(ops.stack(times))
+        return times
 
-    def _read_clock(self) -> None:
-        step, stop, last = self._times()
-        # A callback may have set it since the schedule came to its end.
-        moves = ops.logical_or(step > 0, stop > 0)
-        value = self._scheduled(step, last)
+    def _read(self, times: list[Tensor]) -> None:
+        """Sets the value, unless a callback may have set it since the clock stopped."""
+        step, stop, last = times
         now = ops.convert_to_tensor(self.variable)
-        self.variable.assign(ops.where(moves, value, now))
+        self.variable.assign(ops.where(stop > 0, self._scheduled(step, last), now))
 
     def _scheduled(self, step: Any, last: Any) -> Tensor:
         """Returns the value of a step, NaN if it is out of range."""
