@@ -21,6 +21,19 @@ not_on_jax = pytest.mark.skipif(
     BACKEND == "jax",
     reason="in a JAX trace, a softmax cannot attach its logits to its output",
 )
+
+
+def _computes_in_float64():
+    if BACKEND != "jax":
+        return True
+    import jax
+
+    return jax.config.jax_enable_x64
+
+
+needs_float64 = pytest.mark.skipif(
+    not _computes_in_float64(), reason="JAX computes in float64 if JAX_ENABLE_X64 is 1"
+)
 # JAX compiles each operation for each shape, so a test with many shapes takes long.
 slow_on_jax = pytest.mark.slow if BACKEND == "jax" else lambda test: test
 

@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_calib import losses
 from keras_calib._keras import set_keras_mask
-from tests.backends import every_compiler, tensorflow_only
+from tests.backends import every_compiler, needs_float64, tensorflow_only
 from tests.losses.table import ALL, BINARY, TRUE_CLASS
 from tests.losses.tools import (
     GRADIENT,
@@ -72,6 +72,7 @@ def test_one_value_a_sample(name, logits, labels):
     assert per_sample(make(name), labels.reshape(2, 3, 4), deep).shape == (2, 3, 4)
 
 
+@needs_float64
 @pytest.mark.parametrize(("name", "from_logits"), WAYS)
 @pytest.mark.parametrize("rank", [2, 3])
 def test_label_formats_agree(name, rank, from_logits, logits, labels):
@@ -89,6 +90,7 @@ def test_label_formats_agree(name, rank, from_logits, logits, labels):
         np.testing.assert_allclose(gradient, gradients[0], rtol=1e-11, atol=1e-15)
 
 
+@needs_float64
 @every_loss
 def test_soft_targets_are_linear(name, logits, soft_labels):
     """L(t) = sum_i t_i L(i)."""
@@ -101,6 +103,7 @@ def test_soft_targets_are_linear(name, logits, soft_labels):
     )
 
 
+@needs_float64
 @every_loss_of_probabilities
 def test_probabilities_agree_with_logits(name, logits, labels):
     np.testing.assert_allclose(
@@ -110,6 +113,7 @@ def test_probabilities_agree_with_logits(name, logits, labels):
     )
 
 
+@needs_float64
 @every_loss
 @pytest.mark.parametrize("soft", [False, True])
 def test_gradient_is_that_of_finite_differences(
@@ -129,6 +133,7 @@ def test_gradient_is_that_of_finite_differences(
         )
 
 
+@needs_float64
 @every_true_class_loss
 def test_weight_is_the_derivative_of_value(name):
     """W = -dl/dlog p, by autodiff of the value where its branches are smooth."""
@@ -145,6 +150,7 @@ def test_weight_is_the_derivative_of_value(name):
     np.testing.assert_allclose(-slope, ops.convert_to_numpy(expected), rtol=1e-10)
 
 
+@needs_float64
 @every_loss
 def test_second_derivatives_are_those_of_the_gradient(name, logits, labels):
     loss, z, step = make(name), logits[:1], 1e-5
@@ -173,6 +179,7 @@ def test_finite_at_extreme_logits(name, dtype, soft):
         assert np.isfinite(gradient).all()
 
 
+@needs_float64
 @every_loss
 def test_ignore_class_drops_samples(name, logits, labels):
     kept = np.arange(24) % 3 != 0
@@ -222,6 +229,7 @@ def test_an_axis_that_is_not_there(name, axis, logits, labels):
         make(name, axis=axis)(labels, logits)
 
 
+@needs_float64
 @every_loss
 def test_weights_and_masks(name, logits, labels):
     each = per_sample(make(name), labels, logits)
@@ -385,6 +393,7 @@ def test_binary_labels_may_be_on_any_axis(name, logits, binary_labels):
         make_binary(name, axis=4)(y, z)
 
 
+@needs_float64
 @every_binary_loss
 def test_binary_probabilities_agree_with_logits(name, logits, binary_labels):
     p = 1 / (1 + np.exp(-logits))
@@ -395,6 +404,7 @@ def test_binary_probabilities_agree_with_logits(name, logits, binary_labels):
     )
 
 
+@needs_float64
 @every_binary_loss
 @pytest.mark.parametrize("from_logits", [True, False])
 def test_binary_gradient_is_that_of_finite_differences(
@@ -432,6 +442,7 @@ def test_binary_config_round_trip(name, logits, binary_labels):
     assert float(other(binary_labels, logits)) == float(loss(binary_labels, logits))
 
 
+@needs_float64
 @every_compiler
 @every_binary_loss
 def test_binary_compiled_agrees_with_eager(name, compiler, logits, binary_labels):

@@ -9,7 +9,13 @@ import pytest
 from keras import ops
 
 from keras_calib._keras import set_keras_mask
-from tests.backends import BACKEND, not_on_torch, slow_on_jax, tensorflow_only
+from tests.backends import (
+    BACKEND,
+    needs_float64,
+    not_on_torch,
+    slow_on_jax,
+    tensorflow_only,
+)
 from tests.metrics.reference import (
     TABLE,
     assert_close,
@@ -31,7 +37,9 @@ def measure(row, y, p, w=None, **kwargs):
 
 
 @every_metric
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "dtype", ["float32", pytest.param("float64", marks=needs_float64)]
+)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_value_is_that_of_the_definition(row, dtype, weighted):
     y, p, w = data(row.kind)
@@ -58,6 +66,7 @@ def test_label_formats_agree(row):
     assert_close(measure(row, one_hot(y, p).astype("float32"), p, w), expected)
 
 
+@needs_float64
 @every_metric
 def test_logits_are_the_probabilities_they_stand_for(row):
     y, p, w = data(row.kind)

@@ -5,10 +5,12 @@ import pytest
 from keras import ops
 
 from keras_calib.ops import floats
+from tests.backends import needs_float64
 
 X = np.array([0.1, 1.7, 2.3])  # none of them a float32
 
 
+@needs_float64
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
