@@ -22,6 +22,9 @@ from keras.src.backend.common.tensor_attributes import (  # carry masks on JAX
     get_tensor_attr as get_tensor_attr,
     set_tensor_attr as set_tensor_attr,
 )
+from keras.src.losses.loss import (
+    reduce_weighted_values as reduce_weighted_values,
+)
 from keras.src.utils.module_utils import (
     tensorflow as tensorflow,  # imported when it is used
 )

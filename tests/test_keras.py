@@ -68,6 +68,20 @@ def test_keras_leaves_masked_samples_out_of_the_mean():
     assert float(Marked()(y, y)) == 2.0
 
 
+def test_keras_reduces_the_losses_of_the_samples():
+    """Without it, a loss would have to reduce, weigh and mask as Keras does."""
+    losses, weights = ops.convert_to_tensor([1.0, 2.0, 6.0]), np.array([2.0, 1.0, 1.0])
+    for reduction, expected in (("sum_over_batch_size", 2.0), ("sum", 4.0)):
+        found = _keras.reduce_weighted_values(
+            losses,
+            sample_weight=weights,
+            mask=ops.convert_to_tensor([True, True, False]),
+            reduction=reduction,
+            dtype="float32",
+        )
+        assert float(found) == expected
+
+
 def test_a_layer_leaves_its_mask_on_its_output():
     """Without it, padding would count in metrics and calibrators."""
     embed = keras.layers.Embedding(3, 2, mask_zero=True)

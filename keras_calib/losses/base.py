@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -11,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_calib._keras import get_keras_mask, set_keras_mask
+from keras_calib._keras import get_keras_mask, reduce_weighted_values, set_keras_mask
 from keras_calib.arguments import (
     Configurable,
     default_name,
@@ -25,7 +26,7 @@ from keras_calib.ops.arrays import require_call
 from keras_calib.ops.binary_batch import BinaryBatch
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
-from keras_calib.ops.floats import last_mean
+from keras_calib.ops.floats import is_half, last_mean
 from keras_calib.ops.labels import without_class_axis
 from keras_calib.ops.reader import IgnoringReader, Reader
 from keras_calib.types import Tensor
@@ -151,9 +152,20 @@ class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
     def __call__(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> Tensor:
-        return self.moving(
-            super().__call__(*self.prepare(y_true, y_pred, sample_weight))
-        )
+        # Keras's own would copy predictions of half precision into float32.
+        y_true, y_pred, sample_weight = self.prepare(y_true, y_pred, sample_weight)
+        with keras.name_scope(self.name):
+            losses = self.call(ops.convert_to_tensor(y_true, self.dtype), y_pred)
+            masks = [get_keras_mask(x) for x in (y_pred, losses)]
+            masks = [ops.cast(mask, "bool") for mask in masks if mask is not None]
+            loss = reduce_weighted_values(
+                losses,
+                sample_weight=sample_weight,
+                mask=functools.reduce(ops.logical_and, masks) if masks else None,
+                reduction=self.reduction,
+                dtype=self.dtype,
+            )
+        return self.moving(loss)
 
     def moving(self, loss: Tensor) -> Tensor:
         """Returns the loss; its gradient moves the hyperparameters with schedules."""
@@ -176,7 +188,9 @@ class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
         if isinstance(sample_weight, list | tuple | int | float):
             sample_weight = ops.convert_to_tensor(sample_weight)
         # A cast drops the mask, which losses of a batch read.
-        mask, y_pred = get_keras_mask(y_pred), ops.convert_to_tensor(y_pred, self.dtype)
+        mask, y_pred = get_keras_mask(y_pred), ops.convert_to_tensor(y_pred)
+        if self.dtype != "float32" or not is_half(y_pred):
+            y_pred = ops.convert_to_tensor(y_pred, self.dtype)
         if mask is not None:
             set_keras_mask(y_pred, mask)
         if sample_weight is not None:

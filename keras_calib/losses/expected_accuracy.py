@@ -18,6 +18,7 @@ from keras_calib.losses.schedules import Schedule
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.expected_accuracy import log_argmax_probability
 from keras_calib.ops.floats import at_least, dtype_name
+from keras_calib.ops.gradients import entry
 from keras_calib.ops.robust import smooth_error_value, smooth_error_weight
 from keras_calib.types import Tensor
 
@@ -128,7 +129,7 @@ class ExpectedAccuracyLoss(ClassLoss):
 
     def _of_labels(self, labels: Tensor, z: Tensor) -> Tensor:
         if self.margin is not None:
-            z_y = ops.take_along_axis(z, ops.expand_dims(labels, -1), axis=-1)
+            z_y = ops.expand_dims(entry(z, labels), -1)
             z = at_least(z, z_y - self.margin)
         if self.noise == "gumbel":
             return self._gumbel(ClassBatch(labels, z, from_logits=True))

@@ -21,7 +21,7 @@ from keras_calib.losses.functions import function_of
 from keras_calib.ops.binary_batch import BinaryBatch
 from keras_calib.ops.floats import at_most, last_mean, segment_sum
 from keras_calib.ops.gradient_harmonized import harmonizing_weights
-from keras_calib.ops.true_class import with_gradient
+from keras_calib.ops.gradients import with_gradient
 from keras_calib.types import Tensor
 
 __all__ = ["GradientHarmonizedBCE", "gradient_harmonized_bce"]

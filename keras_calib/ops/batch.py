@@ -12,7 +12,15 @@ from keras import ops
 
 from keras_calib._keras import get_keras_mask, made_by
 from keras_calib.ops.events import Events
-from keras_calib.ops.floats import alike, at_least, cast, dtype_name, matmul, namespace
+from keras_calib.ops.floats import (
+    alike,
+    at_least,
+    cast,
+    dtype_name,
+    is_half,
+    matmul,
+    namespace,
+)
 from keras_calib.ops.labels import label_shape, sample_weights, static_shape
 from keras_calib.ops.platform import by_platform
 from keras_calib.types import Tensor
@@ -56,6 +64,7 @@ class Batch(ABC):
     Attributes:
         given: `y_pred` as it was given, with the attributes that Keras set on it.
         from_logits: whether the scores are logits.
+        dtype: dtype of the scores and of all that is computed from them.
         precision: dtype that the probabilities were computed in.
 
     Raises:
@@ -91,7 +100,7 @@ class Batch(ABC):
         if through_softmax and made and not from_logits:
             y_pred, from_logits = logits, True
         self.from_logits, self._axis = from_logits, axis
-        y_pred, self.precision = read_scores(y_pred, from_logits, dtype)
+        y_pred, self.dtype, self.precision = read_scores(y_pred, from_logits, dtype)
         static_shape("y_pred", y_pred, "")
         y_true = alike(y_true, y_pred)
         if getattr(y_true.shape, "rank", 0) is None:
@@ -124,8 +133,7 @@ class Batch(ABC):
     @cached_property
     def sample_weight(self) -> Tensor | None:
         """Weights of shape (N,), 0 where a mask says so; `None` where all are 1."""
-        y_pred = self._y_pred
-        return sample_weights(self._factors, y_pred, dtype_name(y_pred), self._axis)
+        return sample_weights(self._factors, self._y_pred, self.dtype, self._axis)
 
     def _with(self, **changes: Any) -> Self:
         other = copy.copy(self)
@@ -187,8 +195,8 @@ class Batch(ABC):
     @property
     def mask(self) -> Tensor | None:
         """The Keras mask on the predictions as 0 and 1, of shape (N,)."""
-        y_pred, masks = self._y_pred, [] if self._mask is None else [self._mask]
-        return sample_weights(masks, y_pred, dtype_name(y_pred), self._axis)
+        masks = [] if self._mask is None else [self._mask]
+        return sample_weights(masks, self._y_pred, self.dtype, self._axis)
 
     def unflatten(self, x: Tensor) -> Tensor:
         """Returns a value of each sample, of shape (N,), in the samples' shape."""
@@ -235,8 +243,11 @@ def are_distributions(p: Tensor) -> Tensor:
 
 def read_scores(
     y_pred: Tensor, from_logits: bool, dtype: str | None
-) -> tuple[Tensor, str]:
-    """Returns predictions as floats, and the dtype of their probabilities."""
+) -> tuple[Tensor, str, str]:
+    """Returns predictions as floats, the dtype to compute in, and that they come from.
+
+    Those of half precision stay as they are, and are cast where they are computed with.
+    """
     if isinstance(y_pred, list | tuple):
         y_pred = np.asarray(y_pred)
     if namespace(y_pred) is ops:
@@ -244,4 +255,6 @@ def read_scores(
     given = dtype_name(y_pred)
     dtype = dtype or ("float64" if given == "float64" else "float32")
     precision = given if given == "float32" and not from_logits else dtype
-    return (y_pred if given == dtype else cast(y_pred, dtype)), precision
+    if given != dtype and not is_half(y_pred):
+        y_pred = cast(y_pred, dtype)
+    return y_pred, dtype, precision

@@ -7,16 +7,15 @@ from typing import TypeAlias
 
 from keras import ops
 
-from keras_calib.ops.floats import at_least, at_most, tiny
-from keras_calib.ops.true_class import (
+from keras_calib.ops.floats import at_least, at_least_float32, at_most, tiny
+from keras_calib.ops.gradients import (
     Backward,
     Gradients,
-    ScalarFunction,
-    are_probabilities,
     of_parameters,
     unless_zero,
     with_gradient,
 )
+from keras_calib.ops.true_class import ScalarFunction, are_probabilities
 from keras_calib.types import Tensor
 
 Outcome: TypeAlias = tuple[Tensor, Tensor, Tensor]
@@ -52,7 +51,7 @@ def binary_kernel(
         y: Tensor, scores: Tensor, *parameters: Tensor
     ) -> tuple[Tensor, Backward]:
         positive, negative = positive_weight * y, negative_weight * (1.0 - y)
-        of_positive, of_negative, gradient = parts(scores)
+        of_positive, of_negative, gradient = parts(at_least_float32(scores))
 
         def losses(*parameters: Tensor) -> Tensor:
             up, down = (

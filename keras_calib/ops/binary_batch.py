@@ -12,7 +12,7 @@ from keras_calib.ops.batch import Batch
 from keras_calib.ops.binary import binary_kernel
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 from keras_calib.ops.events import Events
-from keras_calib.ops.floats import cast, dtype_name, namespace
+from keras_calib.ops.floats import cast, namespace
 from keras_calib.ops.labels import binary_labels, is_valid, static_shape
 from keras_calib.ops.true_class import ScalarFunction
 from keras_calib.types import Tensor
@@ -29,7 +29,6 @@ class BinaryBatch(Batch):
 
     Attributes:
         num_labels: L.
-        scores: logits or probabilities of shape (N, L).
         targets: labels of shape (N, L), 0 where they are ignored.
         valid: which labels are not `ignore_class`, of shape (N, L); `None` where all
             are.
@@ -47,17 +46,22 @@ class BinaryBatch(Batch):
 
     def _read(self, y_true: Tensor, ignore_class: int | None) -> None:
         given = y_true.shape, self._y_pred.shape
-        y_true = cast(y_true, dtype_name(self._y_pred))
+        y_true = cast(y_true, self.dtype)
         y_true, y_pred = self.columns(y_true, self._y_pred, self.from_logits)
         y_true, self._y_pred = binary_labels(y_true, y_pred, given), y_pred
         xp = namespace(y_pred)
         self.num_labels = self.num_classes = xp.shape(y_pred)[-1]
-        self.scores = xp.reshape(y_pred, (-1, self.num_labels))
+        self._rows = xp.reshape(y_pred, (-1, self.num_labels))
         self.targets = xp.reshape(y_true, (-1, self.num_labels))
         self.valid = None
         if ignore_class is not None:
             self.valid = is_valid(self.targets, ignore_class)
             self.targets = xp.where(self.valid, self.targets, 0.0)
+
+    @cached_property
+    def scores(self) -> Tensor:
+        """Logits or probabilities of shape (N, L)."""
+        return cast(self._rows, self.dtype)
 
     def columns(
         self, y_true: Tensor, y_pred: Tensor, from_logits: bool
@@ -73,7 +77,7 @@ class BinaryBatch(Batch):
         weight = super().sample_weight
         if self.valid is None:
             return weight
-        valid = cast(self.valid, dtype_name(self.scores))
+        valid = cast(self.valid, self.dtype)
         return valid if weight is None else weight[:, None] * valid
 
     def _possible_scores(self) -> Tensor:
@@ -103,7 +107,7 @@ class BinaryBatch(Batch):
         """
         return binary_kernel(
             self.targets,
-            self.scores,
+            self._rows,
             value,
             weight,
             from_logits=self.from_logits,
@@ -144,6 +148,7 @@ class OneLabelBatch(BinaryBatch):
     ) -> tuple[Tensor, Tensor]:
         """Returns label and prediction with a last axis of size 1."""
         if len(y_pred.shape) > 1 and y_pred.shape[-1] == 2:
+            y_pred = cast(y_pred, self.dtype)
             negative, positive = y_pred[..., :1], y_pred[..., 1:]
             y_pred = positive - negative if from_logits else positive
         elif not len(y_pred.shape) or y_pred.shape[-1] != 1:

@@ -12,7 +12,7 @@ from keras_calib.ops.batch import Batch, ReaderArguments, are_distributions
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 from keras_calib.ops.entropy import entropy
 from keras_calib.ops.events import Events
-from keras_calib.ops.floats import at_most, cast, dtype_name, namespace
+from keras_calib.ops.floats import at_most, cast, namespace
 from keras_calib.ops.labels import class_labels, is_valid, num_classes
 from keras_calib.ops.rows import one_hot, pick, top, top_k
 from keras_calib.ops.true_class import ScalarFunction, true_class_kernel
@@ -30,7 +30,6 @@ class ClassBatch(Batch):
 
     Attributes:
         soft: whether the labels are targets.
-        scores: logits or probabilities of shape (N, K).
         labels: int32 labels of shape (N,), 0 where they are ignored, and outside [0, K)
             where they are invalid; or soft targets of shape (N, K).
         valid: which labels are not `ignore_class`, of the shape of the samples;
@@ -63,12 +62,16 @@ class ClassBatch(Batch):
             labels = xp.where(self.valid, labels, 0)
             self._factors.append(self.valid)
         k = xp.shape(y_pred)[-1]
-        self.scores = xp.reshape(y_pred, (-1, k))
+        self._rows = xp.reshape(y_pred, (-1, k))
         if self.soft:
-            targets = cast(labels, dtype_name(y_pred))
-            self.labels = xp.reshape(targets, (-1, k))
+            self.labels = xp.reshape(cast(labels, self.dtype), (-1, k))
         else:
             self.labels = xp.reshape(labels, (-1,))
+
+    @cached_property
+    def scores(self) -> Tensor:
+        """Logits or probabilities of shape (N, K)."""
+        return cast(self._rows, self.dtype)
 
     @cached_property
     def num_classes(self) -> int:
@@ -94,11 +97,11 @@ class ClassBatch(Batch):
         labels = ops.convert_to_tensor(self.labels)
         if self.soft:
             return labels
-        return ops.clip(labels, 0, ops.shape(self.scores)[-1] - 1)
+        return ops.clip(labels, 0, ops.shape(self._rows)[-1] - 1)
 
     def with_scores(self, scores: Tensor) -> ClassBatch:
         """Returns a batch of the same labels and other scores of shape (N, K)."""
-        return self._with(scores=scores)
+        return self._with(_rows=scores)
 
     def smoothed(self, e: float) -> ClassBatch:
         """Returns a batch whose labels are the targets (1 - e) y + e / K."""
@@ -132,11 +135,11 @@ class ClassBatch(Batch):
         """
         labels, factors = self._places, None
         if class_weights is not None:
-            factors = _class_weights(class_weights, self.num_classes, self.scores.dtype)
+            factors = _class_weights(class_weights, self.num_classes, self.dtype)
             labels = labels * factors if self.soft else labels
         losses = true_class_kernel(
             labels,
-            ops.convert_to_tensor(self.scores),
+            ops.convert_to_tensor(self._rows),
             value,
             weight,
             soft=self.soft,
@@ -179,14 +182,14 @@ class ClassBatch(Batch):
     @cached_property
     def entropy(self) -> Tensor:
         """-sum_k p_k log p_k, of shape (N,)."""
-        return entropy(self.scores, self.from_logits)
+        return entropy(self._rows, self.from_logits)
 
     @cached_property
     def targets(self) -> Tensor:
         """The labels as probabilities of shape (N, K)."""
         if self.soft:
             return self.labels
-        return one_hot(self.labels, self.num_classes, dtype_name(self.scores))
+        return one_hot(self.labels, self.num_classes, self.dtype)
 
     @property
     def happened(self) -> Tensor:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from keras import ops
 
 from keras_calib._keras import made_by
-from keras_calib.ops.floats import at_least, at_least_float32, tiny
+from keras_calib.ops.floats import as_floats, at_least, at_least_float32, tiny
+from keras_calib.ops.gradients import Backward, Gradients, unless_zero, with_gradient
 from keras_calib.ops.rows import row_max
-from keras_calib.ops.true_class import Backward, Gradients, unless_zero, with_gradient
 from keras_calib.types import Tensor
 
 __all__ = ["entropy"]
@@ -27,9 +27,11 @@ def entropy(y_pred: Tensor, from_logits: bool = False) -> Tensor:
     made, logits = made_by(y_pred)
     if not from_logits and "softmax" in made:
         y_pred, from_logits = logits, True
-    y_pred = at_least_float32(y_pred)
+    y_pred = as_floats(y_pred)
 
     def of_probabilities(p: Tensor) -> tuple[Tensor, Backward]:
+        p = at_least_float32(p)
+        p = at_least(p, tiny(p))
         log_p = ops.log(p)
 
         def backward(upstream: Tensor) -> Gradients:
@@ -40,6 +42,7 @@ def entropy(y_pred: Tensor, from_logits: bool = False) -> Tensor:
     def of_logits(z: Tensor) -> tuple[Tensor, Backward]:
         # log sum exp z - sum_i p_i z_i with max z = 0: neither term is negative. The
         # maximum's own exponential, 1, is left out of the sum for log1p.
+        z = at_least_float32(z)
         z = z - row_max(z)
         e = ops.exp(z)
         # Where e is 0 in any case, z is finite, and so is their product.
@@ -60,4 +63,4 @@ def entropy(y_pred: Tensor, from_logits: bool = False) -> Tensor:
 
     if from_logits:
         return with_gradient(of_logits, y_pred)
-    return with_gradient(of_probabilities, at_least(y_pred, tiny(y_pred)))
+    return with_gradient(of_probabilities, y_pred)

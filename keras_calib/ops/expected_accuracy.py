@@ -22,10 +22,10 @@ import numpy as np
 from keras import ops
 
 from keras_calib.ops.floats import at_least, at_most
+from keras_calib.ops.gradients import Backward, Gradients, entry, with_gradient
 from keras_calib.ops.labels import num_classes
 from keras_calib.ops.normal import log_ndtr
-from keras_calib.ops.rows import row_indices, row_min
-from keras_calib.ops.true_class import Backward, Gradients, with_gradient
+from keras_calib.ops.rows import row_min, with_entry
 from keras_calib.types import Tensor
 
 __all__ = ["log_argmax_probability"]
@@ -54,15 +54,13 @@ def log_argmax_probability(
         Log-probabilities of shape (N,), finite where their squared gaps are.
     """
     k = num_classes(mu)
-    y = ops.expand_dims(labels, -1)
-    mu_y = ops.take_along_axis(mu, y, axis=-1)
+    mu_y = entry(mu, labels)
     if k == 2:
-        other = ops.take_along_axis(mu, 1 - y, axis=-1)
-        margin = ops.squeeze(at_most(mu_y - other, _FAR), -1) * math.sqrt(0.5)
+        margin = at_most(mu_y - entry(mu, 1 - labels), _FAR) * math.sqrt(0.5)
         return with_gradient(_log_ndtr_and_slope, margin)
-    delta = at_most(mu_y - mu, _FAR)
+    delta = at_most(ops.expand_dims(mu_y, -1) - mu, _FAR)
     far = ops.full_like(delta[:, 0], _FAR)
-    delta = ops.scatter_update(delta, row_indices(labels), far)
+    delta = with_entry(delta, labels, far)
     nodes = nodes or max(16, 8 + 4 * _digits(k))
     return with_gradient(lambda d: _log_orthant(d, nodes), delta)
 

@@ -40,9 +40,20 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x if dtype_name(x) == "float64" else ops.cast(x, "float32")
 
 
+def as_floats(x: Tensor) -> Tensor:
+    """Returns `x` in its own dtype if that is one of floats, else as float32."""
+    x = ops.convert_to_tensor(x)
+    return x if keras.backend.is_float_dtype(dtype_name(x)) else ops.cast(x, "float32")
+
+
 def dtype_name(x: Tensor) -> str:
     """Returns the dtype of a tensor of any backend as a string."""
     return str(getattr(x.dtype, "name", x.dtype)).removeprefix("torch.")
+
+
+def is_half(x: Tensor) -> bool:
+    """Says whether a tensor has half precision, float16 or bfloat16."""
+    return dtype_name(x).endswith("float16")
 
 
 def tiny(x: Tensor) -> float:

@@ -17,7 +17,8 @@ import numpy as np
 from keras import ops
 
 from keras_calib.ops.floats import dtype_name
-from keras_calib.ops.rows import row_indices, row_max
+from keras_calib.ops.gradients import entry
+from keras_calib.ops.rows import row_max, with_entry
 from keras_calib.types import Tensor
 
 __all__ = ["margin_value", "margin_weight", "multiclass_hinge"]
@@ -64,10 +65,10 @@ def multiclass_hinge(
     Returns:
         Losses of shape (N,).
     """
-    z_y = ops.take_along_axis(z, ops.expand_dims(labels, -1), axis=-1)
+    z_y = ops.expand_dims(entry(z, labels), -1)
     # Not -inf: all other classes may be masked.
     never = ops.full_like(z[:, 0], float(np.finfo(dtype_name(z)).min))
-    lead = ops.scatter_update(z - z_y, row_indices(labels), never)
+    lead = with_entry(z - z_y, labels, never)
     if form == "sum":
         losses = ops.sum(ops.relu(lead + margin), axis=-1)
     elif form == "max":

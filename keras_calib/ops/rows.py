@@ -12,11 +12,19 @@ from keras_calib.ops.platform import by_platform, compiled_by_xla
 from keras_calib.types import Tensor
 
 
-def row_indices(index: Tensor) -> Tensor:
-    """Returns the (N, 2) indices of entry index_n of each row n."""
-    index = ops.cast(index, "int32")
+def with_entry(x: Tensor, index: Tensor, value: Tensor) -> Tensor:
+    """Returns x with value_n in the place of x[n, index_n], for each row n."""
+    return by_platform(_scattered, _compared, x, ops.cast(index, "int32"), value)
+
+
+def _scattered(x: Tensor, index: Tensor, value: Tensor) -> Tensor:
     rows = ops.arange(ops.shape(index)[0], dtype="int32")
-    return ops.stack([rows, index], axis=-1)
+    return ops.scatter_update(x, ops.stack([rows, index], axis=-1), value)
+
+
+def _compared(x: Tensor, index: Tensor, value: Tensor) -> Tensor:
+    here = index[:, None] == ops.arange(ops.shape(x)[-1], dtype="int32")
+    return ops.where(here, value[:, None], x)
 
 
 def row_max(x: Tensor) -> Tensor:

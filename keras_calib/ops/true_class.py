@@ -8,28 +8,39 @@ probability p and q = 1 - p:
 
 and its gradient in the logits is W p_j for the other classes and -W q for the
 true one. The kernel takes the maximum and the exponentials once, computes log p and
-q without cancellation, and returns that gradient directly: of tensors the size of
-the logits it keeps only the exponentials.
+q without cancellation, and returns that gradient directly. Half-precision scores are
+read as they are, and all is computed in float32.
+
+What is kept for the gradient of tensors the size of the logits: on TensorFlow the
+exponentials, on torch the probabilities, and on JAX nothing, see `with_gradient`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import keras
 from keras import ops
 
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
-from keras_calib.ops.floats import at_least, last_mean, tiny
-from keras_calib.ops.rows import pick, row_indices, row_max, row_min
+from keras_calib.ops.floats import at_least, at_least_float32, last_mean, tiny
+from keras_calib.ops.gradients import (
+    Backward,
+    Gradients,
+    entry,
+    of_parameters,
+    unless_zero,
+    with_gradient,
+)
+from keras_calib.ops.rows import pick, row_max, row_min, with_entry
 from keras_calib.types import Tensor
 
 ScalarFunction: TypeAlias = Callable[..., Tensor]
-Gradients: TypeAlias = tuple[Tensor | None, ...]
-Backward: TypeAlias = Callable[[Tensor], Gradients]
-Parts: TypeAlias = tuple[tuple[Tensor, Tensor, Tensor], Tensor, Callable[..., Tensor]]
+Parts: TypeAlias = tuple[
+    tuple[Tensor, Tensor, Tensor], Tensor | None, Callable[..., Tensor]
+]
 
 # How far above 1 rounding puts a probability: most in half precision.
 _ROUNDING = 2e-3
@@ -53,9 +64,10 @@ def true_class_kernel(
     Args:
         labels: int32 labels of shape (N,), or targets of shape (N, K), t, which give
             sum_i t_i l(p_i).
-        scores: logits or probabilities of shape (N, K). Probabilities are taken as
-            at least the smallest normal float. The loss is NaN where the label's
-            probability is outside [0, 1]; for targets, where that of any class is.
+        scores: logits or probabilities of shape (N, K), of any floating-point dtype.
+            Probabilities are taken as at least the smallest normal float. The loss is
+            NaN where the label's probability is outside [0, 1]; for targets, where
+            that of any class is.
         value: the loss as a function of `(log_p, p, q, *parameters)`. `p` is at least
             the smallest normal float; `log_p` may be below its logarithm.
         weight: `-dl/dlog_p` as a function of the same.
@@ -66,33 +78,23 @@ def true_class_kernel(
             traces must be passed here: neither function may capture it.
     """
     if not from_logits:
-        if soft:
-            losses = _elementwise(scores, value, weight, parameters)
-            loss = ops.sum(labels * losses, axis=-1)
-            probable = ops.squeeze(are_probabilities(scores), -1)
-        else:
-            p = pick(scores, labels)
-            loss = _elementwise(p, value, weight, parameters)
-            probable = ops.logical_and(p >= 0.0, p <= 1.0 + _ROUNDING)
-        loss = ops.where(probable, loss, float("nan"))
-        if not label_smoothing:
-            return loss
-        clipped = at_least(scores, tiny(scores))
-        uniform = last_mean(
-            _elementwise(clipped, cross_entropy_value, cross_entropy_weight, ())
+        return _of_probabilities(
+            labels, scores, value, weight, soft, label_smoothing, parameters
         )
-        return (1.0 - label_smoothing) * loss + label_smoothing * uniform
-    parts = _soft_parts if soft else _hard_parts
 
     def forward(y: Tensor, z: Tensor, *parameters: Tensor) -> tuple[Tensor, Backward]:
-        z = z - row_max(z)
-        true, log_total, gradient = parts(y, z, label_smoothing)
+        parts = _soft_parts if soft else _hard_parts
+        if keras.backend.backend() == "torch" and not soft:
+            import torch
+
+            # In place, so no graph of it can be kept for a second derivative.
+            if not torch.is_grad_enabled():
+                parts = _parts_in_place
+        true, uniform, gradient = parts(y, z, label_smoothing)
         loss = each = value(*true, *parameters)
         if soft:
             loss = ops.sum(unless_zero(each, y), axis=-1)
         if label_smoothing:
-            # mean(-log p) = log sum exp z - mean z; with max z = 0 neither term is < 0.
-            uniform = log_total - last_mean(z)
             loss = (1.0 - label_smoothing) * loss + label_smoothing * uniform
 
         def backward(upstream: Tensor) -> Gradients:
@@ -113,16 +115,17 @@ def true_class_kernel(
 
 
 def _hard_parts(y: Tensor, z: Tensor, smoothing: float) -> Parts:
-    """Returns the terms of a loss of integer labels, for max z = 0.
+    """Returns the terms of a loss of integer labels.
 
     Returns:
-        `(log_p, p, q)` of the true class, log sum exp z, and the gradient of the loss
-        as a function of the upstream gradient and of the weight.
+        `(log_p, p, q)` of the true class, mean(-log p) over all classes if there is
+        smoothing, and the gradient of the loss as a function of the upstream gradient
+        and of the weight.
     """
-    rows = row_indices(y)
+    z = _shifted(z)
     z_y = pick(z, y)
     e_y = ops.exp(z_y)
-    e = ops.scatter_update(ops.exp(z), rows, ops.zeros_like(e_y))
+    e = with_entry(ops.exp(z), y, ops.zeros_like(e_y))
     rest = ops.sum(e, axis=-1)
     total = rest + e_y
     # log(total) as log1p(total - 1): with the true class on top e_y - 1 is 0
@@ -134,18 +137,56 @@ def _hard_parts(y: Tensor, z: Tensor, smoothing: float) -> Parts:
         if not smoothing:
             # With -rest in the true class's place, one product gives every entry.
             scale = unless_zero(weight / total, upstream)
-            return unless_zero(ops.scatter_update(e, rows, -rest), _column(scale))
+            return unless_zero(with_entry(e, y, -rest), _column(scale))
         weight = (1.0 - smoothing) * weight
         scale = unless_zero((weight + smoothing) / total, upstream)
         true = unless_zero(smoothing * (e_y / total) - weight * q, upstream)
-        gradient = ops.scatter_update(unless_zero(e, _column(scale)), rows, true)
+        gradient = with_entry(unless_zero(e, _column(scale)), y, true)
         return gradient - _column((smoothing / z.shape[-1]) * upstream)
 
-    return (z_y - log_total, at_least(e_y / total, tiny(z)), q), log_total, gradient
+    true = z_y - log_total, at_least(e_y / total, tiny(z)), q
+    return true, _uniform(z, log_total) if smoothing else None, gradient
+
+
+def _parts_in_place(y: Tensor, z: Tensor, smoothing: float) -> Parts:
+    """Returns the same on torch, which runs each operation by itself.
+
+    One tensor of the size of the logits is written, and that in place: eagerly, each
+    read and each write of one costs as much as all of the arithmetic.
+    """
+    import torch
+
+    dtype = torch.promote_types(z.dtype, torch.float32)
+    index = y.long()[:, None]
+    top, place = z.max(-1, keepdim=True)
+    p = torch.softmax(z, -1, dtype=dtype)
+    p_y, p_top = p.gather(1, index)[:, 0], p.gather(1, place)[:, 0]
+    q = p.scatter_(1, index, 0.0).sum(-1)
+    gap = (z.gather(1, index).to(dtype) - top)[:, 0]
+    log_total = -p_top.log()
+    # Where the true class is the likeliest, q has all digits; elsewhere the gap.
+    log_p = torch.where(q < 0.5, torch.log1p(-q), gap - log_total)
+    # With -q in the true class's place, one product gives every entry.
+    p.scatter_(1, index, -q[:, None])
+
+    def gradient(upstream: Tensor, weight: Tensor) -> Tensor:
+        scale = _column(unless_zero((1.0 - smoothing) * weight + smoothing, upstream))
+        gradient = (p * scale).masked_fill_(scale == 0.0, 0.0)
+        if smoothing:
+            each = _column(smoothing * upstream)
+            gradient.sub_(each / z.shape[-1]).scatter_add_(1, index, each)
+        return gradient
+
+    uniform = None
+    if smoothing:  # in float64, because the mean of z may be much larger than the gaps
+        mean = z.mean(-1, dtype=torch.float64) - top[:, 0]
+        uniform = log_total - mean.to(dtype)
+    return (log_p, at_least(p_y, tiny(p)), q), uniform, gradient
 
 
 def _soft_parts(t: Tensor, z: Tensor, smoothing: float) -> Parts:
     """Returns the same terms of every class, for targets."""
+    z = _shifted(z)
     e = ops.exp(z)
     rest, of_top = _sum_of_others(e)
     total, log_total = rest + e, ops.log1p(of_top)
@@ -158,7 +199,48 @@ def _soft_parts(t: Tensor, z: Tensor, smoothing: float) -> Parts:
             gradient = gradient + smoothing * (p - 1.0 / z.shape[-1])
         return unless_zero(gradient, _column(upstream))
 
-    return (z - _column(log_total), p, q), log_total, gradient
+    true = z - _column(log_total), p, q
+    return true, _uniform(z, log_total) if smoothing else None, gradient
+
+
+def _shifted(z: Tensor) -> Tensor:
+    z = at_least_float32(z)
+    return z - row_max(z)
+
+
+def _uniform(z: Tensor, log_total: Tensor) -> Tensor:
+    # mean(-log p) = log sum exp z - mean z; with max z = 0 neither term is below 0.
+    return log_total - last_mean(z)
+
+
+def _of_probabilities(
+    labels: Tensor,
+    scores: Tensor,
+    value: ScalarFunction,
+    weight: ScalarFunction,
+    soft: bool,
+    label_smoothing: float,
+    parameters: Sequence[Tensor],
+) -> Tensor:
+    """Returns the loss from probabilities, see `true_class_kernel`."""
+    if soft:
+        scores = at_least_float32(scores)
+        losses = _elementwise(scores, value, weight, parameters)
+        loss = ops.sum(labels * losses, axis=-1)
+        probable = ops.squeeze(are_probabilities(scores), -1)
+    else:
+        p = at_least_float32(entry(scores, labels))
+        loss = _elementwise(p, value, weight, parameters)
+        probable = ops.logical_and(p >= 0.0, p <= 1.0 + _ROUNDING)
+    loss = ops.where(probable, loss, float("nan"))
+    if not label_smoothing:
+        return loss
+    scores = at_least_float32(scores)
+    clipped = at_least(scores, tiny(scores))
+    uniform = last_mean(
+        _elementwise(clipped, cross_entropy_value, cross_entropy_weight, ())
+    )
+    return (1.0 - label_smoothing) * loss + label_smoothing * uniform
 
 
 def _elementwise(
@@ -188,45 +270,6 @@ def are_probabilities(x: Tensor) -> Tensor:
     return ops.logical_and(row_min(x) >= 0.0, row_max(x) <= 1.0 + _ROUNDING)
 
 
-def unless_zero(x: Tensor, factor: Tensor) -> Tensor:
-    """Returns x * factor, 0 where the factor is 0, even if x is infinite."""
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        return tf.math.multiply_no_nan(x, factor)
-    return ops.where(factor == 0.0, 0.0, x * factor)
-
-
-def of_parameters(
-    losses: Callable[..., Tensor], parameters: Sequence[Tensor], upstream: Tensor
-) -> Gradients:
-    """Returns the gradient of sum(upstream * losses(*parameters)) in each parameter."""
-    if not parameters:
-        return ()
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return tuple(jax.vjp(losses, *parameters)[1](upstream))
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        with tf.GradientTape() as tape:
-            tape.watch(parameters)
-            value = losses(*parameters)
-        zero = tf.UnconnectedGradients.ZERO
-        return tuple(tape.gradient(value, parameters, upstream, zero))
-    import torch
-
-    wanted = [parameter for parameter in parameters if parameter.requires_grad]
-    again = {"create_graph": torch.is_grad_enabled(), "materialize_grads": True}
-    gradients: Iterator[Tensor] = iter(())
-    if wanted:
-        with torch.enable_grad():
-            value = losses(*parameters)
-        gradients = iter(torch.autograd.grad(value, wanted, upstream, **again))
-    return tuple(next(gradients) if x.requires_grad else None for x in parameters)
-
-
 def _sum_of_others(x: Tensor) -> tuple[Tensor, Tensor]:
     """Returns sum_{i != j} x_i for each j of the last axis, and for the largest x_j.
 
@@ -234,41 +277,9 @@ def _sum_of_others(x: Tensor) -> tuple[Tensor, Tensor]:
     its place: `total - x` would cancel there, and only there.
     """
     top = ops.argmax(x, axis=-1)
-    rows = row_indices(top)
     largest = row_max(x)[:, 0]
-    rest = ops.sum(ops.scatter_update(x, rows, ops.zeros_like(largest)), axis=-1)
-    return ops.scatter_update(_column(rest + largest) - x, rows, rest), rest
-
-
-def with_gradient(
-    forward: Callable[..., tuple[Tensor, Backward]], *arguments: Tensor
-) -> Tensor:
-    """Calls `forward(*arguments) -> (y, backward)`, and differentiates by `backward`.
-
-    `backward(dy)` returns the gradient in each argument, `None` for integers. If it
-    consists of differentiable operations, the gradients are differentiable. Neither
-    function may capture a tensor that JAX traces; pass it as an argument.
-    """
-
-    @ops.custom_gradient  # type: ignore[untyped-decorator, unused-ignore]
-    def function(*arguments: Tensor) -> tuple[Tensor, Callable[..., Gradients]]:
-        y, backward = forward(*arguments)
-
-        # TensorFlow and JAX pass the upstream gradient alone; torch passes the
-        # inputs too, and the gradient by name.
-        def gradient(*args: Any, upstream: Tensor | None = None) -> Gradients:
-            if upstream is None:
-                return backward(args[0])
-            import torch
-
-            # torch ran `forward` without a graph. It runs again where a second
-            # derivative may follow.
-            again = torch.is_grad_enabled()
-            return (forward(*args)[1] if again else backward)(upstream)
-
-        return y, gradient
-
-    return function(*arguments)
+    rest = ops.sum(with_entry(x, top, ops.zeros_like(largest)), axis=-1)
+    return with_entry(_column(rest + largest) - x, top, rest), rest
 
 
 def _column(x: Tensor) -> Tensor:

@@ -1,0 +1,112 @@
+"""Functions with a gradient of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+import keras
+from keras import ops
+
+from keras_calib.ops.floats import dtype_name
+from keras_calib.ops.rows import pick, with_entry
+from keras_calib.types import Tensor
+
+Gradients: TypeAlias = tuple[Tensor | None, ...]
+Backward: TypeAlias = Callable[[Tensor], Gradients]
+
+
+def with_gradient(
+    forward: Callable[..., tuple[Tensor, Backward]], *arguments: Tensor
+) -> Tensor:
+    """Calls `forward(*arguments) -> (y, backward)`, and differentiates by `backward`.
+
+    `backward(dy)` returns the gradient in each argument, which is cast to its dtype,
+    and `None` for integers. If it consists of differentiable operations, the gradients
+    are differentiable. Neither function may capture a tensor that JAX traces; pass it
+    as an argument.
+    """
+    dtypes = [dtype_name(x) for x in arguments]
+
+    @ops.custom_gradient  # type: ignore[untyped-decorator, unused-ignore]
+    def function(*arguments: Tensor) -> tuple[Tensor, Callable[..., Gradients]]:
+        y, backward = forward(*arguments)
+
+        # TensorFlow and JAX pass the upstream gradient alone; torch passes the
+        # inputs too, and the gradient by name.
+        def gradient(*args: Any, upstream: Tensor | None = None) -> Gradients:
+            back = backward
+            if keras.backend.backend() == "jax":
+                # It runs again, so that nothing is kept but the arguments: where both
+                # are compiled together, XLA merges what they share.
+                back = forward(*arguments)[1]
+            elif upstream is not None:
+                import torch
+
+                # torch ran `forward` without a graph. It runs again where a second
+                # derivative may follow.
+                if torch.is_grad_enabled():
+                    back = forward(*args)[1]
+            gradients = back(args[0] if upstream is None else upstream)
+            return tuple(
+                None if x is None else ops.cast(x, dtype)
+                for x, dtype in zip(gradients, dtypes, strict=True)
+            )
+
+        return y, gradient
+
+    return function(*arguments)
+
+
+def entry(x: Tensor, index: Tensor) -> Tensor:
+    """Returns x[n, index_n] of each row n, as `pick` does.
+
+    The gradient of a gather is a scatter; this one's is the fastest on the platform.
+    """
+
+    def forward(index: Tensor, x: Tensor) -> tuple[Tensor, Backward]:
+        def backward(upstream: Tensor) -> Gradients:
+            return None, with_entry(ops.zeros_like(x), index, upstream)
+
+        return pick(x, index), backward
+
+    return with_gradient(forward, index, x)
+
+
+def unless_zero(x: Tensor, factor: Tensor) -> Tensor:
+    """Returns x * factor, 0 where the factor is 0, even if x is infinite."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.math.multiply_no_nan(x, factor)
+    return ops.where(factor == 0.0, 0.0, x * factor)
+
+
+def of_parameters(
+    losses: Callable[..., Tensor], parameters: Sequence[Tensor], upstream: Tensor
+) -> Gradients:
+    """Returns the gradient of sum(upstream * losses(*parameters)) in each parameter."""
+    if not parameters:
+        return ()
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return tuple(jax.vjp(losses, *parameters)[1](upstream))
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(parameters)
+            value = losses(*parameters)
+        zero = tf.UnconnectedGradients.ZERO
+        return tuple(tape.gradient(value, parameters, upstream, zero))
+    import torch
+
+    wanted = [parameter for parameter in parameters if parameter.requires_grad]
+    again = {"create_graph": torch.is_grad_enabled(), "materialize_grads": True}
+    gradients: Iterator[Tensor] = iter(())
+    if wanted:
+        with torch.enable_grad():
+            value = losses(*parameters)
+        gradients = iter(torch.autograd.grad(value, wanted, upstream, **again))
+    return tuple(next(gradients) if x.requires_grad else None for x in parameters)
