@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_calib.ops.floats import dtype_name
+from keras_calib.ops.platform import by_platform
 from keras_calib.ops.rows import pick, with_entry
 from keras_calib.types import Tensor
 
@@ -61,16 +62,19 @@ def with_gradient(
 def entry(x: Tensor, index: Tensor) -> Tensor:
     """Returns x[n, index_n] of each row n, as `pick` does.
 
-    The gradient of a gather is a scatter; this one's is the fastest on the platform.
+    The gradient of a gather is a scatter, which is slow on a GPU and a TPU.
     """
+    return by_platform(pick, _entry, x, index)
 
-    def forward(index: Tensor, x: Tensor) -> tuple[Tensor, Backward]:
+
+def _entry(x: Tensor, index: Tensor) -> Tensor:
+    def forward(x: Tensor, index: Tensor) -> tuple[Tensor, Backward]:
         def backward(upstream: Tensor) -> Gradients:
-            return None, with_entry(ops.zeros_like(x), index, upstream)
+            return with_entry(ops.zeros_like(x), index, upstream), None
 
         return pick(x, index), backward
 
-    return with_gradient(forward, index, x)
+    return with_gradient(forward, x, index)
 
 
 def unless_zero(x: Tensor, factor: Tensor) -> Tensor:

@@ -38,9 +38,7 @@ from keras_calib.ops.rows import pick, row_max, row_min, with_entry
 from keras_calib.types import Tensor
 
 ScalarFunction: TypeAlias = Callable[..., Tensor]
-Parts: TypeAlias = tuple[
-    tuple[Tensor, Tensor, Tensor], Tensor | None, Callable[..., Tensor]
-]
+Parts: TypeAlias = tuple[tuple[Tensor, Tensor, Tensor], Tensor, Callable[..., Tensor]]
 
 # How far above 1 rounding puts a probability: most in half precision.
 _ROUNDING = 2e-3
@@ -177,7 +175,7 @@ def _parts_in_place(y: Tensor, z: Tensor, smoothing: float) -> Parts:
             gradient.sub_(each / z.shape[-1]).scatter_add_(1, index, each)
         return gradient
 
-    uniform = None
+    uniform: Tensor = None
     if smoothing:  # in float64, because the mean of z may be much larger than the gaps
         mean = z.mean(-1, dtype=torch.float64) - top[:, 0]
         uniform = log_total - mean.to(dtype)

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_calib import losses
-from keras_calib.ops import rows
+from keras_calib.ops import gradients, rows
 from keras_calib.ops.gradients import entry
 from tests.backends import jax_only
 from tests.losses.tools import GRADIENT, value_and_gradient
@@ -22,7 +22,8 @@ def form(request, monkeypatch):
         chosen = cpu if request.param == "cpu" else accelerator
         return chosen(*map(ops.convert_to_tensor, tensors))
 
-    monkeypatch.setattr(rows, "by_platform", take)
+    for module in (rows, gradients):
+        monkeypatch.setattr(module, "by_platform", take)
     return request.param
 
 
