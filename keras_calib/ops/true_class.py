@@ -25,6 +25,7 @@ import keras
 from keras import ops
 
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
+from keras_calib.ops.exponentials import exponentials
 from keras_calib.ops.floats import at_least, at_least_float32, last_mean, tiny
 from keras_calib.ops.gradients import (
     Backward,
@@ -120,11 +121,9 @@ def _hard_parts(y: Tensor, z: Tensor, smoothing: float) -> Parts:
         smoothing, and the gradient of the loss as a function of the upstream gradient
         and of the weight.
     """
-    z = _shifted(z)
-    z_y = pick(z, y)
+    top, e, rest = exponentials(z, y)
+    z_y = at_least_float32(pick(z, y)) - top
     e_y = ops.exp(z_y)
-    e = with_entry(ops.exp(z), y, ops.zeros_like(e_y))
-    rest = ops.sum(e, axis=-1)
     total = rest + e_y
     # log(total) as log1p(total - 1): with the true class on top e_y - 1 is 0
     # and `rest` keeps all its digits; below the top all terms have one sign.
@@ -142,8 +141,10 @@ def _hard_parts(y: Tensor, z: Tensor, smoothing: float) -> Parts:
         gradient = with_entry(unless_zero(e, _column(scale)), y, true)
         return gradient - _column((smoothing / z.shape[-1]) * upstream)
 
-    true = z_y - log_total, at_least(e_y / total, tiny(z)), q
-    return true, _uniform(z, log_total) if smoothing else None, gradient
+    uniform: Tensor = None
+    if smoothing:
+        uniform = _uniform(at_least_float32(z) - _column(top), log_total)
+    return (z_y - log_total, at_least(e_y / total, tiny(e)), q), uniform, gradient
 
 
 def _parts_in_place(y: Tensor, z: Tensor, smoothing: float) -> Parts:
@@ -169,7 +170,8 @@ def _parts_in_place(y: Tensor, z: Tensor, smoothing: float) -> Parts:
 
     def gradient(upstream: Tensor, weight: Tensor) -> Tensor:
         scale = _column(unless_zero((1.0 - smoothing) * weight + smoothing, upstream))
-        gradient = (p * scale).masked_fill_(scale == 0.0, 0.0)
+        empty = torch.empty_like(p, dtype=dtype if smoothing else z.dtype)
+        gradient = torch.mul(p, scale, out=empty).masked_fill_(scale == 0.0, 0.0)
         if smoothing:
             each = _column(smoothing * upstream)
             gradient.sub_(each / z.shape[-1]).scatter_add_(1, index, each)
@@ -184,7 +186,8 @@ def _parts_in_place(y: Tensor, z: Tensor, smoothing: float) -> Parts:
 
 def _soft_parts(t: Tensor, z: Tensor, smoothing: float) -> Parts:
     """Returns the same terms of every class, for targets."""
-    z = _shifted(z)
+    z = at_least_float32(z)
+    z = z - row_max(z)
     e = ops.exp(z)
     rest, of_top = _sum_of_others(e)
     total, log_total = rest + e, ops.log1p(of_top)
@@ -199,11 +202,6 @@ def _soft_parts(t: Tensor, z: Tensor, smoothing: float) -> Parts:
 
     true = z - _column(log_total), p, q
     return true, _uniform(z, log_total) if smoothing else None, gradient
-
-
-def _shifted(z: Tensor) -> Tensor:
-    z = at_least_float32(z)
-    return z - row_max(z)
 
 
 def _uniform(z: Tensor, log_total: Tensor) -> Tensor:

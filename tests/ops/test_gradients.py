@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_calib import losses
-from keras_calib.ops import gradients, rows
+from keras_calib.ops import exponentials, gradients, rows
 from keras_calib.ops.gradients import entry
 from tests.backends import jax_only
 from tests.losses.tools import GRADIENT, value_and_gradient
@@ -22,7 +22,7 @@ def form(request, monkeypatch):
         chosen = cpu if request.param == "cpu" else accelerator
         return chosen(*map(ops.convert_to_tensor, tensors))
 
-    for module in (rows, gradients):
+    for module in (rows, gradients, exponentials):
         monkeypatch.setattr(module, "by_platform", take)
     return request.param
 
@@ -60,6 +60,15 @@ def test_each_form_is_right(form, kernel):
     expected = value_and_gradient(make(), y, z, "float64")
     for ours, exact in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, exact, rtol=3e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_no_logit_gives_nan(form, bad):
+    z, y = batch(soft=False)
+    z[1, 3], z[2], z[3, 0] = bad, -float("inf"), -float("inf")
+    loss = losses.GammaCE(0.1, from_logits=True, reduction="none")
+    found = ops.convert_to_numpy(loss(y, z))
+    assert np.array_equal(np.isnan(found), [False, True, True, False, False, False])
 
 
 def test_the_gradient_of_an_entry(form):
