@@ -312,7 +312,9 @@ class TrueClassLoss(ScalarLoss, ClassLoss):
     """
 
     # A subclass may set `label_smoothing`, e in (1 - e) l + e mean_j(-log p_j), and
-    # `class_weights`, one factor for each class or one for all.
+    # `class_weights`, one factor for each class or one for all, and `score_factor`,
+    # which multiplies the logits.
+    score_factor: float = 1.0
     class_weights: float | Sequence[float] | None = None
 
     def smoothing(self, num_classes: int) -> float:
@@ -329,6 +331,7 @@ class TrueClassLoss(ScalarLoss, ClassLoss):
             parameters=parameters,
             label_smoothing=e and self.smoothing(batch.num_classes),
             class_weights=self.class_weights,
+            score_factor=self.score_factor,
         )
 
 

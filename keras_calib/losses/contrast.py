@@ -80,10 +80,7 @@ class InfoNCE(CrossEntropy, TrueClassLoss):
     ) -> None:
         super().__init__(from_logits=True, **kwargs)
         self.temperature = in_range("temperature", temperature, 1e-6, float("inf"))
-
-    def sample_losses(self, batch: ClassBatch) -> Tensor:
-        """Returns the loss of each sample."""
-        return super().sample_losses(batch.with_scores(batch.scores / self.temperature))
+        self.score_factor = 1.0 / self.temperature
 
 
 info_nce = function_of(InfoNCE)

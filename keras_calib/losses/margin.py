@@ -77,11 +77,12 @@ class AdditiveMarginSoftmax(TrueClassLoss):
         super().__init__(from_logits=True, **kwargs)
         self.margin = in_range("margin", margin, 0.0, float("inf"))
         self.scale = unless_none(in_range, "scale", scale, 1e-6, float("inf"))
+        self.score_factor = self.scale or 1.0
         in_range("margin * scale", self._of_logits, 0.0, LARGEST_MARGIN)
 
     @property
     def _of_logits(self) -> float:
-        return self.margin * (self.scale or 1.0)
+        return self.margin * self.score_factor
 
     def value(self, log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
         """Returns the loss."""
@@ -106,7 +107,7 @@ class AdditiveMarginSoftmax(TrueClassLoss):
                 f"that carry {'none' if learned is None else 'one'}"
             )
         if learned is None:
-            return super().sample_losses(batch.with_scores(batch.scores * self.scale))
+            return super().sample_losses(batch)
         a = at_most(at_least_float32(self.margin * learned), LARGEST_MARGIN)
         return batch.loss(margin_value, margin_weight, parameters=[a])
 

@@ -120,6 +120,7 @@ class ClassBatch(Batch):
         label_smoothing: float = 0.0,
         class_weights: float | Sequence[float] | None = None,
         parameters: Sequence[Tensor] = (),
+        score_factor: float = 1.0,
     ) -> Tensor:
         """Computes a loss of the true class's probability, of shape (N,).
 
@@ -132,6 +133,7 @@ class ClassBatch(Batch):
             label_smoothing: e in (1 - e) l + e * mean_j(-log p_j).
             class_weights: one factor for each of the K classes, or one for all.
             parameters: scalars that `value` and `weight` take after those.
+            score_factor: a factor of the logits.
         """
         labels, factors = self._places, None
         if class_weights is not None:
@@ -146,6 +148,7 @@ class ClassBatch(Batch):
             from_logits=self.from_logits,
             label_smoothing=label_smoothing,
             parameters=parameters,
+            score_factor=score_factor,
         )
         if factors is not None and not self.soft:
             losses = losses * ops.take(factors, labels)

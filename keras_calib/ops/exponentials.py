@@ -26,7 +26,9 @@ def exponentials(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         m of shape (N,), exp(z_j - m) of shape (N, K), of which the entry of the true
         class y may be anything, and sum_{j != y} exp(z_j - m) of shape (N,).
     """
-    return by_platform(_in_two_passes, _in_one_pass, z, y)
+    found: tuple[Tensor, Tensor, Tensor]
+    found = by_platform(_in_two_passes, _in_one_pass, z, y)
+    return found
 
 
 def _in_two_passes(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -55,6 +55,7 @@ def true_class_kernel(
     from_logits: bool,
     label_smoothing: float = 0.0,
     parameters: Sequence[Tensor] = (),
+    score_factor: float = 1.0,
 ) -> Tensor:
     """Computes a loss of the true class's probability, of shape (N,).
 
@@ -75,6 +76,7 @@ def true_class_kernel(
         label_smoothing: e in (1 - e) l + e * mean_j(-log p_j).
         parameters: scalars that `value` and `weight` depend on. A tensor that JAX
             traces must be passed here: neither function may capture it.
+        score_factor: a factor of the logits.
     """
     if not from_logits:
         return _of_probabilities(
@@ -89,6 +91,8 @@ def true_class_kernel(
             # In place, so no graph of it can be kept for a second derivative.
             if not torch.is_grad_enabled():
                 parts = _parts_in_place
+        if score_factor != 1.0:
+            z = score_factor * at_least_float32(z)
         true, uniform, gradient = parts(y, z, label_smoothing)
         loss = each = value(*true, *parameters)
         if soft:
@@ -98,15 +102,15 @@ def true_class_kernel(
 
         def backward(upstream: Tensor) -> Gradients:
             share = (1.0 - label_smoothing) * upstream if label_smoothing else upstream
+            of_z = gradient(upstream, weight(*true, *parameters))
+            if score_factor != 1.0:
+                of_z = score_factor * of_z
             of_y = None
             if soft:
                 of_y = unless_zero(each, _column(share))
                 share = _column(share) * y
-            return (
-                of_y,
-                gradient(upstream, weight(*true, *parameters)),
-                *of_parameters(partial(value, *true), parameters, share),
-            )
+            of_rest = of_parameters(partial(value, *true), parameters, share)
+            return of_y, of_z, *of_rest
 
         return loss, backward
 
