@@ -1,57 +1,129 @@
-"""GammaCE with a language model's vocabulary, compared with optax and a plain copy.
+"""GammaCE with a language model's vocabulary, compared with the best peer and a copy.
 
-This runs only on JAX, and needs only keras, jax and optax.
+On JAX the peer is optax's cross-entropy, on torch `torch.nn.functional.cross_entropy`,
+run eagerly. It needs only keras, the backend, and optax on JAX.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-import jax
-import jax.numpy as jnp
-import optax
+import keras
 
 from benchmarks.timing import Row, interleaved, ratios
-from keras_calib import GammaCE
+from keras_calib import losses
 
-BACKENDS = ("jax",)
+BACKENDS = ("jax", "torch")
 VOCABULARY = 128256
-TOKENS = {"gpu": 8192, "cpu": 256}  # 4.2 and .13 GB of logits in float32
+TOKENS = {True: 8192, False: 256}  # with a GPU; 4.2 and .13 GB of logits in float32
+
+# GammaCE's goal in time; the other losses are of interest only.
+GOALS = {"jax": {"float32": 0.8, "bfloat16": 1.03}, "torch": {"float32": 1.5}}
+LOSSES: dict[str, Callable[[], keras.losses.Loss]] = {
+    "GammaCE(0.1)": lambda: losses.GammaCE(0.1, from_logits=True),
+    "FocalCE(2)": lambda: losses.FocalCE(2.0, from_logits=True),
+    "LabelSmoothingCE(0.1)": lambda: losses.LabelSmoothingCE(0.1, from_logits=True),
+}
 
 
 def rows() -> Iterator[Row]:
-    """Yields the ratios of value and gradient to optax's, and to a copy.
+    """Yields the ratios of value and gradient to the peer's, and GammaCE's to a copy.
 
     A copy reads and writes as much as a loss that reads its logits once. A loss that
     reads them twice, for the normalizer and for the gradient, takes as long as 1.5
     copies if memory is the limit. So 1 or 1.5 divided by the ratio to a copy is the
     fraction of the limit that was reached.
     """
-    tokens = TOKENS[jax.default_backend()]
+    backend = keras.backend.backend()
+    contenders = {"jax": _jax, "torch": _torch}[backend]
     for dtype in ("float32", "bfloat16"):
-        times = interleaved(_contenders(tokens, dtype), rounds=20)
+        tokens, memory, calls = contenders(dtype)
+        times = interleaved(calls, rounds=20)
+        to_peer, to_copy = ratios(times, "peer"), ratios(times, "copy")
         size = f"({tokens}, {VOCABULARY}) {dtype}"
-        peer, copy = (ratios(times, name)["ours"] for name in ("optax", "copy"))
-        yield Row(f"GammaCE(0.1) {size}", peer, note="peer: optax's cross-entropy")
-        note = f"peer: a copy; {1 / copy:.0%} of the limit if read once"
-        yield Row(f"GammaCE(0.1) {size}", copy, note=f"{note}, {1.5 / copy:.0%} twice")
+        for name in LOSSES:
+            goal = GOALS[backend].get(dtype) if name == "GammaCE(0.1)" else None
+            note = f"{memory[name]:.2f} GB of memory, the peer {memory['peer']:.2f}"
+            yield Row(f"{name} {size}", to_peer[name], goal, note)
+        copies = to_copy["GammaCE(0.1)"]
+        note = f"to a copy; {1 / copies:.0%} of the limit if read once"
+        note = f"{note}, {1.5 / copies:.0%} twice"
+        yield Row(f"GammaCE(0.1) {size}", copies, note=note)
 
 
-def _contenders(tokens: int, dtype: str) -> dict:
+def _jax(dtype: str) -> tuple[int, dict[str, float], dict[str, Callable]]:
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    tokens = TOKENS[jax.default_backend() == "gpu"]
     keys = jax.random.split(jax.random.key(0))
     z = jax.random.normal(keys[0], (tokens, VOCABULARY), dtype)
     y = jax.random.randint(keys[1], (tokens,), 0, VOCABULARY)
-    ours = GammaCE(0.1, from_logits=True)  # computes in float32 for any logits
 
     def peer(y, z):
         losses = optax.softmax_cross_entropy_with_integer_labels(z, y)
         return jnp.mean(losses)
 
-    def call(function):
-        return lambda: jax.block_until_ready(function(y, z))
-
-    return {
-        "ours": call(jax.jit(jax.value_and_grad(lambda y, z: ours(y, z), argnums=1))),
-        "optax": call(jax.jit(jax.value_and_grad(peer, argnums=1))),
-        "copy": call(jax.jit(lambda y, z: -z)),
+    functions = {"peer": peer} | {name: make() for name, make in LOSSES.items()}
+    steps = {
+        name: jax.jit(jax.value_and_grad(function, argnums=1))
+        for name, function in functions.items()
     }
+    steps["copy"] = jax.jit(lambda y, z: -z)
+    compiled = {name: step.lower(y, z).compile() for name, step in steps.items()}
+    memory = {
+        name: step.memory_analysis().temp_size_in_bytes / 1e9
+        for name, step in compiled.items()
+    }
+
+    def call(step):
+        return lambda: jax.block_until_ready(step(y, z))
+
+    return tokens, memory, {name: call(step) for name, step in compiled.items()}
+
+
+def _torch(dtype: str) -> tuple[int, dict[str, float], dict[str, Callable]]:
+    import torch
+
+    gpu = torch.cuda.is_available()
+    device, tokens = "cuda" if gpu else "cpu", TOKENS[gpu]
+    z = torch.randn(tokens, VOCABULARY, device=device, dtype=getattr(torch, dtype))
+    z.requires_grad_()
+    y = torch.randint(0, VOCABULARY, (tokens,), device=device)
+
+    def wait():
+        if gpu:
+            torch.cuda.synchronize()
+
+    def call(loss):
+        def step():
+            z.grad = None
+            loss(y, z).backward()
+            wait()
+
+        return step
+
+    def copy():
+        z.grad = None
+        copied = -z.detach()
+        wait()
+        return copied
+
+    def extra(step):
+        z.grad = None
+        if not gpu:
+            return float("nan")
+        step()
+        z.grad = None
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        return (torch.cuda.max_memory_allocated() - before) / 1e9
+
+    def peer(y, z):
+        return torch.nn.functional.cross_entropy(z, y)
+
+    calls = {"peer": call(peer)} | {name: call(make()) for name, make in LOSSES.items()}
+    memory = {name: extra(step) for name, step in calls.items()}
+    return tokens, memory, calls | {"copy": copy}
