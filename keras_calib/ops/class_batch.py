@@ -290,6 +290,7 @@ def true_class_loss(
     *,
     label_smoothing: float = 0.0,
     class_weights: float | Sequence[float] | None = None,
+    score_factor: float = 1.0,
     **reading: Unpack[ReaderArguments],
 ) -> Tensor:
     """Computes a loss of the true class's probability, one value a sample.
@@ -307,6 +308,7 @@ def true_class_loss(
         weight: `-dl/dlog_p` as a function of the same.
         label_smoothing: e in (1 - e) l + e * mean_j(-log p_j).
         class_weights: one factor for each of the K classes, or one for all.
+        score_factor: a factor of the logits.
         **reading: `from_logits`; `ignore_class`, an integer label whose samples give
             0; and `axis`, that of the classes.
 
@@ -320,7 +322,11 @@ def true_class_loss(
     y_pred = ops.convert_to_tensor(y_pred)
     batch = ClassBatch(y_true, y_pred, through_softmax=True, **reading)
     losses = batch.loss(
-        value, weight, label_smoothing=label_smoothing, class_weights=class_weights
+        value,
+        weight,
+        label_smoothing=label_smoothing,
+        class_weights=class_weights,
+        score_factor=score_factor,
     )
     return batch.in_shape(losses)
 

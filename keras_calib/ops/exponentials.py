@@ -9,7 +9,7 @@ from keras import ops
 from keras_calib.ops.floats import at_least_float32, dtype_name
 from keras_calib.ops.gradients import Backward, Gradients, with_gradient
 from keras_calib.ops.platform import by_platform
-from keras_calib.ops.rows import row_max, with_entry
+from keras_calib.ops.rows import row_max, set_entry, with_entry
 from keras_calib.types import Tensor
 
 __all__ = ["exponentials"]
@@ -26,9 +26,23 @@ def exponentials(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         m of shape (N,), exp(z_j - m) of shape (N, K), of which the entry of the true
         class y may be anything, and sum_{j != y} exp(z_j - m) of shape (N,).
     """
+    if keras.backend.backend() == "torch":
+        return _in_place(z, y)
     found: tuple[Tensor, Tensor, Tensor]
     found = by_platform(_in_two_passes, _in_one_pass, z, y)
     return found
+
+
+def _in_place(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    # Eagerly, each tensor of the size of the logits that is written costs as much as
+    # all of the arithmetic.
+    import torch
+
+    if torch.is_grad_enabled():
+        return _in_two_passes(z, y)
+    top = at_least_float32(row_max(z))
+    e = set_entry((z - top).exp_(), y, torch.zeros_like(top[:, 0]))
+    return top[:, 0], e, e.sum(-1)
 
 
 def _in_two_passes(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -77,12 +77,26 @@ def _entry(x: Tensor, index: Tensor) -> Tensor:
     return with_gradient(forward, x, index)
 
 
-def unless_zero(x: Tensor, factor: Tensor) -> Tensor:
-    """Returns x * factor, 0 where the factor is 0, even if x is infinite."""
+def unless_zero(x: Tensor, factor: Tensor, dtype: str | None = None) -> Tensor:
+    """Returns x * factor, 0 where the factor is 0, even if x is infinite.
+
+    Args:
+        x: a tensor.
+        factor: a tensor.
+        dtype: the dtype of the result if there is no graph; by default that of x.
+    """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         return tf.math.multiply_no_nan(x, factor)
+    if keras.backend.backend() == "torch":
+        import torch
+
+        if not torch.is_grad_enabled():
+            shape = torch.broadcast_shapes(x.shape, factor.shape)
+            kind = getattr(torch, dtype or dtype_name(x))
+            product = torch.empty(shape, dtype=kind, device=x.device)
+            return torch.mul(x, factor, out=product).masked_fill_(factor == 0.0, 0.0)
     return ops.where(factor == 0.0, 0.0, x * factor)
 
 

@@ -17,6 +17,16 @@ def with_entry(x: Tensor, index: Tensor, value: Tensor) -> Tensor:
     return by_platform(_scattered, _compared, x, ops.cast(index, "int32"), value)
 
 
+def set_entry(x: Tensor, index: Tensor, value: Tensor) -> Tensor:
+    """Does the same, on torch in place where no graph is kept."""
+    if keras.backend.backend() == "torch":
+        import torch
+
+        if not torch.is_grad_enabled():
+            return x.scatter_(1, index.long()[:, None], value[:, None])
+    return with_entry(x, index, value)
+
+
 def _scattered(x: Tensor, index: Tensor, value: Tensor) -> Tensor:
     rows = ops.arange(ops.shape(index)[0], dtype="int32")
     return ops.scatter_update(x, ops.stack([rows, index], axis=-1), value)

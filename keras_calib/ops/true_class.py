@@ -11,8 +11,8 @@ true one. The kernel takes the maximum and the exponentials once, computes log p
 q without cancellation, and returns that gradient directly. Half-precision scores are
 read as they are, and all is computed in float32.
 
-What is kept for the gradient of tensors the size of the logits: on TensorFlow the
-exponentials, on torch the probabilities, and on JAX nothing, see `with_gradient`.
+What is kept for the gradient of tensors the size of the logits: on TensorFlow
+and torch the exponentials, and on JAX nothing, see `with_gradient`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,17 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
 
-import keras
 from keras import ops
 
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
 from keras_calib.ops.exponentials import exponentials
-from keras_calib.ops.floats import at_least, at_least_float32, last_mean, tiny
+from keras_calib.ops.floats import (
+    at_least,
+    at_least_float32,
+    dtype_name,
+    last_mean,
+    tiny,
+)
 from keras_calib.ops.gradients import (
     Backward,
     Gradients,
@@ -35,7 +40,7 @@ from keras_calib.ops.gradients import (
     unless_zero,
     with_gradient,
 )
-from keras_calib.ops.rows import pick, row_max, row_min, with_entry
+from keras_calib.ops.rows import pick, row_max, row_min, set_entry, with_entry
 from keras_calib.types import Tensor
 
 ScalarFunction: TypeAlias = Callable[..., Tensor]
@@ -85,12 +90,6 @@ def true_class_kernel(
 
     def forward(y: Tensor, z: Tensor, *parameters: Tensor) -> tuple[Tensor, Backward]:
         parts = _soft_parts if soft else _hard_parts
-        if keras.backend.backend() == "torch" and not soft:
-            import torch
-
-            # In place, so no graph of it can be kept for a second derivative.
-            if not torch.is_grad_enabled():
-                parts = _parts_in_place
         if score_factor != 1.0:
             z = score_factor * at_least_float32(z)
         true, uniform, gradient = parts(y, z, label_smoothing)
@@ -125,6 +124,7 @@ def _hard_parts(y: Tensor, z: Tensor, smoothing: float) -> Parts:
         smoothing, and the gradient of the loss as a function of the upstream gradient
         and of the weight.
     """
+    dtype = dtype_name(z)
     top, e, rest = exponentials(z, y)
     z_y = at_least_float32(pick(z, y)) - top
     e_y = ops.exp(z_y)
@@ -138,54 +138,17 @@ def _hard_parts(y: Tensor, z: Tensor, smoothing: float) -> Parts:
         if not smoothing:
             # With -rest in the true class's place, one product gives every entry.
             scale = unless_zero(weight / total, upstream)
-            return unless_zero(with_entry(e, y, -rest), _column(scale))
+            return unless_zero(set_entry(e, y, -rest), _column(scale), dtype)
         weight = (1.0 - smoothing) * weight
         scale = unless_zero((weight + smoothing) / total, upstream)
         true = unless_zero(smoothing * (e_y / total) - weight * q, upstream)
-        gradient = with_entry(unless_zero(e, _column(scale)), y, true)
+        gradient = set_entry(unless_zero(e, _column(scale)), y, true)
         return gradient - _column((smoothing / z.shape[-1]) * upstream)
 
     uniform: Tensor = None
     if smoothing:
         uniform = _uniform(at_least_float32(z) - _column(top), log_total)
     return (z_y - log_total, at_least(e_y / total, tiny(e)), q), uniform, gradient
-
-
-def _parts_in_place(y: Tensor, z: Tensor, smoothing: float) -> Parts:
-    """Returns the same on torch, which runs each operation by itself.
-
-    One tensor of the size of the logits is written, and that in place: eagerly, each
-    read and each write of one costs as much as all of the arithmetic.
-    """
-    import torch
-
-    dtype = torch.promote_types(z.dtype, torch.float32)
-    index = y.long()[:, None]
-    top, place = z.max(-1, keepdim=True)
-    p = torch.softmax(z, -1, dtype=dtype)
-    p_y, p_top = p.gather(1, index)[:, 0], p.gather(1, place)[:, 0]
-    q = p.scatter_(1, index, 0.0).sum(-1)
-    gap = (z.gather(1, index).to(dtype) - top)[:, 0]
-    log_total = -p_top.log()
-    # Where the true class is the likeliest, q has all digits; elsewhere the gap.
-    log_p = torch.where(q < 0.5, torch.log1p(-q), gap - log_total)
-    # With -q in the true class's place, one product gives every entry.
-    p.scatter_(1, index, -q[:, None])
-
-    def gradient(upstream: Tensor, weight: Tensor) -> Tensor:
-        scale = _column(unless_zero((1.0 - smoothing) * weight + smoothing, upstream))
-        empty = torch.empty_like(p, dtype=dtype if smoothing else z.dtype)
-        gradient = torch.mul(p, scale, out=empty).masked_fill_(scale == 0.0, 0.0)
-        if smoothing:
-            each = _column(smoothing * upstream)
-            gradient.sub_(each / z.shape[-1]).scatter_add_(1, index, each)
-        return gradient
-
-    uniform: Tensor = None
-    if smoothing:  # in float64, because the mean of z may be much larger than the gaps
-        mean = z.mean(-1, dtype=torch.float64) - top[:, 0]
-        uniform = log_total - mean.to(dtype)
-    return (log_p, at_least(p_y, tiny(p)), q), uniform, gradient
 
 
 def _soft_parts(t: Tensor, z: Tensor, smoothing: float) -> Parts:

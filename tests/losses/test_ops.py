@@ -60,6 +60,7 @@ def test_a_loss_of_the_true_class(name):
                 from_logits=loss.from_logits,
                 label_smoothing=loss.smoothing(5),
                 class_weights=loss.class_weights,
+                score_factor=loss.score_factor,
             )
         ),
     )
