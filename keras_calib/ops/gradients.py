@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_calib.ops.floats import dtype_name
@@ -93,7 +94,7 @@ def unless_zero(x: Tensor, factor: Tensor, dtype: str | None = None) -> Tensor:
         import torch
 
         if not torch.is_grad_enabled():
-            shape = torch.broadcast_shapes(x.shape, factor.shape)
+            shape = np.broadcast_shapes(x.shape, factor.shape)
             kind = getattr(torch, dtype or dtype_name(x))
             product = torch.empty(shape, dtype=kind, device=x.device)
             return torch.mul(x, factor, out=product).masked_fill_(factor == 0.0, 0.0)
