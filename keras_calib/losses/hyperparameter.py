@@ -27,7 +27,7 @@ from keras_calib.losses.schedules import (
     spans_the_run,
     value_at,
 )
-from keras_calib.ops.true_class import Gradients, with_gradient
+from keras_calib.ops.gradients import Gradients, with_gradient
 from keras_calib.types import Tensor
 
 __all__ = ["Hyperparameter"]
