@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from keras import ops
 
+from keras_calib.ops.floats import nan_unless
 from keras_calib.types import Tensor
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class CompensatedSum:
                 f"{tuple(self.high.shape)}"
             )
         x = ops.cast(x, self.high.dtype)
-        x = ops.where(sound, x, ops.full_like(x, np.nan))
+        x = nan_unless(sound, x)
         old = ops.convert_to_tensor(self.high)
         new = old + x
         x_part = new - old

@@ -74,7 +74,7 @@ class Events:
         return self._sums[num_bins]
 
     def _summed(self, num_bins: int | None) -> BinSums:
-        xp, dtype = namespace(self.confidence), dtype_name(self.confidence)
+        xp = namespace(self.confidence)
         if num_bins is None:
             count, index = NUM_FINE_BINS, fine_index(self.confidence)
         else:
@@ -87,7 +87,7 @@ class Events:
             else xp.max(xp.abs(self.sample_weight), initial=0.0)
         )
         sums = bin_sums(self.terms, index, count, bound)
-        return BinSums(*(cast(s, dtype) for s in sums))
+        return BinSums(*sums)
 
 
 def weighted(sample_weight: Tensor | None, *values: Tensor) -> list[Tensor | None]:

@@ -136,6 +136,15 @@ def divide_no_nan(x: Tensor, y: Tensor) -> Tensor:
     return xp.where(zero, 0.0, x / xp.where(zero, 1.0, y))
 
 
+def nan_unless(condition: Tensor, x: Tensor) -> Tensor:
+    """Returns `x` where a condition holds, else NaN, in the dtype of `x`."""
+    if _TORCH:
+        # A number needs no copy to the device, and no wait for it, as a tensor does.
+        condition = ops.convert_to_tensor(condition)
+        return ops.convert_to_tensor(x).where(condition, math.nan)
+    return ops.where(condition, x, ops.convert_to_tensor(math.nan, dtype_name(x)))
+
+
 def matmul(x: Tensor, y: Tensor) -> Tensor:
     """Returns the product of matrices in the dtype of `x` and `y`, with all its digits.
 

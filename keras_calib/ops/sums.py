@@ -143,45 +143,44 @@ def _array_sums(columns: Columns, index: np.ndarray, num_bins: int) -> Sums:
 def _tensorflow_sums(columns: Columns, index: Tensor, num_bins: int) -> Sums:
     import tensorflow as tf
 
-    # In a graph, a segment sum of few bins takes twenty times as long as these.
-    def count(index: Tensor, num_bins: int) -> Tensor:
-        return tf.raw_ops.DenseBincount(
-            input=index, size=num_bins, weights=tf.zeros([0], "int32")
-        )
-
-    def over_bins(x: Tensor) -> Tensor:
-        x = tf.cast(x, "float64")
+    def over_bins(x: Tensor, index: Tensor, num_bins: int) -> Tensor:
         if len(x.shape) > 1:
-            return segment_sum(x, index, num_bins)
-        return tf.raw_ops.Bincount(arr=index, size=num_bins, weights=x)
+            return segment_sum(tf.cast(x, "float64"), index, num_bins)
+        # In a graph, a segment sum of few bins takes twenty times as long.
+        weights = tf.cast(x, "float64")
+        return tf.raw_ops.Bincount(arr=index, size=num_bins, weights=weights)
 
+    no_weights = tf.zeros([0])
     misses_and_hits = None
     sums = []
     for x in reversed(columns):
         if x is None and misses_and_hits is not None:
             sums.append(tf.reduce_sum(misses_and_hits, axis=0))
         elif x is None:
-            sums.append(count(index, num_bins))
+            sums.append(over_bins(no_weights, index, num_bins))
         elif dtype_name(x) == "bool":
-            pairs = count(index + num_bins * tf.cast(x, "int32"), 2 * num_bins)
-            misses_and_hits = tf.reshape(pairs, (2, num_bins))
+            pairs = index + num_bins * tf.cast(x, "int32")
+            counts = over_bins(no_weights, pairs, 2 * num_bins)
+            misses_and_hits = tf.reshape(counts, (2, num_bins))
             sums.append(misses_and_hits[1])
         else:
-            sums.append(over_bins(x))
+            sums.append(over_bins(x, index, num_bins))
     return sums[::-1]
 
 
 def _torch_sums(columns: Columns, index: Tensor, num_bins: int) -> Sums:
     import torch
 
-    # One addition for all columns.
-    n = len(index)
+    # One addition for all columns, which for int32 indices takes ten times as long.
+    n, index = len(index), index.long()
     ones = torch.ones(n, dtype=torch.bool, device=index.device)
     full: Sums = [ones if x is None else x for x in columns]
     rows = [x.reshape(n, math.prod(x.shape[1:])).T for x in full]
     dtype = torch.float32 if index.device.type == "mps" else torch.float64
     terms = torch.cat(rows).to(dtype)
     sums = terms.new_zeros((len(terms), num_bins)).index_add(1, index, terms)
+    # Rounded to the dtype of the columns, all at once.
+    sums = sums.to(next(x.dtype for x in full if x.is_floating_point()))
     parts = torch.split(sums, [len(row) for row in rows])
     return [
         part.T.reshape(num_bins, *x.shape[1:])
