@@ -53,11 +53,11 @@ def binary_kernel(
         positive, negative = positive_weight * y, negative_weight * (1.0 - y)
         of_positive, of_negative, gradient = parts(at_least_float32(scores))
 
-        def losses(*parameters: Tensor) -> Tensor:
-            up, down = (
-                value(*of_positive, *parameters),
-                value(*of_negative, *parameters),
-            )
+        outcomes = *of_positive, *of_negative
+
+        def losses(*given: Tensor) -> Tensor:
+            parameters = given[6:]
+            up, down = value(*given[:3], *parameters), value(*given[3:6], *parameters)
             return unless_zero(up, positive) + unless_zero(down, negative)
 
         def backward(upstream: Tensor) -> Gradients:
@@ -68,10 +68,10 @@ def binary_kernel(
             return (
                 unless_zero(slope, upstream),
                 unless_zero(gradient(up, down), upstream),
-                *of_parameters(losses, parameters, upstream),
+                *of_parameters(losses, outcomes, parameters, upstream),
             )
 
-        return losses(*parameters), backward
+        return losses(*outcomes, *parameters), backward
 
     losses = with_gradient(forward, targets, scores, *parameters)
     probable = are_probabilities(targets)

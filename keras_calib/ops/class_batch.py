@@ -96,7 +96,10 @@ class ClassBatch(Batch):
         # they take for an index outside of it.
         labels = ops.convert_to_tensor(self.labels)
         if self.soft:
-            return labels
+            if self.sample_weight is None:
+                return labels
+            # 0 * NaN is NaN, in the gradient of what is masked.
+            return ops.where(self.sample_weight[:, None] > 0.0, labels, 0.0)
         return ops.clip(labels, 0, ops.shape(self._rows)[-1] - 1)
 
     def with_scores(self, scores: Tensor) -> ClassBatch:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import keras
@@ -102,11 +104,24 @@ def unless_zero(x: Tensor, factor: Tensor, dtype: str | None = None) -> Tensor:
 
 
 def of_parameters(
-    losses: Callable[..., Tensor], parameters: Sequence[Tensor], upstream: Tensor
+    value: Callable[..., Tensor],
+    terms: Sequence[Tensor],
+    parameters: Sequence[Tensor],
+    upstream: Tensor,
 ) -> Gradients:
-    """Returns the gradient of sum(upstream * losses(*parameters)) in each parameter."""
+    """Returns the gradient of sum(upstream * value(*terms, *parameters)) in parameters.
+
+    Args:
+        value: the losses.
+        terms: log p, p and q of an outcome, or of several one after the other.
+        parameters: scalars.
+        upstream: the gradient in the losses.
+    """
     if not parameters:
         return ()
+    # What has no gradient may be NaN, and 0 * NaN is NaN: p = 1 stands for it.
+    known, sure = upstream != 0.0, itertools.cycle((0.0, 1.0, 0.0))
+    losses = partial(value, *(ops.where(known, x, next(sure)) for x in terms))
     if keras.backend.backend() == "jax":
         import jax
 
@@ -116,9 +131,9 @@ def of_parameters(
 
         with tf.GradientTape() as tape:
             tape.watch(parameters)
-            value = losses(*parameters)
+            total = losses(*parameters)
         zero = tf.UnconnectedGradients.ZERO
-        return tuple(tape.gradient(value, parameters, upstream, zero))
+        return tuple(tape.gradient(total, parameters, upstream, zero))
     import torch
 
     wanted = [parameter for parameter in parameters if parameter.requires_grad]
@@ -126,6 +141,6 @@ def of_parameters(
     gradients: Iterator[Tensor] = iter(())
     if wanted:
         with torch.enable_grad():
-            value = losses(*parameters)
-        gradients = iter(torch.autograd.grad(value, wanted, upstream, **again))
+            total = losses(*parameters)
+        gradients = iter(torch.autograd.grad(total, wanted, upstream, **again))
     return tuple(next(gradients) if x.requires_grad else None for x in parameters)

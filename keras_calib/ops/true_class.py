@@ -18,7 +18,6 @@ and torch the exponentials, and on JAX nothing, see `with_gradient`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TypeAlias
 
 from keras import ops
@@ -108,7 +107,7 @@ def true_class_kernel(
             if soft:
                 of_y = unless_zero(each, _column(share))
                 share = _column(share) * y
-            of_rest = of_parameters(partial(value, *true), parameters, share)
+            of_rest = of_parameters(value, true, parameters, share)
             return of_y, of_z, *of_rest
 
         return loss, backward
@@ -219,7 +218,7 @@ def _elementwise(
         def backward(upstream: Tensor) -> Gradients:
             # Not W / p: for W = A / B, XLA computes A / (B p), and B p underflows.
             slope = weight(*true, *parameters) * (1.0 / p)
-            rest = of_parameters(partial(value, *true), parameters, upstream)
+            rest = of_parameters(value, true, parameters, upstream)
             return -unless_zero(slope, upstream), *rest
 
         return value(*true, *parameters), backward

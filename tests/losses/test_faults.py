@@ -24,6 +24,7 @@ every_way = pytest.mark.parametrize(("name", "from_logits"), WAYS)
 every_loss = pytest.mark.parametrize("name", TABLE)
 NAN, INF = float("nan"), float("inf")
 N, K = 24, 5
+ROWS = 7 * N
 
 
 def is_class(name):
@@ -53,9 +54,9 @@ def make(name, from_logits=True, **kwargs):
     return TABLE[name](from_logits=from_logits, **{"reduction": None, **kwargs})
 
 
-def steps(loss):
-    """Returns the loss with its gradient, eager and compiled."""
-    eager = functools.partial(GRADIENT, loss)
+def steps(function):
+    """Returns the function with its gradient, eager and compiled."""
+    eager = functools.partial(GRADIENT, function)
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
@@ -65,6 +66,17 @@ def steps(loss):
 
         return [eager, jax.jit(eager)]
     return [eager]
+
+
+@functools.cache
+def steps_of(name, from_logits):
+    """Returns the steps of a loss. Batches of `ROWS` rows share what is compiled."""
+    return steps(make(name, from_logits))
+
+
+def filled(x):
+    """Returns the rows, repeated until there are `ROWS`."""
+    return np.resize(x, (ROWS, *x.shape[1:]))
 
 
 def call(step, y, z, dtype="float32"):
@@ -92,13 +104,11 @@ def extremes(z, from_logits):
 def test_finite_input(name, from_logits):
     """Ties, logits far apart, probabilities of 0 and denormals."""
     y, z = batch(name, from_logits)
-    inputs = np.concatenate(list(extremes(z, from_logits)))
-    times = len(inputs) // N
-    for labels in formats(name, y)[:2]:
-        labels = np.concatenate([labels] * times)
-        expected, *compiled = (
-            call(step, labels, inputs) for step in steps(make(name, from_logits))
-        )
+    inputs = filled(np.concatenate(list(extremes(z, from_logits))))
+    for place, labels in enumerate(formats(name, y)[:2]):
+        # XLA rewrites divisions by probabilities, in both formats.
+        which = steps_of(name, from_logits)[: 1 if from_logits and place else None]
+        expected, *compiled = (call(step, filled(labels), inputs) for step in which)
         assert all(np.isfinite(x).all() for x in expected)
         for found in compiled:
             np.testing.assert_allclose(found[0], expected[0], rtol=1e-5, atol=1e-6)
@@ -115,45 +125,54 @@ def faults(name, from_logits):
     return rows, labels
 
 
+def faulty_batches(name, from_logits):
+    """Returns batches with faults in the first rows, and how many rows have one.
+
+    All are in one batch, or each in its own where samples depend on each other.
+    """
+    y, z = map(filled, batch(name, from_logits))
+    rows, labels = faults(name, from_logits)
+    changes = [(1, ..., value) for value in rows.values()]
+    if is_class(name) and from_logits:
+        changes.append((1, K - 1, NAN))
+    changes += [(0, ..., label) for label in labels]
+    each = len(changes) if name in OF_A_BATCH else 1
+    batches = [(y.copy(), z.copy()) for _ in range(each)]
+    for n, (which, place, value) in enumerate(changes):
+        found, row = (batches[n], 0) if each > 1 else (batches[0], n)
+        found[which][row, place] = value
+    return batches, len(changes) // each
+
+
 @every_way
 def test_what_cannot_be(name, from_logits):
     """A row of what is no prediction, a label that is no class: NaN, and no figure."""
-    y, z = batch(name, from_logits)
-    rows, labels = faults(name, from_logits)
-    batches = []
-    for fault in rows.values():
-        batches.append((y, z.copy()))
-        batches[-1][1][0] = fault
-    if is_class(name) and from_logits:
-        batches.append((y, z.copy()))
-        batches[-1][1][0, (y[0] + 1) % K] = NAN
-    for label in labels:
-        batches.append((y.copy(), z))
-        batches[-1][0][0] = label
-    for step in steps(make(name, from_logits)):
+    batches, wrong = faulty_batches(name, from_logits)
+    for step in steps_of(name, from_logits):
         for each in batches:
-            value = call(step, *each)[0].reshape(N, -1)
-            if name in OF_A_BATCH:  # whose samples depend on each other
+            value = call(step, *each)[0].reshape(ROWS, -1)
+            if name in OF_A_BATCH:
                 assert not np.isfinite(value).all()
             else:
-                assert not np.isfinite(value[0]).any()
-                assert np.isfinite(value[1:]).all()
+                assert not np.isfinite(value[:wrong]).any()
+                assert np.isfinite(value[wrong:]).all()
 
 
 LEFT_OUT = np.arange(N) % 3 == 0
 
 
 @every_way
-@pytest.mark.parametrize("by", ["ignore_class", "mask"])
-def test_what_is_left_out(name, from_logits, by):
-    """Value and gradient are those of the other samples, whatever the row holds."""
-    row = TABLE[name]
-    ignoring = losses.ClassLoss | losses.GradientHarmonizedBCE
-    if by == "ignore_class" and not issubclass(row.loss, ignoring):
-        pytest.skip("the loss ignores no label")
+def test_what_is_left_out(name, from_logits):
+    """Value and gradient are those of the other samples, whatever the row holds.
+
+    A row is left out by a mask, by its label, or some rows by the one and some by the
+    other, which XLA compiles.
+    """
     y, z = batch(name, from_logits)
-    for place, labels in enumerate(formats(name, y)[: 2 if by == "mask" else 1]):
-        for reduction in ("sum_over_batch_size", "sum"):
+    ignoring = losses.ClassLoss | losses.GradientHarmonizedBCE
+    ignores = issubclass(TABLE[name].loss, ignoring)
+    for place, labels in enumerate(formats(name, y)[:2]):
+        for reduction in ("sum_over_batch_size", "sum")[: 1 if place else None]:
             arguments = {"dtype": "float64", "reduction": reduction}
             loss = make(name, from_logits, **arguments)
             expected, slope = value_and_gradient(
@@ -161,24 +180,26 @@ def test_what_is_left_out(name, from_logits, by):
             )
             given, predictions = labels.copy(), z.copy()
             predictions.T[..., LEFT_OUT] = np.resize([NAN, -INF, INF], LEFT_OUT.sum())
-            if given.ndim == 1 or not is_class(name):
-                given[LEFT_OUT] = -1
-            if by == "ignore_class":
+            given[LEFT_OUT] = NAN if given.ndim == 2 and is_class(name) else -1
+            ways = [(loss, ~LEFT_OUT)]
+            if ignores and place == 0:
                 loss = make(name, from_logits, ignore_class=-1, **arguments)
+                ways += [(loss, None), (loss, ~LEFT_OUT | (np.arange(N) % 2 == 0))]
+            for loss, mask in ways if reduction != "sum" else ways[-1:]:
 
-            def of(y, z, loss=loss):
-                if by == "mask":
-                    set_keras_mask(z, ops.convert_to_tensor(~LEFT_OUT))
-                return loss(y, z)
+                def of(y, z, loss=loss, mask=mask):
+                    if mask is not None:
+                        set_keras_mask(z, ops.convert_to_tensor(mask))
+                    return loss(y, z)
 
-            compiled = reduction != "sum" and place == 0
-            for step in steps(of)[: None if compiled else 1]:
-                value, gradient = call(step, given, predictions, "float64")
-                np.testing.assert_allclose(value, expected, rtol=1e-11)
-                np.testing.assert_allclose(
-                    gradient[~LEFT_OUT], slope, rtol=1e-10, atol=1e-14
-                )
-                assert not gradient[LEFT_OUT].any()
+                last = mask is ways[-1][1] and reduction != "sum" and place == 0
+                for step in steps(of)[: None if last else 1]:
+                    value, gradient = call(step, given, predictions, "float64")
+                    np.testing.assert_allclose(value, expected, rtol=1e-11)
+                    np.testing.assert_allclose(
+                        gradient[~LEFT_OUT], slope, rtol=1e-10, atol=1e-14
+                    )
+                    assert not gradient[LEFT_OUT].any()
 
 
 def test_a_mask_on_predictions_of_another_dtype():
@@ -199,16 +220,16 @@ def test_masked_classes(name):
     """
     if getattr(make(name), "label_smoothing", 0.0):
         pytest.skip("every class has a share of the label")
-    y, z = batch(name, True)
+    y, z = map(filled, batch(name, True))
     if is_class(name):
-        z[np.arange(N), (y + 1) % K] = -INF
+        z[np.arange(ROWS), (y + 1) % K] = -INF
         z[:3] = np.where(np.arange(K) == y[:3, None], z[:3], -INF)
     else:
         z = np.where(y == 0, -INF, z)
     far = np.where(np.isfinite(z), z, -1e4)
-    for labels in formats(name, y)[::2]:
-        expected = call(functools.partial(GRADIENT, make(name)), labels, far)
-        for step in steps(make(name)):
+    for place, labels in enumerate(formats(name, y)[::2]):
+        expected = call(steps_of(name, True)[0], labels, far)
+        for step in steps_of(name, True)[: 1 if place else None]:
             for one, other in zip(call(step, labels, z), expected, strict=True):
                 np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
@@ -225,14 +246,13 @@ def test_second_derivatives_of_logits_far_apart(name):
     y = np.zeros(len(z), "int32") if is_class(name) else np.eye(K)[[0] * len(z)]
     loss, step = make(name, reduction="sum", dtype="float64"), 1e-4 * np.eye(K)
     for labels in formats(name, y)[::2]:
+        up, down = (
+            [value_and_gradient(loss, labels, x, "float64")[1] for x in moved]
+            for moved in (z + step[:, None], z - step[:, None])
+        )
+        expected = np.subtract(up, down).swapaxes(0, 1) / 2e-4
         found = second_derivatives(loss, labels, z)
-        for n in range(len(z)):
-            up, down = (
-                [value_and_gradient(loss, labels, x, "float64")[1][n] for x in moved]
-                for moved in (z + step[:, None], z - step[:, None])
-            )
-            expected = np.subtract(up, down) / 2e-4
-            np.testing.assert_allclose(found[n, :, n], expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 @every_way

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from keras_calib import losses
+from keras_calib._keras import set_keras_mask
 from tests.backends import every_compiler, jax_only
 from tests.losses.table import ALL, BINARY, OF_A_BATCH, TRUE_CLASS
 from tests.losses.tools import GRADIENT
@@ -140,6 +141,34 @@ def test_gradients_in_gamma_and_in_soft_labels(name, from_logits):
     _, found = GRADIENT(lambda gamma, t: of(t, gamma), gamma, t)
     expected = _numerical(lambda t: of(t, gamma), ops.convert_to_numpy(t))
     np.testing.assert_allclose(ops.convert_to_numpy(found), expected, rtol=1e-7)
+
+
+@pytest.mark.parametrize("from_logits", [True, False])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_what_is_left_out_gives_gamma_no_gradient(name, from_logits):
+    """Whatever it holds."""
+    function, arguments = FUNCTIONS[name]
+    of_classes = function is losses.gamma_ce
+    z = np.random.default_rng(0).dirichlet(np.ones(3), 4)
+    y = np.array([-1, 0, 2, 1]) if of_classes else np.eye(3)[[0, 0, 2, 1]]
+
+    def slope(y, z, mask=None, **ignoring):
+        z = ops.convert_to_tensor(z, "float64")
+        if mask is not None:
+            set_keras_mask(z, ops.convert_to_tensor(mask))
+
+        def of(_, gamma):
+            how = {"gamma": gamma, "from_logits": from_logits}
+            return ops.sum(function(y, z, **how, **arguments, **ignoring))
+
+        return GRADIENT(of, 0, ops.convert_to_tensor(0.3, "float64"))[1]
+
+    bad = np.where(np.arange(4)[:, None] == 0, np.nan, z)
+    expected = ops.convert_to_numpy(slope(y[1:], z[1:]))
+    found = [slope(y, bad, mask=np.arange(4) > 0)]
+    found += [slope(y, bad, ignore_class=-1)] if of_classes else []
+    for one in found:
+        np.testing.assert_allclose(ops.convert_to_numpy(one), expected, rtol=1e-12)
 
 
 SMALL = [0.0, 3e-42, 1e-38, 1e-30, 1e-20, 1e-10, 0.5, 1.0]

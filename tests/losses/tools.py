@@ -50,25 +50,41 @@ def _torch(loss, y_true, y_pred):
 
 
 def second_derivatives(loss, y_true, y_pred):
-    """Returns the derivative of each entry of the gradient, as float64 numpy."""
+    """Returns the derivatives of each sample's gradient in its own predictions.
+
+    They are of shape (N, K, K), as float64 numpy. Samples must not depend on each
+    other: the gradients of all are summed, which takes one pass for each class.
+    """
     y_true = ops.convert_to_tensor(y_true)
     y_pred = ops.convert_to_tensor(np.asarray(y_pred), "float64")
+    classes = range(y_pred.shape[-1])
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
         with tf.GradientTape(persistent=True) as outer:
             outer.watch(y_pred)
             _, gradient = _tensorflow(loss, y_true, y_pred)
-        second = outer.jacobian(gradient, y_pred, experimental_use_pfor=False)
+            columns = tf.unstack(gradient, axis=-1)
+        # A gradient may be constant.
+        zero = tf.UnconnectedGradients.ZERO
+        rows = [outer.gradient(x, y_pred, None, zero) for x in columns]
     elif BACKEND == "jax":
         import jax
 
-        second = jax.jacrev(lambda z: _jax(loss, y_true, z)[1])(y_pred)
+        rows = jax.jacrev(lambda z: _jax(loss, y_true, z)[1].sum(0))(y_pred)
     else:
-        from torch.autograd.functional import hessian
+        import torch
 
-        second = hessian(lambda z: loss(y_true, z).sum(), y_pred)
-    return ops.convert_to_numpy(second)
+        z = y_pred.detach().requires_grad_()
+        value = loss(y_true, z).sum()
+        (gradient,) = torch.autograd.grad(value, z, create_graph=True)
+        again = {"retain_graph": True, "materialize_grads": True}
+        columns = gradient.sum(0)
+        if not columns.requires_grad:  # a gradient may be constant
+            return np.zeros((*z.shape, z.shape[-1]))
+        rows = [torch.autograd.grad(columns[k], z, **again)[0] for k in classes]
+    rows = [ops.convert_to_numpy(rows[k]) for k in classes]
+    return np.stack(rows, axis=1).astype("float64")
 
 
 # The loss and its gradient, as tensors: what a compiler can be given.
