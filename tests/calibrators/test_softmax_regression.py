@@ -124,7 +124,7 @@ def test_an_accelerator_rounds_no_factor(name):
     import jax
 
     shapes = (8, 3), (3, 3), (3,)
-    program = jax.jit(MAPS[name]().transform).lower(
-        *(jax.ShapeDtypeStruct(shape, "float32") for shape in shapes)
-    )
+    tensors = [jax.ShapeDtypeStruct(shape, "float32") for shape in shapes]
+    with jax.default_matmul_precision("tensorfloat32"):
+        program = jax.jit(MAPS[name]().transform).lower(*tensors)
     assert "precision = [HIGHEST, HIGHEST]" in program.as_text()
