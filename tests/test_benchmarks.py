@@ -18,3 +18,31 @@ def test_the_vocabulary_is_timed_against_optax_and_a_copy(monkeypatch):
     ]
     assert np.isfinite([row.ratio for row in rows]).all()
     assert min(row.ratio for row in rows) > 0.0
+
+
+@jax_only
+def test_updates_of_metrics_are_timed_against_maximum_and_argmax(monkeypatch):
+    from benchmarks import metrics
+
+    monkeypatch.setattr(metrics, "SIZES", {"cpu": [(8, 5)], "gpu": [(8, 5)]})
+    rows = list(metrics.rows())
+    assert [row.name for row in rows[:2]] == [
+        "ExpectedCalibrationError (8, 5) / max + argmax",
+        "CalibrationMetrics (8, 5) / max + argmax",
+    ]
+    assert min(row.ratio for row in rows) > 0.0
+
+
+def test_a_process_answers_each_question(tmp_path, monkeypatch):
+    from benchmarks.timing import Process
+
+    (tmp_path / "echo.py").write_text(
+        "import sys\nprint('ready', flush=True)\n"
+        "for i, _ in enumerate(sys.stdin):\n    print(i, sys.argv[1], flush=True)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    process = Process("echo", "0.5")
+    assert process.ready
+    assert [process(), process()] == [[0.0, 0.5], [1.0, 0.5]]
+    process.close()
+    assert not Process("echo_that_is_not_there").ready

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_calib.ops.floats import cast, namespace
@@ -102,6 +104,12 @@ def first_of_largest(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def reduced_top(x: Tensor) -> tuple[Tensor, Tensor]:
     """One reduction of pairs on JAX, so that a GPU reads the rows once."""
+    value, index = _jax_reduction()(x)
+    return value, index
+
+
+@functools.cache
+def _jax_reduction() -> Any:
     import jax
 
     def larger(a: Any, b: Any) -> tuple[Tensor, Tensor]:
@@ -109,10 +117,19 @@ def reduced_top(x: Tensor) -> tuple[Tensor, Tensor]:
         first = (x > y) | ((x == y) & (i < j)) | (x != x)
         return ops.where(first, x, y), ops.where(first, i, j)
 
-    index = jax.lax.broadcasted_iota("int32", x.shape, 1)
-    lowest = ops.convert_to_tensor(-float("inf"), x.dtype), ops.zeros((), "int32")
-    value, index = jax.lax.reduce((x, index), lowest, larger, (1,))
-    return value, index
+    @jax.custom_jvp
+    def top(x: Tensor) -> Any:
+        index = jax.lax.broadcasted_iota("int32", x.shape, 1)
+        lowest = jax.numpy.array(-float("inf"), x.dtype), jax.numpy.array(0, "int32")
+        return jax.lax.reduce((x, index), lowest, larger, (1,))
+
+    @top.defjvp
+    def derivative(primals: Any, tangents: Any) -> Any:
+        value, index = top(*primals)
+        no_tangent = np.zeros(index.shape, jax.dtypes.float0)
+        return (value, index), (pick(tangents[0], index), no_tangent)
+
+    return top
 
 
 def one_hot(index: Tensor, k: int, dtype: str) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import keras
 import numpy as np
@@ -146,9 +147,14 @@ def _tensorflow_sums(columns: Columns, index: Tensor, num_bins: int) -> Sums:
     def over_bins(x: Tensor, index: Tensor, num_bins: int) -> Tensor:
         if len(x.shape) > 1:
             return segment_sum(tf.cast(x, "float64"), index, num_bins)
+
         # In a graph, a segment sum of few bins takes twenty times as long.
-        weights = tf.cast(x, "float64")
-        return tf.raw_ops.Bincount(arr=index, size=num_bins, weights=weights)
+        @tf.custom_gradient
+        def count(weights: Tensor) -> Any:
+            sums = tf.raw_ops.Bincount(arr=index, size=num_bins, weights=weights)
+            return sums, lambda upstream: tf.gather(upstream, index)
+
+        return count(tf.cast(x, "float64"))
 
     no_weights = tf.zeros([0])
     misses_and_hits = None

@@ -16,7 +16,7 @@ ALLOWED = {
     "aurc": {"gather", "scatter"},
     "equal_mass": {"gather", "scatter"},
     "ks_calibration_error": {"gather", "scatter"},
-    "negative_log_likelihood": {"gather", "scatter"},  # of the kernel of losses
+    "negative_log_likelihood": {"gather"},  # one number a row
     "smooth_ece": {"scatter"},
     "top_k_calibration_error": {"sort", "top_k"},
 }

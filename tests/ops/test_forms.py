@@ -5,7 +5,8 @@ import pytest
 from keras import ops
 
 from keras_calib.ops import binning, rows, sums
-from tests.backends import BACKEND, jax_only, not_on_torch
+from tests.backends import BACKEND, every_compiler, jax_only, not_on_torch
+from tests.losses.tools import value_and_gradient
 
 M = 7
 SHAPES = [(0,), (1,), (1000,), (40_000,), (20_000, 3)]
@@ -75,6 +76,27 @@ def test_the_largest_of_a_row(k, dtype):
         )
         no_rows = form(x[:0])
         assert [tuple(part.shape) for part in no_rows] == [(0,), (0,)]
+
+
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=not_on_torch)])
+def test_gradients(compiled):
+    """Losses may use what metrics do."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(40, 5)).astype("float32")
+    index = ops.convert_to_tensor(rng.integers(0, M, 40).astype("int32"))
+    factors = ops.arange(1.0, M + 1)
+
+    def function(_, z):
+        value, _ = rows.top(z)
+        _, sums_of_values = sums.bin_sums([None, value], index, M)
+        return ops.sum(ops.cast(sums_of_values, "float32") * factors)
+
+    if compiled:
+        function = every_compiler.args[1][-1].values[0](function)
+    _, found = value_and_gradient(function, 0.0, z, "float32")
+    of_row = 1.0 + ops.convert_to_numpy(index)
+    expected = (z == z.max(-1, keepdims=True)) * of_row[:, None]
+    np.testing.assert_allclose(found, expected)
 
 
 @pytest.mark.parametrize("num_bins", [2, 10, 15, 100, 1000])
