@@ -149,12 +149,11 @@ def _tensorflow_sums(columns: Columns, index: Tensor, num_bins: int) -> Sums:
             return segment_sum(tf.cast(x, "float64"), index, num_bins)
 
         # In a graph, a segment sum of few bins takes twenty times as long.
-        @tf.custom_gradient
-        def count(weights: Tensor) -> Any:
+        def bincount(weights: Tensor) -> Any:
             sums = tf.raw_ops.Bincount(arr=index, size=num_bins, weights=weights)
             return sums, lambda upstream: tf.gather(upstream, index)
 
-        return count(tf.cast(x, "float64"))
+        return tf.custom_gradient(bincount)(tf.cast(x, "float64"))
 
     no_weights = tf.zeros([0])
     misses_and_hits = None
