@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import keras
 import numpy as np
 from keras import ops
 
-from keras_calib.ops.floats import at_least_float32, dtype_name
+from keras_calib.ops.floats import at_least_float32, dtype_name, is_half
 from keras_calib.ops.gradients import Backward, Gradients, with_gradient
 from keras_calib.ops.platform import by_platform
 from keras_calib.ops.rows import row_max, set_entry, with_entry
@@ -15,51 +17,66 @@ from keras_calib.types import Tensor
 __all__ = ["exponentials"]
 
 
-def exponentials(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns the maximum m of each row, exp(z - m), and the sum of the others' of it.
+class Exponentials(NamedTuple):
+    """exp(z - m + c) of rows of logits z, whose maxima are m.
+
+    Attributes:
+        top: m, of shape (N,).
+        log_scale: c, of shape (N,), or 0.
+        each: the exponentials, of shape (N, K); the entry of the true class may be
+            anything.
+        rest: the sum of the others, of shape (N,).
+    """
+
+    top: Tensor
+    log_scale: Tensor
+    each: Tensor
+    rest: Tensor
+
+
+def exponentials(z: Tensor, y: Tensor, reads: int = 1) -> Exponentials:
+    """Returns the exponentials of each row of logits, and the sum without entry y.
 
     Args:
         z: logits of shape (N, K).
         y: int32 labels of shape (N,).
-
-    Returns:
-        m of shape (N,), exp(z_j - m) of shape (N, K), of which the entry of the true
-        class y may be anything, and sum_{j != y} exp(z_j - m) of shape (N,).
+        reads: how often the logits must be read in any case, 1 or 2.
     """
     if keras.backend.backend() == "torch":
-        return _in_place(z, y)
-    found: tuple[Tensor, Tensor, Tensor]
-    found = by_platform(_in_two_passes, _in_one_pass, z, y)
-    return found
+        return _by_softmax(z, y)
+    # XLA reads the logits twice for a maximum and a sum, and once for a reduction of
+    # pairs, which only JAX has. In half precision reading them costs less than that.
+    once = keras.backend.backend() == "jax" and reads == 1 and not is_half(z)
+    accelerator = _in_one_pass if once else _in_two_passes
+    return Exponentials(*by_platform(_in_two_passes, accelerator, z, y))
 
 
-def _in_place(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    # Eagerly, each tensor of the size of the logits that is written costs as much as
-    # all of the arithmetic.
+def _in_two_passes(z: Tensor, y: Tensor) -> Exponentials:
+    z = at_least_float32(z)
+    top = row_max(z)
+    e = with_entry(ops.exp(z - top), y, ops.zeros_like(top[:, 0]))
+    return Exponentials(top[:, 0], ops.zeros_like(top[:, 0]), e, ops.sum(e, axis=-1))
+
+
+def _by_softmax(z: Tensor, y: Tensor) -> Exponentials:
+    # Eagerly, each tensor of the size of the logits that is written costs more than all
+    # of the arithmetic, and torch's softmax writes one.
     import torch
 
     if torch.is_grad_enabled():
         return _in_two_passes(z, y)
-    top = at_least_float32(row_max(z))
-    e = set_entry((z - top).exp_(), y, torch.zeros_like(top[:, 0]))
-    return top[:, 0], e, e.sum(-1)
+    top, place = z.max(-1, keepdim=True)
+    p = torch.softmax(z, -1, dtype=torch.promote_types(z.dtype, torch.float32))
+    log_scale = p.gather(1, place)[:, 0].log()
+    p = set_entry(p, y, torch.zeros_like(log_scale))
+    return Exponentials(at_least_float32(top)[:, 0], log_scale, p, p.sum(-1))
 
 
-def _in_two_passes(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    z = at_least_float32(z)
-    top = row_max(z)
-    e = with_entry(ops.exp(z - top), y, ops.zeros_like(top[:, 0]))
-    return top[:, 0], e, ops.sum(e, axis=-1)
-
-
-def _in_one_pass(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    # XLA reads the logits twice for a maximum and a sum, and once for a reduction of
-    # pairs. Only JAX has one of those.
-    if keras.backend.backend() != "jax":
-        return _in_two_passes(z, y)
+def _in_one_pass(z: Tensor, y: Tensor) -> Exponentials:
     sums = with_gradient(_largest_and_rest, y, z)
     top, rest = sums[:, 0], sums[:, 1]
-    return top, ops.exp(at_least_float32(z) - top[:, None]), rest
+    each = ops.exp(at_least_float32(z) - top[:, None])
+    return Exponentials(top, ops.zeros_like(top), each, rest)
 
 
 def _largest_and_rest(y: Tensor, z: Tensor) -> tuple[Tensor, Backward]:
@@ -72,19 +89,20 @@ def _largest_and_rest(y: Tensor, z: Tensor) -> tuple[Tensor, Backward]:
     import jax
 
     z = at_least_float32(z)
-    # Whether a maximum keeps NaN depends on the compiler; a sum does.
-    counts = ops.where(z < float("inf"), 1.0, float("nan"))
-    counts = with_entry(ops.cast(counts, z.dtype), y, ops.zeros_like(z[:, 0]))
+    counts = with_entry(ops.ones_like(z), y, ops.zeros_like(z[:, 0]))
 
     def both(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
         (m, s), (n, t) = a, b
-        top = ops.maximum(m, n)
-        e = ops.exp(ops.minimum(m, n) - top)
-        return top, ops.where(m >= n, s + t * e, s * e + t)
+        # NaN makes the sum NaN; whether it makes a maximum depends on the compiler.
+        lead = m - n
+        e = ops.exp(-ops.abs(lead))
+        first = lead >= 0.0
+        return ops.where(first, m, n), ops.where(first, s + t * e, s * e + t)
 
     # Not -inf, whose difference from itself is NaN.
     low = np.asarray(np.finfo(dtype_name(z)).min, dtype_name(z))
     top, rest = jax.lax.reduce((z, counts), (low, np.zeros_like(low)), both, (1,))
+    rest = ops.where(top < float("inf"), rest, float("nan"))
 
     def backward(upstream: Tensor) -> Gradients:
         # What is computed from both does not depend on m.

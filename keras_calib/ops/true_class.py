@@ -124,8 +124,8 @@ def _hard_parts(y: Tensor, z: Tensor, smoothing: float) -> Parts:
         and of the weight.
     """
     dtype = dtype_name(z)
-    top, e, rest = exponentials(z, y)
-    z_y = at_least_float32(pick(z, y)) - top
+    top, log_scale, e, rest = exponentials(z, y, reads=2 if smoothing else 1)
+    z_y = at_least_float32(pick(z, y)) - top + log_scale
     e_y = ops.exp(z_y)
     total = rest + e_y
     # log(total) as log1p(total - 1): with the true class on top e_y - 1 is 0
@@ -146,7 +146,7 @@ def _hard_parts(y: Tensor, z: Tensor, smoothing: float) -> Parts:
 
     uniform: Tensor = None
     if smoothing:
-        uniform = _uniform(at_least_float32(z) - _column(top), log_total)
+        uniform = _uniform(at_least_float32(z) - _column(top), log_total - log_scale)
     return (z_y - log_total, at_least(e_y / total, tiny(e)), q), uniform, gradient
 
 
