@@ -99,7 +99,11 @@ def unless_zero(x: Tensor, factor: Tensor, dtype: str | None = None) -> Tensor:
             shape = np.broadcast_shapes(x.shape, factor.shape)
             kind = getattr(torch, dtype or dtype_name(x))
             product = torch.empty(shape, dtype=kind, device=x.device)
-            return torch.mul(x, factor, out=product).masked_fill_(factor == 0.0, 0.0)
+            product, zero = torch.mul(x, factor, out=product), factor == 0.0
+            # To fill a tensor costs as much as to multiply it, and few factors are 0.
+            if torch.compiler.is_compiling() or zero.any():
+                product.masked_fill_(zero, 0.0)
+            return product
     return ops.where(factor == 0.0, 0.0, x * factor)
 
 
