@@ -6,6 +6,7 @@ run eagerly. It needs only keras, the backend, and optax on JAX.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 
 import keras
@@ -118,6 +119,7 @@ def _torch(dtype: str) -> tuple[int, dict[str, float], dict[str, Callable]]:
             return float("nan")
         step()
         z.grad = None
+        gc.collect()  # a step's closures hold tensors in cycles
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         step()
