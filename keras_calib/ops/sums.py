@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -227,11 +228,12 @@ def segment_sums(num_bins: int, index: Tensor, *columns: Tensor) -> Sums:
         One tensor of shape (chunks, M, ...) or (chunks, G, M) for each column.
     """
     n, groups = ops.shape(index)[0], tuple(index.shape[1:])
-    chunks, bins = -(-n // _CHUNK), math.prod(groups) * num_bins
+    size, bins = _chunk_size(n), math.prod(groups) * num_bins
+    chunks = -(-n // size)
     if groups:
         index = index + num_bins * ops.arange(groups[0], dtype="int32")
     if not isinstance(n, int) or chunks > 1:
-        chunk = ops.arange(n, dtype="int32") // _CHUNK
+        chunk = ops.arange(n, dtype="int32") // size
         index = index + bins * ops.reshape(chunk, (-1, *(1 for _ in groups)))
     index = ops.reshape(index, (-1,))
 
@@ -247,13 +249,14 @@ def segment_sums(num_bins: int, index: Tensor, *columns: Tensor) -> Sums:
 def compared_sums(num_bins: int, index: Tensor, *columns: Tensor) -> Sums:
     """Returns the same by comparing each index with each bin, which fuses."""
     n = ops.shape(index)[0]
-    size = max(1, min(n, _CHUNK)) if isinstance(n, int) else _CHUNK
+    size = _chunk_size(n)
     chunks, grouped = -(-n // size), len(index.shape) > 1
 
     def in_chunks(x: Tensor, padding: int) -> Tensor:
         axes = x.shape[1:]
-        pad = [(0, chunks * size - n)] + [(0, 0) for _ in axes]
-        x = ops.pad(x, pad, constant_values=padding)
+        if not isinstance(n, int) or n % size:
+            pad = [(0, chunks * size - n)] + [(0, 0) for _ in axes]
+            x = ops.pad(x, pad, constant_values=padding)
         return ops.reshape(x, (chunks, 1, size, *axes))
 
     bins = ops.arange(num_bins, dtype="int32")
@@ -269,6 +272,19 @@ def compared_sums(num_bins: int, index: Tensor, *columns: Tensor) -> Sums:
         return ops.swapaxes(sums, 1, 2) if grouped else sums
 
     return [over_bins(x) for x in columns]
+
+
+@functools.cache
+def _chunk_size(n: Any) -> int:
+    """Returns the largest divisor of n, so that no chunk is padded; or 2^14.
+
+    Small ones would make many chunks.
+    """
+    if not isinstance(n, int):
+        return _CHUNK
+    largest = max(min(n, _CHUNK), 1)
+    sizes = range(largest, largest // 16, -1)
+    return next((size for size in sizes if n % size == 0), _CHUNK)
 
 
 def _is_counted(x: Tensor | None) -> bool:

@@ -9,7 +9,7 @@ from tests.backends import BACKEND, every_compiler, jax_only, not_on_torch
 from tests.losses.tools import value_and_gradient
 
 M = 7
-SHAPES = [(0,), (1,), (1000,), (40_000,), (20_000, 3)]
+SHAPES = [(0,), (1,), (1000,), (16_411,), (40_000,), (20_000, 3)]  # one is prime
 
 
 def tensors(*arrays):
