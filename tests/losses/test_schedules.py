@@ -19,7 +19,7 @@ from keras_calib.callbacks import (
 from keras_calib.layers import MultiTaskModel
 from keras_calib.losses import Hyperparameter, gamma_ce
 from tests.backends import BACKEND, jax_only, not_on_jax, not_on_torch, tensorflow_only
-from tests.callbacks.tools import CountingGammaCE, X, Y, compiled
+from tests.callbacks.tools import CountingGammaCE, X, Y, compiled, eighths
 
 STEPS = 7  # in an epoch of 70 samples
 DECAY = keras.optimizers.schedules.PolynomialDecay(0.0, 40, 0.8)
@@ -293,6 +293,7 @@ def test_weights_hold_the_step_and_may_lack_it(tmp_path):
 @pytest.mark.parametrize("options", WAYS)
 def test_it_moves_where_it_is_no_metric_too(options):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model.set_weights([eighths(w) for w in model.get_weights()])
     loss = scheduled()
     model.compile(keras.optimizers.SGD(0.0), loss, **options)
     z = model.predict(X, verbose=0)
