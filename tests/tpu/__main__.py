@@ -3,9 +3,10 @@
     make tpu-check   # or, with jax[tpu]==0.10.2 beside TensorFlow: python -m tests.tpu
 
 For two kinds of TPU, it prints what each program costs on one chip, or why the compiler
-rejected it. The exit status is 1 if a program is rejected that should compile, or
-compiles although it should be rejected. Nothing runs, so it tells neither speed nor
-results.
+rejected it, and then what losses and metrics move on JAX beside their peers. The exit
+status is 1 if a program is rejected that should compile, or compiles although it should
+be rejected, or moves more than ratios.py allows. Nothing runs, so it tells neither
+speed nor results.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from tests.tpu.report import HEADER, judge
+from tests.tpu.report import HEADER, RATIOS, compare, judge
 
 TOPOLOGIES = ("v5e:2x2", "v6e:2x2")
 
@@ -30,9 +31,15 @@ def main() -> int:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     from tests.tpu.programs import PROGRAMS
 
+    ratios: list[str] = []
+
     def report(name: str, found: dict, where: str) -> bool:
-        right, row = judge(f"{name}, {where}", found, PROGRAMS[name][1])
-        print(row, flush=True)
+        if "peer" in found:
+            right, row = compare(f"{name}, {where}", **found)
+            ratios.append(row)
+        else:
+            right, row = judge(f"{name}, {where}", found, PROGRAMS[name][1])
+            print(row, flush=True)
         return right
 
     print(HEADER, flush=True)
@@ -46,6 +53,7 @@ def main() -> int:
         with ThreadPoolExecutor() as pool:
             for rows in pool.map(partial(compiled, paths, report), TOPOLOGIES):
                 right += rows
+    print(RATIOS, *sorted(ratios), sep="\n")
     return int(not all(right))
 
 

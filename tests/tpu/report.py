@@ -1,8 +1,10 @@
-"""Writes the result of a program as a row of the table."""
+"""Writes the result of a program, or of a program and its peer, as a row."""
 
 from __future__ import annotations
 
 HEADER = f"{'':<50} {'GFLOP':>8} {'GB moved':>9} {'MB temp.':>9} {'MB args':>8}"
+
+RATIOS = f"{'':<60} {'GFLOP':>8} {'peer':>8} {'GB moved':>9} {'peer':>9} {'ratio':>6}"
 
 
 def judge(name: str, found: dict, refusal: str | None) -> tuple[bool, str]:
@@ -23,3 +25,20 @@ def judge(name: str, found: dict, refusal: str | None) -> tuple[bool, str]:
         f"{found['temporaries'] / 1e6:>9.1f} {found['arguments'] / 1e6:>8.1f}"
     )
     return refusal is None, costs if refusal is None else f"{costs} MUST BE REJECTED"
+
+
+def compare(name: str, ours: dict, peer: dict, limit: float | None) -> tuple[bool, str]:
+    """Returns whether our program moves no more than the limit allows, and its row.
+
+    Args:
+        name: the name of the row.
+        ours: the costs of our program.
+        peer: those of the peer's.
+        limit: the largest ratio of the bytes, if there is one.
+    """
+    ratio = ours["bytes"] / peer["bytes"]
+    right = limit is None or ratio <= limit
+    flops = f"{ours['flops'] / 1e9:>8.2f} {peer['flops'] / 1e9:>8.2f}"
+    moved = f"{ours['bytes'] / 1e9:>9.3f} {peer['bytes'] / 1e9:>9.3f}"
+    verdict = "" if limit is None else f" {'<=' if right else 'IS ABOVE'} {limit}"
+    return right, f"{name:<60} {flops} {moved} {ratio:>6.2f}{verdict}"
