@@ -118,4 +118,5 @@ def _jitted_comparisons(edges: tuple[float, ...]) -> Callable[[Tensor], Tensor]:
     import jax
 
     # Outside of a compiled step they are many small calls.
-    return jax.jit(partial(comparisons, edges))
+    jitted: Callable[[Tensor], Tensor] = jax.jit(partial(comparisons, edges))
+    return jitted

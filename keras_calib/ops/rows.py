@@ -117,13 +117,13 @@ def _jax_reduction() -> Any:
         first = (x > y) | ((x == y) & (i < j)) | (x != x)
         return ops.where(first, x, y), ops.where(first, i, j)
 
-    @jax.custom_jvp
+    @jax.custom_jvp  # type: ignore[untyped-decorator, unused-ignore]
     def top(x: Tensor) -> Any:
         index = jax.lax.broadcasted_iota("int32", x.shape, 1)
         lowest = jax.numpy.array(-float("inf"), x.dtype), jax.numpy.array(0, "int32")
         return jax.lax.reduce((x, index), lowest, larger, (1,))
 
-    @top.defjvp
+    @top.defjvp  # type: ignore[untyped-decorator, unused-ignore]
     def derivative(primals: Any, tangents: Any) -> Any:
         value, index = top(*primals)
         no_tangent = np.zeros(index.shape, jax.dtypes.float0)
