@@ -8,7 +8,6 @@ from keras_calib.ops.class_loss import *
 from keras_calib.ops.cross_entropy import *
 from keras_calib.ops.entropy import *
 from keras_calib.ops.expected_accuracy import *
-from keras_calib.ops.exponentials import *
 from keras_calib.ops.focal import *
 from keras_calib.ops.gamma import *
 from keras_calib.ops.gradient_harmonized import *

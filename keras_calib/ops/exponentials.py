@@ -14,8 +14,6 @@ from keras_calib.ops.platform import by_platform
 from keras_calib.ops.rows import row_max, set_entry, with_entry
 from keras_calib.types import Tensor
 
-__all__ = ["exponentials"]
-
 
 class Exponentials(NamedTuple):
     """exp(z - m + c) of rows of logits z, whose maxima are m.
