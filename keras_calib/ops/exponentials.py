@@ -43,10 +43,11 @@ def exponentials(z: Tensor, y: Tensor, reads: int = 1) -> Exponentials:
     if keras.backend.backend() == "torch":
         return _by_softmax(z, y)
     # XLA reads the logits twice for a maximum and a sum, and once for a reduction of
-    # pairs, which only JAX has. In half precision reading them costs less than that.
-    once = keras.backend.backend() == "jax" and reads == 1 and not is_half(z)
-    accelerator = _in_one_pass if once else _in_two_passes
-    return Exponentials(*by_platform(_in_two_passes, accelerator, z, y))
+    # pairs, which only JAX has. On a GPU, reading half precision costs less than that.
+    once = keras.backend.backend() == "jax" and reads == 1
+    tpu = _in_one_pass if once else _in_two_passes
+    gpu = _in_two_passes if is_half(z) else tpu
+    return Exponentials(*by_platform(_in_two_passes, gpu, z, y, tpu=tpu))
 
 
 def _in_two_passes(z: Tensor, y: Tensor) -> Exponentials:

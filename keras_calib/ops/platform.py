@@ -20,21 +20,25 @@ __all__ = ["by_platform"]
 
 
 def by_platform(
-    cpu: Callable[..., Any], accelerator: Callable[..., Any], *tensors: Tensor
+    cpu: Callable[..., Any],
+    accelerator: Callable[..., Any],
+    *tensors: Tensor,
+    tpu: Callable[..., Any] | None = None,
 ) -> Any:
     """Returns `cpu(*tensors)` on a CPU, and `accelerator(*tensors)` elsewhere.
 
-    Both give the same up to rounding. In a compiled function JAX chooses when it lowers
-    for a platform, so that one trace may serve several; neither form may then capture a
-    traced tensor.
+    A TPU takes `tpu(*tensors)` if it is given. All give the same up to rounding. In a
+    compiled function JAX chooses when it lowers for a platform, so that one trace may
+    serve several; no form may then capture a traced tensor.
     """
     tensors = tuple(map(ops.convert_to_tensor, tensors))
+    forms = {"cpu": cpu} if tpu is None else {"cpu": cpu, "tpu": tpu}
     if keras.backend.backend() == "jax":
         import jax
 
         if any(isinstance(x, jax.core.Tracer) for x in tensors):
-            return jax.lax.platform_dependent(*tensors, cpu=cpu, default=accelerator)
-    return (cpu if _on_cpu(tensors[0]) else accelerator)(*tensors)
+            return jax.lax.platform_dependent(*tensors, **forms, default=accelerator)
+    return forms.get(_platform(tensors[0]), accelerator)(*tensors)
 
 
 def compiled_by_xla() -> bool:
@@ -46,18 +50,17 @@ def compiled_by_xla() -> bool:
     return graph is not None and bool(GraphOrParentsInXlaContext(graph))
 
 
-def _on_cpu(x: Tensor) -> bool:
+def _platform(x: Tensor) -> str:
     backend = keras.backend.backend()
     if backend == "torch":
-        return bool(x.device.type == "cpu")
+        return str(x.device.type)
     if backend == "jax":
-        return bool(next(iter(x.devices())).platform == "cpu")
+        return str(next(iter(x.devices())).platform)
     import tensorflow as tf
 
+    if x.device:
+        return str(tf.DeviceSpec.from_string(x.device).device_type).lower()
     # A tensor in a graph often has no device yet: it goes to an accelerator if one is
     # visible.
-    if x.device:
-        return "CPU" in x.device
-    return {device.device_type for device in tf.config.list_logical_devices()} == {
-        "CPU"
-    }
+    visible = {device.device_type for device in tf.config.list_logical_devices()}
+    return min(visible - {"CPU"}, default="CPU").lower()

@@ -99,6 +99,17 @@ def test_gradients(compiled):
     np.testing.assert_allclose(found, expected)
 
 
+@not_on_torch
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_one_entry_of_a_row(dtype):
+    x = np.random.default_rng(0).normal(size=(4, 6))
+    x[0, 1], x[1, 2], x[2] = -np.inf, np.nan, np.inf
+    x, index = ops.convert_to_tensor(x, dtype), ops.convert_to_tensor([1, 0, 3, 5])
+    expected = ops.convert_to_numpy(ops.cast(rows._gathered(x, index), "float32"))
+    found = ops.convert_to_numpy(ops.cast(rows._summed(x, index), "float32"))
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("num_bins", [2, 10, 15, 100, 1000])
 def test_bins(num_bins):
     edges = binning.equal_width_edges(num_bins)[1:-1].astype("float32")

@@ -14,13 +14,13 @@ from tests.losses.tools import GRADIENT, value_and_gradient
 FORMS = {"cpu": rows._scattered, "accelerator": rows._compared}
 
 
-@pytest.fixture(params=["cpu", "accelerator"])
+@pytest.fixture(params=["cpu", "accelerator", "tpu"])
 def form(request, monkeypatch):
     """Lets every kernel take one form, on whatever machine."""
 
-    def take(cpu, accelerator, *tensors):
-        chosen = cpu if request.param == "cpu" else accelerator
-        return chosen(*map(ops.convert_to_tensor, tensors))
+    def take(cpu, accelerator, *tensors, tpu=None):
+        forms = {"cpu": cpu, "accelerator": accelerator, "tpu": tpu or accelerator}
+        return forms[request.param](*map(ops.convert_to_tensor, tensors))
 
     for module in (rows, gradients, exponentials):
         monkeypatch.setattr(module, "by_platform", take)
