@@ -16,18 +16,18 @@ from keras_calib.types import Tensor
 
 
 class Exponentials(NamedTuple):
-    """exp(z - m + c) of rows of logits z, whose maxima are m.
+    """c exp(z - m) of rows of logits z, whose maxima are m.
 
     Attributes:
         top: m, of shape (N,).
-        log_scale: c, of shape (N,), or 0.
+        scale: c, of shape (N,), or `None` for 1.
         each: the exponentials, of shape (N, K); the entry of the true class may be
             anything.
         rest: the sum of the others, of shape (N,).
     """
 
     top: Tensor
-    log_scale: Tensor
+    scale: Tensor | None
     each: Tensor
     rest: Tensor
 
@@ -54,7 +54,7 @@ def _in_two_passes(z: Tensor, y: Tensor) -> Exponentials:
     z = at_least_float32(z)
     top = row_max(z)
     e = with_entry(ops.exp(z - top), y, ops.zeros_like(top[:, 0]))
-    return Exponentials(top[:, 0], ops.zeros_like(top[:, 0]), e, ops.sum(e, axis=-1))
+    return Exponentials(top[:, 0], None, e, ops.sum(e, axis=-1))
 
 
 def _by_softmax(z: Tensor, y: Tensor) -> Exponentials:
@@ -66,16 +66,16 @@ def _by_softmax(z: Tensor, y: Tensor) -> Exponentials:
         return _in_two_passes(z, y)
     top, place = z.max(-1, keepdim=True)
     p = torch.softmax(z, -1, dtype=torch.promote_types(z.dtype, torch.float32))
-    log_scale = p.gather(1, place)[:, 0].log()
-    p = set_entry(p, y, torch.zeros_like(log_scale))
-    return Exponentials(at_least_float32(top)[:, 0], log_scale, p, p.sum(-1))
+    scale = p.gather(1, place)[:, 0]
+    p = set_entry(p, y, torch.zeros_like(scale))
+    return Exponentials(at_least_float32(top)[:, 0], scale, p, p.sum(-1))
 
 
 def _in_one_pass(z: Tensor, y: Tensor) -> Exponentials:
     sums = with_gradient(_largest_and_rest, y, z)
     top, rest = sums[:, 0], sums[:, 1]
     each = ops.exp(at_least_float32(z) - top[:, None])
-    return Exponentials(top, ops.zeros_like(top), each, rest)
+    return Exponentials(top, None, each, rest)
 
 
 def _largest_and_rest(y: Tensor, z: Tensor) -> tuple[Tensor, Backward]:

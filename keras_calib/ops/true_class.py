@@ -124,9 +124,12 @@ def _hard_parts(y: Tensor, z: Tensor, smoothing: float) -> Parts:
         and of the weight.
     """
     dtype = dtype_name(z)
-    top, log_scale, e, rest = exponentials(z, y, reads=2 if smoothing else 1)
-    z_y = at_least_float32(pick(z, y)) - top + log_scale
-    e_y = ops.exp(z_y)
+    top, scale, e, rest = exponentials(z, y, reads=2 if smoothing else 1)
+    z_y = at_least_float32(pick(z, y)) - top
+    e_y, log_scale = ops.exp(z_y), 0.0
+    if scale is not None:
+        e_y, log_scale = scale * e_y, ops.log(scale)
+        z_y = z_y + log_scale
     total = rest + e_y
     # log(total) as log1p(total - 1): with the true class on top e_y - 1 is 0
     # and `rest` keeps all its digits; below the top all terms have one sign.
