@@ -118,8 +118,7 @@ class BinStatistics:
         """
         num_bins = whole_number("num_bins", num_bins)
         scores = as_numbers("confidence", confidence)
-        scores, dtype, precision = read_scores(scores, False, "float64")
-        scores = scores.astype(dtype)
+        scores, _, precision = read_scores(scores, False, "float64")
         hit, weight = as_numbers("hit", hit).astype("float64"), sample_weight
         if weight is not None:
             weight = as_numbers("sample_weight", weight).astype("float64")

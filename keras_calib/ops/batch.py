@@ -100,7 +100,9 @@ class Batch(ABC):
         if through_softmax and made and not from_logits:
             y_pred, from_logits = logits, True
         self.from_logits, self._axis = from_logits, axis
-        y_pred, self.dtype, self.precision = read_scores(y_pred, from_logits, dtype)
+        y_pred, self.dtype, self.precision = read_scores(
+            y_pred, from_logits, dtype, keep_half=through_softmax
+        )
         static_shape("y_pred", y_pred, "")
         y_true = alike(y_true, y_pred)
         if getattr(y_true.shape, "rank", 0) is None:
@@ -242,11 +244,12 @@ def are_distributions(p: Tensor) -> Tensor:
 
 
 def read_scores(
-    y_pred: Tensor, from_logits: bool, dtype: str | None
+    y_pred: Tensor, from_logits: bool, dtype: str | None, keep_half: bool = False
 ) -> tuple[Tensor, str, str]:
-    """Returns predictions as floats, the dtype to compute in, and that they come from.
+    """Returns predictions, the dtype to compute in, and that of their probabilities.
 
-    Those of half precision stay as they are, and are cast where they are computed with.
+    With `keep_half`, those of half precision are cast only where they are used: then a
+    loss reads and a gradient writes half as much.
     """
     if isinstance(y_pred, list | tuple):
         y_pred = np.asarray(y_pred)
@@ -255,6 +258,6 @@ def read_scores(
     given = dtype_name(y_pred)
     dtype = dtype or ("float64" if given == "float64" else "float32")
     precision = given if given == "float32" and not from_logits else dtype
-    if given != dtype and not is_half(y_pred):
+    if given != dtype and not (keep_half and is_half(y_pred)):
         y_pred = cast(y_pred, dtype)
     return y_pred, dtype, precision

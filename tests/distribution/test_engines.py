@@ -76,6 +76,9 @@ COMPARED = [
 ]
 ROUNDED = [pair for pair in COMPARED if engines.CASES[pair[1]].rounds_gradients]
 EXACT = [pair for pair in COMPARED if pair not in ROUNDED]
+# XLA leaves out some roundings to bfloat16. Which ones depends on the program around
+# the loss, which Keras writes differently on JAX.
+TOLERANCE = {("xla", "mixed_bfloat16"): 1e-4}
 
 
 @pytest.fixture(scope="session")
@@ -128,20 +131,22 @@ def of_one_device(fit):
 
 @pytest.mark.parametrize(("name", "case"), EXACT)
 def test_the_numbers_are_those_of_one_device(fit, of_one_device, name, case):
-    expected = of_one_device(name, case)
+    expected, tolerance = of_one_device(name, case), TOLERANCE.get((name, case), 1e-6)
     for found in fit(name):
         history = found[case]["history"]
         assert history.keys() == expected["history"].keys()
         for key, values in expected["history"].items():
-            atol = 1e-6 * max(1, *np.abs(values))  # the total loss of all heads is 20
+            atol = tolerance * max(
+                1, *np.abs(values)
+            )  # the total loss of all heads is 20
             np.testing.assert_allclose(history[key], values, 0, atol, err_msg=key)
         pairs = zip(found[case]["weights"], expected["weights"], strict=True)
         for ours, theirs in pairs:
-            np.testing.assert_allclose(ours, theirs, atol=1e-6)
+            np.testing.assert_allclose(ours, theirs, atol=tolerance)
         assert found[case]["bins"] == expected["bins"]
         rows = zip(found[case]["epochs"], expected["epochs"], strict=True)
         for ours, theirs in rows:
-            assert ours == pytest.approx(theirs, abs=1e-6)
+            assert ours == pytest.approx(theirs, abs=tolerance)
     gamma = expected["history"][engines.CASES[case].gamma]
     assert len(set(gamma)) == engines.EPOCHS
 

@@ -171,8 +171,11 @@ def test_the_metrics_see_the_weights_as_they_were_given():
     assert history["brier_score"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_float16_softmax_stalls_where_logits_learn():
-    """The gradient 1 / p of an improbable class overflows, and `check` warns."""
+def test_a_float16_softmax_stalls_where_logits_are_unknown():
+    """The gradient 1 / p of an improbable class overflows, and `check` warns.
+
+    TensorFlow and torch find the logits behind the softmax, and learn.
+    """
     x, y = np.eye(4, dtype="float32")[np.arange(64) % 4], np.arange(1, 65) % 4
 
     def fit(from_logits):
@@ -194,8 +197,9 @@ def test_a_float16_softmax_stalls_where_logits_learn():
     p, change, scale = fit(from_logits=False)
     with pytest.warns(UserWarning, match=r"training stalls.*dtype='float32'"):
         check(y, p, gamma=1e-7)
-    assert change == 0
-    assert scale < 2**15
+    stalls = BACKEND == "jax"
+    assert change == 0 if stalls else change < -0.1
+    assert scale < 2**15 if stalls else scale == 2**15
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="tests torch's trainer")
