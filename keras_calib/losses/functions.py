@@ -4,13 +4,11 @@ import inspect
 from collections.abc import Callable, Collection
 from typing import Any, Concatenate, ParamSpec
 
-from keras import ops
-
 from keras_calib.arguments import Suggested, default_name, saveable, signature
 from keras_calib.docstrings import entries, joined, section, sections
 from keras_calib.losses.base import CalibrationLoss
 from keras_calib.ops.arrays import require_call
-from keras_calib.ops.floats import dtype_name
+from keras_calib.ops.floats import as_tensor, dtype_name
 from keras_calib.types import Tensor
 
 P = ParamSpec("P")
@@ -46,7 +44,7 @@ def function_of(
         bound = whole.bind(*args, **kwargs)
         bound.apply_defaults()
         given = {name: bound.arguments.pop(name) for name in _TENSORS}
-        tensors = [ops.convert_to_tensor(x) for x in require_call(**given)[:2]]
+        tensors = [as_tensor(x) for x in require_call(**given)[:2]]
         dtype = "float64" if dtype_name(tensors[1]) == "float64" else "float32"
         return Stateless(**bound.arguments, dtype=dtype).call(*tensors)
 

@@ -66,10 +66,25 @@ def namespace(x: Tensor) -> Any:
     return np if isinstance(x, np.ndarray | np.generic) else ops
 
 
+def as_tensor(x: Tensor) -> Tensor:
+    """Returns `x` as a tensor.
+
+    Without 64-bit types, JAX would let integers beyond int32 wrap into classes. The
+    nearest int32, which is no class, takes their place.
+    """
+    if _BACKEND == "jax" and isinstance(x, np.ndarray) and x.dtype.kind in "iu":
+        import jax
+
+        if x.dtype.itemsize == 8 and not jax.config.jax_enable_x64:
+            low = 0 if x.dtype.kind == "u" else np.iinfo("int32").min
+            x = x.clip(low, np.iinfo("int32").max)
+    return ops.convert_to_tensor(x)
+
+
 def alike(x: Tensor, reference: Tensor) -> Tensor:
     """Returns `x` as a numpy array or as a tensor, whichever `reference` is."""
     if namespace(reference) is ops:
-        return ops.convert_to_tensor(x)
+        return as_tensor(x)
     return np.asarray(ops.convert_to_numpy(x) if ops.is_tensor(x) else x)
 
 

@@ -246,3 +246,16 @@ def test_an_eager_loss_too(label):
     x = np.array(Z, "float32")
     found = losses.GammaCE(0.1, from_logits=True, reduction=None)([label, 1.0], x)
     assert np.isnan(ops.convert_to_numpy(found)).tolist() == [True, False]
+
+
+# torch has no uint64, and says so.
+@pytest.mark.parametrize("dtype", ["int64"] + ["uint64"] * (BACKEND != "torch"))
+def test_labels_beyond_int32_are_no_classes(dtype):
+    """JAX without 64-bit types would read 2^32 + 1 as class 1."""
+    y, p = np.array([2**32 + 1, 0], dtype), np.array([[0.3, 0.7], [0.6, 0.4]])
+    assert np.isnan(float(losses.GammaCE(0.1)(y, p)))
+    found = ops.convert_to_numpy(losses.gamma_ce(y, p, 0.1))
+    assert np.array_equal(np.isnan(found), [True, False])
+    metric = metrics.ExpectedCalibrationError()
+    metric.update_state(y, p)
+    assert np.isnan(float(metric.result()))
