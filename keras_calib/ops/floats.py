@@ -75,7 +75,7 @@ def as_tensor(x: Tensor) -> Tensor:
     if _BACKEND == "jax" and isinstance(x, np.ndarray) and x.dtype.kind in "iu":
         import jax
 
-        if x.dtype.itemsize == 8 and not jax.config.read("jax_enable_x64"):
+        if x.dtype.itemsize == 8 and jax.dtypes.canonicalize_dtype("int64") != "int64":
             low = 0 if x.dtype.kind == "u" else np.iinfo("int32").min
             x = x.clip(low, np.iinfo("int32").max)
     return ops.convert_to_tensor(x)
