@@ -37,7 +37,7 @@ class NegativeLogLikelihood(MeanMetric):
 
     def values(self, batch: ClassBatch) -> Tensor:
         """Returns the cross-entropy of each sample."""
-        return batch.cross_entropy
+        return batch.negative_log_likelihood
 
 
 @saveable

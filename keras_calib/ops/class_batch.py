@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Unpack
 
+import keras
 from keras import ops
 
 from keras_calib.ops.batch import Batch, ReaderArguments, are_distributions
@@ -15,6 +16,7 @@ from keras_calib.ops.events import Events
 from keras_calib.ops.floats import at_most, cast, namespace
 from keras_calib.ops.labels import class_labels, is_valid, num_classes
 from keras_calib.ops.rows import one_hot, pick, top, top_k
+from keras_calib.ops.summary import Summary, summary
 from keras_calib.ops.true_class import ScalarFunction, true_class_kernel
 from keras_calib.types import Tensor
 
@@ -186,6 +188,13 @@ class ClassBatch(Batch):
         return self.loss(cross_entropy_value, cross_entropy_weight)
 
     @cached_property
+    def negative_log_likelihood(self) -> Tensor:
+        """The same without a gradient in closed form."""
+        if self._summary is not None:
+            return -self._summary.log_p
+        return self.cross_entropy
+
+    @cached_property
     def entropy(self) -> Tensor:
         """-sum_k p_k log p_k, of shape (N,)."""
         return entropy(self._rows, self.from_logits)
@@ -206,7 +215,16 @@ class ClassBatch(Batch):
         return self.labels[:, None] == classes
 
     @cached_property
+    def _summary(self) -> Summary | None:
+        # Elsewhere than on JAX, each part of it costs a pass.
+        if keras.backend.backend() != "jax" or not self.from_logits or self.soft:
+            return None
+        return summary(*map(ops.convert_to_tensor, (self.scores, self.labels)))
+
+    @cached_property
     def _top(self) -> tuple[Tensor, Tensor]:
+        if self._summary is not None:
+            return self._summary.top, self._summary.index
         return top(self.scores)
 
     @property
@@ -216,7 +234,7 @@ class ClassBatch(Batch):
 
     def _possible_scores(self) -> Tensor:
         if self.from_logits:
-            return self._exponentials[1] > 0.0  # False for NaN
+            return self._total > 0.0  # False for NaN
         return are_distributions(self.scores)
 
     def _possible_labels(self) -> Tensor:
@@ -226,24 +244,27 @@ class ClassBatch(Batch):
         return (labels >= 0) & (labels < self.num_classes)
 
     @cached_property
-    def _exponentials(self) -> tuple[Tensor, Tensor]:
+    def _exponentials(self) -> Tensor:
         # The scores may be numpy's, which torch's operators do not take.
-        shifted = ops.subtract(self.scores, ops.expand_dims(self._top[0], -1))
-        exponentials = ops.exp(shifted)
-        return exponentials, ops.sum(exponentials, axis=-1)
+        return ops.exp(ops.subtract(self.scores, ops.expand_dims(self._top[0], -1)))
+
+    @cached_property
+    def _total(self) -> Tensor:
+        if self._summary is not None:
+            return self._summary.total
+        return ops.sum(self._exponentials, axis=-1)
 
     @cached_property
     def probabilities(self) -> Tensor:
         """Probabilities of shape (N, K)."""
         if not self.from_logits:
             return self.scores
-        exponentials, total = self._exponentials
-        return exponentials / ops.expand_dims(total, -1)
+        return self._exponentials / ops.expand_dims(self._total, -1)
 
     @cached_property
     def confidence(self) -> Tensor:
         """The largest probability, of shape (N,)."""
-        return 1.0 / self._exponentials[1] if self.from_logits else self._top[0]
+        return 1.0 / self._total if self.from_logits else self._top[0]
 
     @cached_property
     def hit(self) -> Tensor:
@@ -258,6 +279,8 @@ class ClassBatch(Batch):
     @cached_property
     def squared_error(self) -> Tensor:
         """sum_k (p_k - y_k)^2, of shape (N,)."""
+        if self._summary is not None:
+            return self._summary.squared_error
         error = ops.subtract(self.probabilities, self.targets)
         return ops.sum(ops.square(error), axis=-1)
 

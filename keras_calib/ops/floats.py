@@ -97,20 +97,22 @@ def cast(x: Tensor, dtype: str) -> Tensor:
 # on torch all of these, on JAX floor. The functions below keep the dtype.
 
 
-def at_least(x: Tensor, low: float) -> Tensor:
+def at_least(x: Tensor, low: Tensor) -> Tensor:
     """Returns max(x, low) in the dtype of `x`."""
     if namespace(x) is np:
         return np.maximum(x, low)
-    low = ops.convert_to_tensor(low, dtype_name(x))
-    return ops.where(x < low, low, x) if _TORCH else ops.maximum(x, low)
+    if _TORCH:
+        return x.clamp(min=low)
+    return ops.maximum(x, ops.convert_to_tensor(low, dtype_name(x)))
 
 
 def at_most(x: Tensor, high: Tensor) -> Tensor:
     """Returns min(x, high) in the dtype of `x`."""
     if namespace(x) is np:
         return np.minimum(x, high)
-    high = ops.convert_to_tensor(high, dtype_name(x))
-    return ops.where(x > high, high, x) if _TORCH else ops.minimum(x, high)
+    if _TORCH:
+        return x.clamp(max=high)
+    return ops.minimum(x, ops.convert_to_tensor(high, dtype_name(x)))
 
 
 def last_mean(x: Tensor) -> Tensor:

@@ -200,7 +200,7 @@ def _torch_sums(columns: Columns, index: Tensor, num_bins: int) -> Sums:
 def split_sums(
     columns: Columns, index: Tensor, num_bins: int, bound: Tensor | None
 ) -> Sums:
-    parts = []
+    parts: list[Tensor] = []
     if counted := [x for x in columns if _is_counted(x)]:
         ones = ops.ones(ops.shape(index), dtype="int32")
         first, *second = [ones if x is None else ops.cast(x, "int32") for x in counted]
@@ -211,8 +211,13 @@ def split_sums(
             scale = ops.max(ops.abs(x), initial=0.0) if bound is None else bound
             parts += _split(x, _CHUNK * ops.cast(scale, x.dtype))
     fused = compared_sums if num_bins <= _FEW_BINS else segment_sums
+
+    def one_by_one(index: Tensor, *columns: Tensor) -> Sums:
+        # A TPU launches nothing, and would write the stacked columns.
+        return [fused(num_bins, index, x)[0] for x in columns]
+
     forms = (partial(form, num_bins) for form in (segment_sums, fused))
-    found = iter(by_platform(*forms, index, *parts))
+    found = iter(by_platform(*forms, index, *parts, tpu=one_by_one))
     packed = next(found) if counted else 0
     counts = iter((packed % 2**15, packed // 2**15))
     sums = [
@@ -247,31 +252,42 @@ def segment_sums(num_bins: int, index: Tensor, *columns: Tensor) -> Sums:
 
 
 def compared_sums(num_bins: int, index: Tensor, *columns: Tensor) -> Sums:
-    """Returns the same by comparing each index with each bin, which fuses."""
+    """Returns the same by comparing each index with each bin, which fuses.
+
+    Columns alike become one sum, because on a GPU each sum is a launch.
+    """
     n = ops.shape(index)[0]
     size = _chunk_size(n)
     chunks, grouped = -(-n // size), len(index.shape) > 1
 
     def in_chunks(x: Tensor, padding: int) -> Tensor:
-        axes = x.shape[1:]
+        count, _, *axes = x.shape
         if not isinstance(n, int) or n % size:
-            pad = [(0, chunks * size - n)] + [(0, 0) for _ in axes]
+            pad = [(0, 0), (0, chunks * size - n)] + [(0, 0) for _ in axes]
             x = ops.pad(x, pad, constant_values=padding)
-        return ops.reshape(x, (chunks, 1, size, *axes))
+        return ops.reshape(x, (count, chunks, 1, size, *axes))
 
     bins = ops.arange(num_bins, dtype="int32")
-    is_in = in_chunks(index, -1) == ops.reshape(
+    is_in = in_chunks(index[None], -1) == ops.reshape(
         bins, (-1, 1, 1) if grouped else (-1, 1)
     )
 
-    def over_bins(x: Tensor) -> Tensor:
-        each = (1 for _ in x.shape[len(index.shape) :])
+    def over_bins(columns: list[Tensor]) -> Tensor:
+        x = in_chunks(ops.stack(columns), 0)
+        each = (1 for _ in x.shape[len(is_in.shape) :])
         mask = ops.reshape(is_in, (*ops.shape(is_in), *each))
-        sums = ops.sum(ops.where(mask, in_chunks(x, 0), 0), axis=2)
+        sums = ops.sum(ops.where(mask, x, 0), axis=3)
         sums = ops.cast(sums, x.dtype)  # on JAX, a sum of int32 may be of int64
-        return ops.swapaxes(sums, 1, 2) if grouped else sums
+        return ops.swapaxes(sums, 2, 3) if grouped else sums
 
-    return [over_bins(x) for x in columns]
+    alike: dict[Any, list[int]] = {}
+    for place, x in enumerate(columns):
+        alike.setdefault((dtype_name(x), tuple(x.shape)), []).append(place)
+    found: dict[int, Tensor] = {}
+    for places in alike.values():
+        sums = over_bins([columns[place] for place in places])
+        found |= {place: sums[i] for i, place in enumerate(places)}
+    return [found[place] for place in range(len(columns))]
 
 
 @functools.cache

@@ -29,10 +29,12 @@ def test_sums_over_bins(shape):
     index, x, hit = samples(shape)
     index, x, hit = tensors(index, np.round(2**9 * x), hit.astype("int32"))
     by_scatter = sums.segment_sums(M, index, x, hit)
-    by_comparison = sums.compared_sums(M, index, x, hit)
-    for a, b in zip(by_scatter, by_comparison, strict=True):
-        assert a.dtype == b.dtype
+    by_comparison = sums.compared_sums(M, index, x, hit, x)  # two columns are alike
+    alone = [sums.compared_sums(M, index, column)[0] for column in (x, hit, x)]
+    for a, b, c in zip(by_scatter + by_scatter[:1], by_comparison, alone, strict=True):
+        assert a.dtype == b.dtype == c.dtype
         np.testing.assert_array_equal(a, b)  # no sum of whole numbers is rounded
+        np.testing.assert_array_equal(a, c)
 
 
 @pytest.mark.parametrize("form", ["segment_sums", "compared_sums"])
