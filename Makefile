@@ -35,8 +35,8 @@ test-all: $(STAMPS)/test ## Run all tests, the slow ones too
 # need TensorFlow (serving, the examples), start the backends themselves (distribution),
 # or use none. JAX compiles each operation for each shape, which takes seconds in each
 # file, so one process runs a whole file.
-ON_ANY_BACKEND := $(addprefix tests/,calibrators callbacks layers losses metrics ops viz \
-	distribution/test_traps.py $(addprefix test_,arguments.py benchmarks.py docstrings.py \
+ON_ANY_BACKEND := $(addprefix tests/,calibrators callbacks evaluation layers losses metrics ops \
+	viz distribution/test_traps.py $(addprefix test_,arguments.py benchmarks.py docstrings.py \
 	identifiers.py imports.py keras.py mistakes.py))
 
 # The tests of each loss, each metric and their operations, which on JAX also run as most

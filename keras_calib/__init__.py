@@ -9,6 +9,7 @@
 from keras_calib import (
     calibrators as calibrators,
     callbacks as callbacks,
+    evaluation as evaluation,
     layers as layers,
     losses as losses,
     metrics as metrics,
@@ -19,6 +20,12 @@ from keras_calib import (
 from keras_calib.calibrators import (
     TemperatureScaling as TemperatureScaling,
     calibrate as calibrate,
+)
+from keras_calib.evaluation import (
+    Evaluation as Evaluation,
+    compare as compare,
+    evaluate as evaluate,
+    evaluate_model as evaluate_model,
 )
 from keras_calib.layers import MultiTaskModel as MultiTaskModel
 from keras_calib.losses import (
@@ -58,7 +65,6 @@ from keras_calib.metrics import (
     CalibrationGap as CalibrationGap,
     CalibrationMetrics as CalibrationMetrics,
     ClasswiseECE as ClasswiseECE,
-    Evaluation as Evaluation,
     ExpectedCalibrationError as ExpectedCalibrationError,
     KSCalibrationError as KSCalibrationError,
     MaximumCalibrationError as MaximumCalibrationError,
@@ -67,7 +73,6 @@ from keras_calib.metrics import (
     PredictiveEntropy as PredictiveEntropy,
     SmoothECE as SmoothECE,
     TopKCalibrationError as TopKCalibrationError,
-    evaluate as evaluate,
 )
 from keras_calib.ops import check as check
 

@@ -12,10 +12,10 @@ def softmax(z: Array, axis: int = -1) -> Array:
     return p
 
 
-def log_softmax(z: Array) -> Array:
-    """Returns log(softmax(z)) over the last axis."""
-    z = np.subtract(z, z.max(-1, keepdims=True), dtype="float64")
-    log_p: Array = z - np.log(np.exp(z).sum(-1, keepdims=True))
+def log_softmax(z: Array, axis: int = -1) -> Array:
+    """Returns log(softmax(z)) over an axis."""
+    z = np.subtract(z, z.max(axis, keepdims=True), dtype="float64")
+    log_p: Array = z - np.log(np.exp(z).sum(axis, keepdims=True))
     return log_p
 
 

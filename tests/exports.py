@@ -9,6 +9,7 @@ import keras_calib
 from keras_calib import (
     calibrators,
     callbacks,
+    evaluation,
     layers,
     losses,
     metrics,
@@ -17,7 +18,17 @@ from keras_calib import (
     viz,
 )
 
-ROOMS = (calibrators, callbacks, layers, losses, metrics, ops, serving, viz)
+ROOMS = (
+    calibrators,
+    callbacks,
+    evaluation,
+    layers,
+    losses,
+    metrics,
+    ops,
+    serving,
+    viz,
+)
 
 
 def files(room):

@@ -21,6 +21,7 @@ ROOMS = {
     "layers": {"ops"},
     "calibrators": {"ops", "metrics"},
     "viz": {"losses", "metrics", "ops"},
+    "evaluation": {"calibrators", "metrics", "ops", "viz"},
     "serving": {"ops"},
     "callbacks": {"ops", "losses", "metrics", "viz"},
 }

@@ -25,19 +25,19 @@ def batches_of(
     count: int | None
     if isinstance(x, keras.utils.PyDataset):
         if (count := x.num_batches) is None:
-            raise ValueError("calibrate needs finite data. Received: endless batches")
+            raise ValueError("the data must end. Received: endless batches")
         return (_batch(x[i]) for i in range(count)), count
     if y is None and hasattr(x, "cardinality"):
         count = int(x.cardinality())
         if count == -1:
             raise ValueError(
-                "calibrate needs finite data. Received: an endless dataset. Use "
+                "the data must end. Received: an endless dataset. Use "
                 "dataset.take(batches)"
             )
         return map(_batch, x), count if count >= 0 else None
     if y is None:
         if isinstance(x, np.ndarray | dict) or ops.is_tensor(x):
-            raise ValueError("calibrate needs labels: pass y with x")
+            raise ValueError("labels are missing: pass y with x")
         return map(_batch, x), None
     arrays = _batch((x, y, sample_weight))
     shapes = [tuple(a.shape) for a in keras.tree.flatten(arrays) if a is not None]

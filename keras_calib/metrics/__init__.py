@@ -6,7 +6,6 @@ from keras_calib.metrics.binary import *
 from keras_calib.metrics.brier import *
 from keras_calib.metrics.classwise import *
 from keras_calib.metrics.collection import *
-from keras_calib.metrics.evaluation import *
 from keras_calib.metrics.expected_calibration_error import *
 from keras_calib.metrics.kolmogorov_smirnov import *
 from keras_calib.metrics.likelihood import *

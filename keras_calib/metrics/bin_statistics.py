@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from keras_calib.arguments import one_of, whole_number
+from keras_calib.arguments import in_range, one_of, whole_number
 from keras_calib.metrics import intervals
 from keras_calib.metrics.tables import html_table, text_table
 from keras_calib.ops import calibration
 from keras_calib.ops.arrays import as_numbers, require, require_weights
 from keras_calib.ops.batch import read_scores
 from keras_calib.ops.binning import equal_width_edges
-from keras_calib.ops.calibration import BinSums, Norm
+from keras_calib.ops.calibration import BinSums, Norm, ratio
 from keras_calib.ops.events import Events
 from keras_calib.ops.floats import divide_no_nan
 from keras_calib.ops.ranked import equal_mass_cuts, equal_mass_sums
@@ -82,7 +82,7 @@ class BinStatistics:
                 value = np.array(value, "float64")
                 value.setflags(write=False)
                 object.__setattr__(self, field.name, value)
-        shapes = [v.shape for v in self._sums if v is not None]
+        shapes = [v.shape for v in self.sums if v is not None]
         if set(shapes) != {(len(self.edges) - 1,)}:
             raise ValueError(
                 "weight, confidence, hits and squared_error must have one shape "
@@ -161,7 +161,7 @@ class BinStatistics:
             )
         sums: list[Any] = [
             None if a is None or b is None else a + b
-            for a, b in zip(self._sums, other._sums, strict=True)
+            for a, b in zip(self.sums, other.sums, strict=True)
         ]
         return BinStatistics(*sums, edges=self.edges)
 
@@ -183,7 +183,8 @@ class BinStatistics:
         return html_table(*self._cells())
 
     @property
-    def _sums(self) -> BinSums:
+    def sums(self) -> BinSums:
+        """The four sums by name, as the formulas of `ops` take them."""
         return BinSums(self.weight, self.confidence, self.hits, self.squared_error)
 
     @property
@@ -216,7 +217,7 @@ class BinStatistics:
             num_bins: the number of bins to cut.
         """
         num_bins = whole_number("num_bins", num_bins)
-        sums = equal_mass_sums(self._sums, num_bins)
+        sums = equal_mass_sums(self.sums, num_bins)
         ranks = np.append(0.0, np.cumsum(self.weight))
         edges = np.interp(equal_mass_cuts(self.weight, num_bins), ranks, self.edges)
         return BinStatistics(*sums, edges=edges)
@@ -224,7 +225,7 @@ class BinStatistics:
     def ece(self, norm: Norm = "l1") -> float:
         """Returns the calibration error of norm `"l1"`, `"l2"` or `"max"`."""
         return float(
-            calibration.calibration_error(self._sums, one_of("norm", norm, Norm))
+            calibration.calibration_error(self.sums, one_of("norm", norm, Norm))
         )
 
     def debiased_ece(self) -> float:
@@ -239,19 +240,19 @@ class BinStatistics:
         Reference: Kumar, Liang, Ma, "Verified Uncertainty Calibration", NeurIPS
         2019, section 5.
         """
-        return float(calibration.debiased_error(self._sums))
+        return float(calibration.debiased_error(self.sums))
 
     def gap(self) -> float:
         """Returns mean confidence minus accuracy, in [-1, 1]."""
-        return float(calibration.calibration_gap(self._sums))
+        return float(calibration.calibration_gap(self.sums))
 
     def overconfidence(self) -> float:
         """Returns the part of the l1 error where confidence exceeds accuracy."""
-        return float(calibration.overconfidence(self._sums))
+        return float(calibration.overconfidence(self.sums))
 
     def underconfidence(self) -> float:
         """Returns the part of the l1 error where accuracy exceeds confidence."""
-        return float(calibration.underconfidence(self._sums))
+        return float(calibration.underconfidence(self.sums))
 
     def brier_score(self) -> float:
         """Returns the mean of (confidence - hit)^2.
@@ -264,7 +265,7 @@ class BinStatistics:
                 "The Brier score needs `squared_error`, the sum of (confidence - "
                 "hit)^2 of each bin. Received: None"
             )
-        return float(calibration.weighted_mean(self._sums, self.squared_error))
+        return float(calibration.weighted_mean(self.sums, self.squared_error))
 
     def brier_decomposition(self) -> dict[str, float]:
         """Returns the parts of the Brier score of (confidence, hit).
@@ -288,8 +289,43 @@ class BinStatistics:
         23 (2008).
         """
         score = self.brier_score()
-        parts = calibration.brier_parts(self._sums, score)
+        parts = calibration.brier_parts(self.sums, score)
         return {k: float(v) for k, v in parts.items()} | {"brier_score": score}
+
+    def risk_coverage(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the risk-coverage curve, one point for each bin that holds samples.
+
+        The risk is the error rate of the most confident samples, and the coverage the
+        fraction that they are of all. Fine bins give a fine curve:
+        `evaluate(...).fine_statistics`.
+
+        Returns:
+            Coverages in rising order, and the risk at each.
+        """
+        weight, errors = self.weight[::-1], (self.weight - self.hits)[::-1]
+        used = weight > 0
+        taken, wrong = np.cumsum(weight)[used], np.cumsum(errors)[used]
+        return taken / self.total, wrong / taken
+
+    def coverage_at_risk(self, risk: float) -> float:
+        """Returns the largest fraction of samples whose error rate is at most `risk`.
+
+        The samples are the most confident ones. A bin may be cut: in it, errors are
+        spread evenly. It is 0 if even the most confident samples have more errors.
+
+        Args:
+            risk: the error rate that is allowed, in [0, 1].
+        """
+        risk = in_range("risk", risk, 0.0, 1.0)
+        weight, errors = self.weight[::-1], (self.weight - self.hits)[::-1]
+        n, e = np.cumsum(weight) - weight, np.cumsum(errors) - errors
+        # In a bin of error rate r, (e + t r) / (n + t) = risk.
+        rate = divide_no_nan(errors, weight)
+        t = divide_no_nan(risk * n - e, rate - risk)
+        whole = e + errors <= risk * (n + weight)
+        part = (e <= risk * n) & (rate > risk)
+        most = np.where(whole, n + weight, np.where(part, n + t, 0.0))
+        return float(ratio(most.max(), self.total))
 
     def credible_intervals(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Returns the lower and the upper ends of intervals of the bins' accuracies.
@@ -302,7 +338,7 @@ class BinStatistics:
         Args:
             level: probability of the interval, in (0, 1).
         """
-        return intervals.credible_intervals(self._sums, level)
+        return intervals.credible_intervals(self.sums, level)
 
     def ece_interval(self, level: float = 0.95) -> tuple[float, float]:
         """Returns a confidence interval of the l1 error, without a bootstrap.
@@ -315,7 +351,7 @@ class BinStatistics:
         Args:
             level: confidence level, in (0, 1).
         """
-        return intervals.error_interval(self._sums, level)
+        return intervals.error_interval(self.sums, level)
 
     def table(self, level: float = 0.95) -> list[dict[str, float]]:
         """Returns the reliability table, one row for each bin that holds samples.

@@ -15,7 +15,8 @@ from keras_calib.ops.calibration import (
     calibration_error,
     calibration_gap,
 )
-from keras_calib.ops.ranked import equal_mass_error_bound, equal_mass_sums
+from keras_calib.ops.order_bounds import equal_mass_bound
+from keras_calib.ops.ranked import equal_mass_sums
 from keras_calib.types import Tensor
 
 __all__ = ["CalibrationGap", "ExpectedCalibrationError", "MaximumCalibrationError"]
@@ -105,7 +106,8 @@ class ExpectedCalibrationError(EventMetric):
         """Bounds how far an equal-mass l1 error is from that of sorted samples."""
         if self.binning == "equal_width":
             return 0.0
-        return float(equal_mass_error_bound(self.cells(), self.num_bins))
+        fine = self.fine_statistics()
+        return equal_mass_bound(fine.sums, fine.edges, self.num_bins)
 
 
 @saveable

@@ -31,11 +31,16 @@ def as_numbers(name: str, x: Any) -> np.ndarray:
     require_whole(name, x)
     try:
         if hasattr(x, "detach"):  # torch's, which may be part of a graph
-            x = x.detach()
+            x = x.detach().cpu()
+            # numpy has no such format
+            x = x.float() if str(x.dtype) == "torch.bfloat16" else x
         array = np.asarray(ops.convert_to_numpy(x) if ops.is_tensor(x) else x)
         kind = array.dtype.kind
         if (kind == "O" and not array.ndim) or array.dtype.names:
             raise TypeError("not an array of numbers")
+        if kind == "O" and array.ndim == 1 and array.size and np.ndim(array[0]):
+            array = np.stack(list(map(np.asarray, array)))  # a column of lists
+            kind = array.dtype.kind
         texts = kind == "O" and any(isinstance(v, str | bytes) for v in array.flat)
         if kind not in "biuSUcmM" and array.dtype != "float64" and not texts:
             short = kind != "O" and array.dtype.itemsize <= 4

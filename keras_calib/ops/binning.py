@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_calib.arguments import whole_number
-from keras_calib.ops.floats import dtype_name, namespace
+from keras_calib.ops.floats import cast, dtype_name, namespace
 from keras_calib.ops.platform import by_platform
 from keras_calib.types import Tensor
 
@@ -69,12 +69,13 @@ def fine_index(x: Tensor) -> Tensor:
     The index is exact: comparisons find the octave, and all edges within it are
     dyadic. (XLA's search would compare each x with every one of the 4608 edges.)
     """
-    dtype = dtype_name(x)
+    xp, dtype = namespace(x), dtype_name(x)
     octave = edges_below(_OCTAVE_EDGES[1:-1], x)
-    low = ops.take(_OCTAVE_EDGES[:-1].astype(dtype), octave)
-    steps = ops.take((_STEPS / np.diff(_OCTAVE_EDGES)).astype(dtype), octave)
+    low = xp.take(_OCTAVE_EDGES[:-1].astype(dtype), octave)
+    steps = xp.take((_STEPS / np.diff(_OCTAVE_EDGES)).astype(dtype), octave)
     # Clipped as integers, so that NaN falls into a bin and makes its sums NaN.
-    step = ops.clip(ops.cast((x - low) * steps, "int32"), 0, _STEPS - 1)
+    with np.errstate(invalid="ignore"):
+        step = xp.clip(cast((x - low) * steps, "int32"), 0, _STEPS - 1)
     return _STEPS * octave + step
 
 

@@ -60,25 +60,6 @@ def equal_mass_sums(cells: BinSums, num_bins: int) -> BinSums:
     return below.map(lambda x: x[1:] - x[:-1])
 
 
-def equal_mass_error_bound(cells: BinSums, num_bins: int) -> Tensor:
-    """Bounds the error that cells add to the l1 error over bins of equal weight.
-
-    If a cut leaves the fraction f of a cell of weight w below it, the sum of r =
-    confidence - hit below the cut is off by f (1 - f) w times the difference between
-    the means of r on both sides. That difference is at most 1 plus the width of the
-    cell, 1/512. Two bins meet at a cut.
-    """
-    xp, weight = namespace(cells.weight), cells.weight
-    ranks = _below(weight)
-    cuts = equal_mass_cuts(weight, num_bins)[1:-1]
-    if not cuts.shape[0]:
-        return xp.zeros((), dtype=dtype_name(weight))
-    low, high = _ends(ranks, _cell_of(cuts, ranks))
-    # f (1 - f) w
-    split = divide_no_nan((cuts - low) * (high - cuts), high - low)
-    return ratio(2.0 * (1.0 + 1.0 / 512) * xp.sum(split), xp.sum(weight))
-
-
 def ks_error(cells: BinSums) -> Tensor:
     """Returns max_t |sum of (confidence - hit) where confidence <= t| / N."""
     xp = namespace(cells.weight)

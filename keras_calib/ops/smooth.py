@@ -14,6 +14,7 @@ from keras import ops
 from keras_calib.ops.calibration import unless_empty
 from keras_calib.ops.events import Events, weighted
 from keras_calib.ops.floats import (
+    alike,
     at_most,
     cast,
     divide_no_nan,
@@ -61,48 +62,64 @@ def smooth_ece(nodes: Tensor) -> Tensor:
     Fourier transform makes the convolution a product. Its length is a power of two:
     a TPU's compiler works for a minute on another, such as 2000.
     """
-    dtype, num_nodes = dtype_name(nodes), nodes.shape[-1]
+    xp, dtype, num_nodes = namespace(nodes), dtype_name(nodes), nodes.shape[-1]
     reach = (num_nodes - 1) // 2
     length = 2 ** math.ceil(math.log2(num_nodes + 2 * reach))
     # An end of the interval is its own mirror image.
     ends = np.ones(num_nodes, dtype)
     ends[[0, -1]] = 2.0
-    nodes = nodes * ops.convert_to_tensor(ends)
-    above_1 = ops.flip(nodes[:, -reach - 1 : -1], axis=-1)
-    gap = ops.zeros((2, length - num_nodes - 2 * reach), dtype=dtype)
-    below_0 = ops.flip(nodes[:, 1 : reach + 1], axis=-1)
-    wave = ops.concatenate([nodes, above_1, gap, below_0], axis=-1)
-    real, imaginary = ops.rfft(wave)
+    nodes = nodes * alike(ends, nodes)
+    above_1 = xp.flip(nodes[:, -reach - 1 : -1], axis=-1)
+    gap = xp.zeros((2, length - num_nodes - 2 * reach), dtype=dtype)
+    below_0 = xp.flip(nodes[:, 1 : reach + 1], axis=-1)
+    wave = xp.concatenate([nodes, above_1, gap, below_0], axis=-1)
+    real, imaginary = _rfft(wave)
     steps = np.minimum(np.arange(length), length - np.arange(length))
-    within = ops.convert_to_tensor((steps <= reach).astype(dtype))
-    distance = ops.convert_to_tensor((steps / (num_nodes - 1)).astype(dtype))
-    index = ops.arange(num_nodes, dtype=dtype)
+    within = alike((steps <= reach).astype(dtype), nodes)
+    distance = alike((steps / (num_nodes - 1)).astype(dtype), nodes)
+    index = xp.arange(num_nodes, dtype=dtype)
 
     def smoothed_error(sigma: Tensor) -> Tensor:
-        kernel = within * ops.exp(-0.5 * ops.square(distance / sigma))
+        kernel = within * xp.exp(-0.5 * xp.square(distance / sigma))
         kernel = kernel / (math.sqrt(2 * math.pi) * sigma)
-        damping = ops.rfft(kernel)[0]  # real, as the kernel is even
-        smooth = ops.irfft((damping * real, damping * imaginary))[:, :num_nodes]
-        density, residual = ops.unstack(smooth, 2)
+        damping = _rfft(kernel)[0]  # real, as the kernel is even
+        smooth = _irfft(damping * real, damping * imaginary)[:, :num_nodes]
+        density, residual = smooth[0], smooth[1]
         # The mean over `points` points from 0 to 1, interpolated.
-        points = ops.clip(ops.round(10.0 / sigma), _POINTS, num_nodes)
-        used = ops.cast(index < points, dtype)
+        points = xp.clip(xp.round(10.0 / sigma), _POINTS, num_nodes)
+        used = cast(index < points, dtype)
         x = at_most(index / (points - 1.0), 1.0) * (num_nodes - 1)
         left = at_most(round_down(x), num_nodes - 2)
         fraction = x - left
-        left = ops.cast(left, "int32")
+        left = cast(left, "int32")
 
         def total(y: Tensor) -> Tensor:
-            y = (1.0 - fraction) * ops.take(y, left) + fraction * ops.take(y, left + 1)
-            return ops.sum(used * ops.abs(y))
+            y = (1.0 - fraction) * xp.take(y, left) + fraction * xp.take(y, left + 1)
+            return xp.sum(used * xp.abs(y))
 
         return divide_no_nan(total(residual), total(density + _DENSITY_FLOOR))
 
     # The smallest sigma, in steps of 2^-10, that is not below its error.
-    low, step = ops.zeros((), dtype=dtype), 1.0
+    low, step = xp.zeros((), dtype=dtype), 1.0
     for _ in range(_HALVINGS):
         step /= 2
         middle = low + step
-        below = ops.logical_or(middle < _EPSILON, middle < smoothed_error(middle))
-        low = ops.where(below, middle, low)
+        below = xp.logical_or(middle < _EPSILON, middle < smoothed_error(middle))
+        low = xp.where(below, middle, low)
     return unless_empty(smoothed_error(low + step), nodes[0])
+
+
+def _rfft(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the real and the imaginary part of the Fourier transform."""
+    if namespace(x) is np:
+        wave = np.fft.rfft(x)
+        return wave.real, wave.imag
+    real, imaginary = ops.rfft(x)
+    return real, imaginary
+
+
+def _irfft(real: Tensor, imaginary: Tensor) -> Tensor:
+    """Returns the tensor of which a Fourier transform has these parts."""
+    if namespace(real) is np:
+        return np.fft.irfft(real + 1j * imaginary)
+    return ops.irfft((real, imaginary))

@@ -59,8 +59,8 @@ def test_debiased_errors_of_vgg():
     equal width and, marginal, by equal mass (which cuts ties by its own rule)."""
     y, p = arrays(*VGG)
     found = keras_calib.evaluate(y, p)
-    assert found["debiased_ece"] == pytest.approx(0.06309824317936226, abs=2e-6)
-    assert found["equal_mass_debiased_ece"] == pytest.approx(0.0776820168, abs=2e-5)
+    assert found["ece_l2_debiased"] == pytest.approx(0.06309824317936226, abs=2e-6)
+    assert found["equal_mass_ece_l2_debiased"] == pytest.approx(0.0776820168, abs=2e-5)
     squares = []
     for k in range(10):
         values, cell = np.unique(p[:, k].astype("float64"), return_inverse=True)

@@ -290,3 +290,26 @@ def test_a_metric_gives_them():
     for name in ("weight", "confidence", "hits", "squared_error"):
         found = getattr(metric.statistics(), name)
         np.testing.assert_allclose(found, getattr(expected, name), atol=1e-5)
+
+
+def test_risk_and_coverage():
+    rng = np.random.default_rng(0)
+    c = np.sort(rng.choice(np.arange(1, 400) / 400, 300, replace=False))[::-1]
+    h = (rng.random(300) < c).astype(float)
+    edges = np.concatenate([[0.0], (c[:0:-1] + c[-2::-1]) / 2, [1.0]])
+    one_each = BinStatistics(np.ones(300), c[::-1], h[::-1], edges=edges)
+    coverage, risk = one_each.risk_coverage()
+    np.testing.assert_allclose(coverage, np.arange(1, 301) / 300)
+    np.testing.assert_allclose(risk, np.cumsum(1 - h) / np.arange(1, 301))
+    for allowed in (0.0, 0.05, 0.2, 1.0):
+        most = one_each.coverage_at_risk(allowed)
+        taken = coverage[risk <= allowed].max(initial=0.0)
+        assert taken <= most < taken + 1 / 300
+    # A bin that is cut: 10 hits, then 10 samples of which half are errors.
+    cut = BinStatistics([10, 10], [4, 9], [5, 10])
+    assert cut.coverage_at_risk(0.1) == pytest.approx(12.5 / 20)
+    assert cut.coverage_at_risk(0.25) == 1.0
+    assert BinStatistics([10], [9], [5]).coverage_at_risk(0.4) == 0.0
+    assert np.isnan(BinStatistics([0.0], [0.0], [0.0]).coverage_at_risk(0.4))
+    with pytest.raises(ValueError, match="`risk` must be a number"):
+        cut.coverage_at_risk(5)

@@ -7,7 +7,7 @@ import pytest
 
 import keras_calib
 from keras_calib import metrics
-from keras_calib.metrics import evaluation
+from keras_calib.evaluation import batches
 from tests.backends import BACKEND, slow_on_jax
 from tests.metrics import reference
 from tests.metrics.reference import TABLE, data
@@ -68,7 +68,7 @@ def test_chunks_of_a_memmap_show_a_bar_and_change_nothing(
     assert capsys.readouterr().out == ""
     on_disk = np.memmap(tmp_path / "p", "float32", "w+", shape=p.shape)
     on_disk[:] = p
-    monkeypatch.setattr(evaluation, "_CHUNK", 77 * 5)
+    monkeypatch.setattr(batches, "CHUNK", 77 * 5)
     found = keras_calib.evaluate(y, on_disk, sample_weight=w)
     assert "300/300" in capsys.readouterr().out
     assert found.keys() == expected.keys()
@@ -88,7 +88,7 @@ def test_only_a_chunk_is_read_at_a_time(monkeypatch):
             return found
 
     y, p, _ = data("classes")
-    monkeypatch.setattr(evaluation, "_CHUNK", 50 * 5)
+    monkeypatch.setattr(batches, "CHUNK", 50 * 5)
     keras_calib.evaluate(y, p.view(Recorded), verbose=False)
     assert Recorded.largest == 50 * 5
 
@@ -164,7 +164,7 @@ def test_the_parts_of_the_brier_score_are_those_of_the_metric(monkeypatch, from_
     p = p.astype("float64")
     expected = metrics.BrierDecomposition(from_logits=from_logits, dtype="float64")
     expected.update_state(y, p, w)
-    monkeypatch.setattr(evaluation, "_CHUNK", 77 * 5)
+    monkeypatch.setattr(batches, "CHUNK", 77 * 5)
     found = keras_calib.evaluate(
         y, p, sample_weight=w, from_logits=from_logits, validate=False, verbose=False
     )
@@ -193,7 +193,7 @@ class Table:
 def test_tables_that_are_indexed_by_name(monkeypatch):
     y, p, w = data("classes")
     expected = keras_calib.evaluate(y, p, sample_weight=w)
-    monkeypatch.setattr(evaluation, "_CHUNK", 77 * 5)
+    monkeypatch.setattr(batches, "CHUNK", 77 * 5)
     found = keras_calib.evaluate(
         Table(y), Table(p), sample_weight=Table(w), verbose=False
     )
@@ -202,7 +202,7 @@ def test_tables_that_are_indexed_by_name(monkeypatch):
 
 def test_it_shows_itself_in_a_notebook():
     found = keras_calib.evaluate([0, 1], [[0.8, 0.2], [0.7, 0.3]])
-    assert "<td>ece</td><td>0.450000</td>" in found._repr_html_()
+    assert "<td>ece</td><td>0.4500</td>" in found._repr_html_()
 
 
 @pytest.mark.parametrize("from_logits", [False, True])
@@ -248,7 +248,7 @@ Y, P = np.arange(4) % 2, np.array([[0.8, 0.2], [0.3, 0.7], [0.6, 0.4], [0.2, 0.8
 def test_what_cannot_be_right_is_refused_in_any_chunk(
     monkeypatch, arguments, match, chunk
 ):
-    monkeypatch.setattr(evaluation, "_CHUNK", chunk)
+    monkeypatch.setattr(batches, "CHUNK", chunk)
     given = {"y_true": Y, "y_pred": P, "verbose": False, **arguments}
     if chunk == 2 and match in ("does not sum to 1", "y_pred holds probabilities"):
         pytest.skip("a row alone")

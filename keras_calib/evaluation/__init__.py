@@ -1,0 +1,7 @@
+"""Every figure of calibration of what users hold, in one call."""
+
+from keras_calib.evaluation.answer import *
+from keras_calib.evaluation.compare import *
+from keras_calib.evaluation.evaluate import *
+from keras_calib.evaluation.models import *
+from keras_calib.evaluation.slices import *

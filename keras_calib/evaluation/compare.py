@@ -1,0 +1,273 @@
+"""Two models on the same samples, with paired intervals of their differences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from keras import ops
+
+from keras_calib.arguments import boolean, in_range
+from keras_calib.evaluation.answer import Evaluation
+from keras_calib.evaluation.batches import Batch, batches_of, in_chunks, shown
+from keras_calib.evaluation.figures import FIGURES
+from keras_calib.evaluation.settings import Settings
+from keras_calib.evaluation.sums import Sums
+from keras_calib.metrics import BinStatistics
+from keras_calib.metrics.tables import html_table, text_table
+from keras_calib.ops.arrays import require
+from keras_calib.ops.binning import bin_index
+from keras_calib.ops.class_batch import ClassBatch
+from keras_calib.ops.floats import in_float64
+from keras_calib.types import Tensor
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Comparison", "Difference", "compare"]
+
+
+class Difference(NamedTuple):
+    """A figure of two models, and how it differs.
+
+    Attributes:
+        first: the figure of the first model.
+        second: that of the second.
+        difference: second minus first.
+        low: the lower end of the paired interval of the difference, NaN if unknown.
+        high: its upper end.
+        better: the name of the model that is better, if the interval leaves out 0.
+    """
+
+    first: float
+    second: float
+    difference: float
+    low: float
+    high: float
+    better: str
+
+
+class Comparison(dict[str, Difference]):
+    """The differences of two models by figure, printed as a table.
+
+    Attributes:
+        names: the names of the models.
+        evaluations: the `Evaluation` of each by name.
+        level: the level of the intervals.
+
+    Example:
+
+    >>> import keras_calib
+    >>> sure, unsure = np.tile([[0.9, 0.1]], (100, 1)), np.tile([[0.6, 0.4]], (100, 1))
+    >>> y = [0, 0, 1, 0] * 25
+    >>> found = keras_calib.compare(y, {"sure": sure, "unsure": unsure})
+    >>> print(found)
+                     figure    sure   unsure  difference      95 % interval  better
+                   accuracy  0.7500   0.7500     +0.0000  +0.0000 to +0.0000
+                        ece  0.1500   0.1500     +0.0000  -0.1697 to +0.1697
+            calibration_gap  0.1500  -0.1500     -0.3000  -0.3000 to -0.3000
+    negative_log_likelihood  0.6547   0.6122     -0.0425  -0.1945 to +0.1096
+                brier_score  0.4200   0.4200     +0.0000  -0.1018 to +0.1018
+    """
+
+    def __init__(
+        self,
+        differences: Mapping[str, Difference],
+        evaluations: dict[str, Evaluation],
+        level: float,
+    ) -> None:
+        super().__init__(differences)
+        self.evaluations, self.level = evaluations, level
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the models."""
+        return list(self.evaluations)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Returns one row a figure as a pandas table, which needs pandas."""
+        import pandas as pd
+
+        rows = {name: found._asdict() for name, found in self.items()}
+        named = dict(zip(("first", "second"), self.names, strict=True))
+        frame = pd.DataFrame.from_dict(rows, orient="index")
+        return frame.rename(columns=named).rename_axis("figure")
+
+    def __str__(self) -> str:
+        return text_table(*self._cells())
+
+    def _repr_html_(self) -> str:
+        return html_table(*self._cells())
+
+    def _cells(self) -> tuple[list[str], list[list[str]]]:
+        header = ["figure", *self.names, "difference"]
+        header += [f"{100 * self.level:g} % interval", "better"]
+        form = "{first:z.4f}|{second:z.4f}|{difference:+z.4f}|"
+        form += "{low:+z.4f} to {high:+z.4f}"
+        rows = [
+            [name, *form.format(**found._asdict()).split("|"), found.better]
+            for name, found in self.items()
+        ]
+        return header, rows
+
+
+def compare(
+    y_true: Any,
+    y_pred: Mapping[str, Any],
+    *,
+    sample_weight: Any = None,
+    level: float = 0.95,
+    **kwargs: Any,
+) -> Comparison:
+    """Compares two models on the same samples.
+
+    Each difference has a paired interval: both models see the same samples, so that
+    what makes a sample hard for both cancels. The intervals are those of means of
+    values per sample. The value of a sample in an ECE is its part of it, sign(gap of
+    its bin) times (confidence - hit); the interval is that of the errors over these
+    bins, and is an approximation where gaps are near 0.
+
+    Args:
+        y_true: labels, as `evaluate` takes them.
+        y_pred: the predictions of two models by name, of one shape.
+        sample_weight: weights.
+        level: the level of the intervals.
+        **kwargs: other arguments of `evaluate` that say how predictions are read:
+            `from_logits`, `ignore_class`, `axis`, `num_bins`, `exact`, `validate`.
+
+    Returns:
+        A `Comparison`.
+
+    Raises:
+        ValueError: for other than two models, and for what `evaluate` refuses.
+
+    Example:
+
+    >>> import keras_calib
+    >>> y, p = [0, 1], np.array([[0.8, 0.2], [0.7, 0.3]])
+    >>> found = keras_calib.compare(y, {"old": p, "new": p[:, ::-1]})
+    >>> round(found["brier_score"].difference, 6)
+    0.2
+    """
+    level = in_range("level", level, 1e-9, 1 - 1e-9)
+    from_logits = boolean("from_logits", kwargs.pop("from_logits", False))
+    verbose = kwargs.pop("verbose", None)
+    settings = Settings(**kwargs)
+    several = isinstance(y_pred, Mapping) and len(y_pred) == 2
+    require(
+        several,
+        "`y_pred` must be the predictions of two models by name, as "
+        '{"old": p, "new": q}',
+        f"{list(y_pred)}" if isinstance(y_pred, Mapping) else type(y_pred).__name__,
+    )
+    wholes = []
+    for p in y_pred.values():
+        (whole,), count = batches_of(y_true, p, sample_weight, from_logits=from_logits)
+        wholes.append(whole)
+    shapes = [tuple(whole.y_pred.shape) for whole in wholes]
+    require(
+        shapes[0] == shapes[1],
+        "the predictions of both models must have one shape",
+        f"{shapes}",
+    )
+    pair = _Pair(settings)
+    first, second = map(in_chunks, ([whole] for whole in wholes))
+    for chunk in zip(shown(first, count, verbose), second, strict=True):
+        for samples in chunk:
+            settings.check(samples)
+        pair.add(*chunk)
+    return pair.comparison(list(y_pred), level)
+
+
+class _Pair:
+    """Sums of two models, and of the differences of their samples.
+
+    Args:
+        settings: how samples are read and what is measured.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._bins = settings.num_bins
+        self._models = Sums(settings), Sums(settings)
+        # Of the differences, and of their squares.
+        self._sums: dict[str, np.ndarray] = {}
+        # Of the products of both residuals, by the bins of both.
+        self._products = np.zeros((self._bins, self._bins))
+
+    @in_float64
+    def add(self, *chunk: Batch) -> None:
+        """Adds a chunk of each model, of the same samples."""
+        batches = [m.add(c) for m, c in zip(self._models, chunk, strict=True)]
+        weight = batches[0].sample_weight
+        w = np.ones(len(batches[0].scores)) if weight is None else _array(weight)
+        counts = w != 0
+        values = [
+            {k: x[counts] for k, x in _of_samples(batch).items()} for batch in batches
+        ]
+        w = w[counts]
+        for name in values[0]:
+            d = values[1][name] - values[0][name]
+            sums = np.array([(w * d).sum(), (w * d * d).sum()])
+            self._sums[name] = self._sums.get(name, 0.0) + sums
+        one, other = (
+            bin_index(_array(b.confidence)[counts], self._bins, b.precision)
+            for b in batches
+        )
+        product = w * values[0]["calibration_gap"] * values[1]["calibration_gap"]
+        cell = one * self._bins + other
+        self._products += np.bincount(cell, product, self._bins * self._bins).reshape(
+            self._bins, self._bins
+        )
+
+    def comparison(self, names: list[str], level: float) -> Comparison:
+        """Returns the differences."""
+        found = [model.evaluation() for model in self._models]
+        total = found[0].statistics.total
+        z = NormalDist().inv_cdf((1 + level) / 2)
+        squares = {name: sums[1] for name, sums in self._sums.items()}
+        squares["ece"] = self._ece_square(*(each.statistics for each in found))
+        differences = {}
+        for figure in FIGURES:
+            if figure.name in squares:
+                a, b = (each[figure.name] for each in found)
+                variance = squares[figure.name] / total - (b - a) ** 2
+                half = z * float(np.sqrt(max(variance, 0.0) / total))
+                ends = b - a - half, b - a + half
+                better = _better(figure.better, *ends)
+                differences[figure.name] = Difference(
+                    a, b, b - a, *ends, names[better] if better is not None else ""
+                )
+        return Comparison(differences, dict(zip(names, found, strict=True)), level)
+
+    def _ece_square(self, a: BinStatistics, b: BinStatistics) -> float:
+        """Sums (s_b r_b - s_a r_a)^2 with the residuals r and the signs s of bins."""
+        signs = [np.sign(s.confidence - s.hits) for s in (a, b)]
+        alone = sum(
+            float((sign**2 * s.sums.squared_error).sum())
+            for sign, s in zip(signs, (a, b), strict=True)
+        )
+        return alone - 2 * float(signs[0] @ self._products @ signs[1])
+
+
+def _of_samples(batch: ClassBatch) -> dict[str, np.ndarray]:
+    """Returns the values of the samples whose means are figures."""
+    confidence, hit = _array(batch.confidence), _array(batch.hit)
+    return {
+        "accuracy": hit,
+        "calibration_gap": confidence - hit,
+        "negative_log_likelihood": _array(batch.cross_entropy),
+        "brier_score": _array(batch.squared_error),
+    }
+
+
+def _better(better: str, low: float, high: float) -> int | None:
+    """Returns the place of the model that is better, `None` if that is not clear."""
+    if low <= 0 <= high or better not in ("higher", "lower"):
+        return None
+    return int((low > 0) == (better == "higher"))
+
+
+def _array(x: Tensor) -> np.ndarray:
+    return np.asarray(ops.convert_to_numpy(x), "float64")

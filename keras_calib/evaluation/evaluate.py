@@ -1,0 +1,127 @@
+"""Every figure of calibration of what users hold, in one call."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from keras_calib.arguments import boolean
+from keras_calib.evaluation.answer import Evaluation
+from keras_calib.evaluation.batches import batches_of, in_chunks, shown
+from keras_calib.evaluation.ensembles import EnsembleSums, members_of
+from keras_calib.evaluation.settings import Settings
+from keras_calib.evaluation.slices import Slices, slices_of, warn_of_few
+from keras_calib.evaluation.sums import Sums
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    y_true: Any,
+    y_pred: Any = None,
+    *,
+    from_logits: bool = False,
+    sample_weight: Any = None,
+    ignore_class: int | None = None,
+    axis: int = -1,
+    members: int | None = None,
+    by: Any = None,
+    num_bins: int = 15,
+    coverage: float = 0.9,
+    exact: bool | None = None,
+    verbose: bool | None = None,
+    validate: bool = True,
+) -> Evaluation:
+    """Measures the calibration of predictions, in float64.
+
+    Labels, predictions and weights are arrays of any library: numpy, also a `memmap`
+    larger than memory, lists, pandas, polars and Arrow tables and columns, tensors of
+    TensorFlow, JAX and torch. Predictions may also be a distribution of TensorFlow
+    Probability: a `Categorical`, `OneHotCategorical` or `Bernoulli`, or a
+    `MixtureSameFamily` of those, measured by its own parameters. In place of
+    arrays, `evaluate(batches)` takes an iterable, a generator or a dataset of batches
+    `(y_true, y_pred)` or `(y_true, y_pred, sample_weight)`. All forms give the same
+    figures, because all are read in the same chunks.
+
+    The figures that depend on the order of confidences (equal mass, KS, AURC, accuracy
+    at coverage) are computed from all confidences, sorted, if these are at most 10
+    million, and do not depend on the order of equal ones. More are folded into 4608
+    fine bins. The smooth ECE is relplot's, on its grid, or on a grid ten times as fine
+    if the error is below 0.01.
+
+    Args:
+        y_true: integer labels of shape `(N, ...)` or `(N, ..., 1)`, or targets of
+            shape `(N, ..., K)`; without `y_pred`, an iterable of batches.
+        y_pred: logits or probabilities of shape `(N, ..., K)`; or of label 1 of a
+            binary problem, of shape `(N,)` or `(N, ..., 1)`. A binary problem is
+            measured as two classes, and the probability of label 1 itself by the
+            figures named `binary_...`.
+        from_logits: whether `y_pred` are logits.
+        sample_weight: weights of shape `(N, ...)` or of its leading axes.
+        ignore_class: integer label whose samples are ignored.
+        axis: the axis of the classes in `y_pred`, and in targets; not the first.
+        members: the axis of the members of an ensemble in `y_pred`, such as 0 for
+            predictions of shape `(members, N, ..., K)`; `axis` then counts the other
+            axes. The mean of their probabilities is measured, how much they differ
+            (`mutual_information`, `disagreement`), and each of them.
+        by: one value for each sample, such as a region or a month. The samples of each
+            value are measured, too: `slices`.
+        num_bins: the number of bins.
+        coverage: the fraction of samples for `accuracy_at_coverage`.
+        exact: whether to sort all confidences, which takes memory for each sample.
+            `None` does so for up to 10 million of them, `False` for none.
+        verbose: whether to show a progress bar; by default for more than one chunk.
+        validate: whether to check the values of labels, predictions and weights,
+            chunk by chunk. Without the checks, figures of impossible values are NaN.
+            Empty arrays, and shapes that do not fit, raise in any case.
+
+    Returns:
+        An `Evaluation`: a dict of floats that prints as a table, with the bins as
+        `statistics`. `ece_low` and `ece_high` are the ends of the 95 % interval of
+        `ece`.
+
+    Raises:
+        ValueError: if no sample counts, if shapes do not fit, if an argument is out of
+            range, and if labels, predictions or weights are impossible: logits without
+            `from_logits=True`, rows that do not sum to 1, labels that are no class,
+            NaN, negative weights and the like. It says what to write.
+
+    Example:
+
+    >>> import keras_calib
+    >>> y, p = [0, 1], [[0.8, 0.2], [0.7, 0.3]]
+    >>> found = keras_calib.evaluate(y, p)
+    >>> round(found["ece"], 6), round(found["brier_score"], 6)
+    (0.45, 0.53)
+    >>> found.statistics.total
+    2.0
+    >>> keras_calib.evaluate([(y[:1], p[:1]), (y[1:], p[1:])]) == found
+    True
+    """
+    settings = Settings(ignore_class, axis, num_bins, coverage, exact, validate)
+    batches, count = batches_of(
+        y_true,
+        y_pred,
+        sample_weight,
+        from_logits=boolean("from_logits", from_logits),
+        members=members,
+    )
+    names: list[Any] = []
+    if by is not None:
+        numbers, names = slices_of(by, count)
+        batches = [replace(batch, by=numbers) for batch in batches]
+    kind = Sums if members is None else EnsembleSums
+    sums = kind(settings)
+    # A slice may hold no sample that counts.
+    slices = [kind(replace(settings, validate=False)) for _ in names]
+    for chunk in shown(in_chunks(batches), count, verbose):
+        for each in [chunk] if members is None else members_of(chunk):
+            settings.check(each)
+        sums.add(chunk)
+        for number, part in chunk.parts():
+            slices[number].add(part)
+    found = sums.evaluation()
+    if by is not None:
+        found.slices = Slices(zip(names, (s.evaluation() for s in slices), strict=True))
+        warn_of_few(found.slices)
+    return found

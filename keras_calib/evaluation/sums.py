@@ -1,0 +1,130 @@
+"""What is kept of the samples, and the figures computed from it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from keras_calib.evaluation.answer import Evaluation
+from keras_calib.evaluation.batches import Batch
+from keras_calib.evaluation.confidences import Confidences
+from keras_calib.evaluation.figures import (
+    ENSEMBLE,
+    FIGURES,
+    LABEL_1,
+    computed,
+    error_bounds,
+)
+from keras_calib.evaluation.settings import Settings
+from keras_calib.metrics import (
+    BinStatistics,
+    CalibrationMetric,
+    ClasswiseECE,
+    ExpectedCalibrationError,
+)
+from keras_calib.ops.arrays import require_any
+from keras_calib.ops.binary_batch import is_one_probability, two_classes
+from keras_calib.ops.class_batch import ClassBatch
+from keras_calib.ops.events import Events
+from keras_calib.ops.floats import in_float64
+
+
+class Sums:
+    """Sums over samples, in float64.
+
+    Args:
+        settings: how samples are read and what is measured.
+    """
+
+    @in_float64
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.coverage, self.num_bins = settings.coverage, settings.num_bins
+        self.n = 0
+        self.num_classes = 0
+        self.ece = ExpectedCalibrationError(settings.num_bins, dtype="float64")
+        self.top = Confidences(settings.exact)
+        self.label_1 = Confidences(settings.exact)
+        self.metrics = {
+            source: self._made(source)
+            for source in dict.fromkeys(figure.source for figure in FIGURES)
+            if isinstance(source, type)
+        }
+
+    def _made(self, metric: Any) -> CalibrationMetric:
+        of_bins = "num_bins" in metric.__signature__.parameters
+        bins = {"num_bins": self.settings.num_bins} if of_bins else {}
+        made: CalibrationMetric = metric(**bins, dtype="float64")
+        return made
+
+    @in_float64
+    def add(self, samples: Batch) -> ClassBatch:
+        """Adds a chunk, and returns it as it was read."""
+        settings = self.settings
+        y_true, y_pred = samples.y_true, samples.y_pred
+        if is_one_probability(y_pred, settings.axis):
+            y_true, y_pred = two_classes(
+                y_true, y_pred, samples.from_logits, settings.axis
+            )
+        batch = ClassBatch(
+            y_true,
+            y_pred,
+            samples.sample_weight,
+            from_logits=samples.from_logits,
+            ignore_class=settings.ignore_class,
+            axis=settings.axis,
+            dtype="float64",
+        )
+        for metric in (self.ece, *self.metrics.values()):
+            metric.accumulate(batch)
+        self.top.add(batch.top_label)
+        weight = batch.sample_weight
+        counted = len(batch.scores) if weight is None else np.count_nonzero(weight)
+        self.n += int(counted)
+        self.num_classes = batch.num_classes
+        if self.num_classes == 2:
+            p, y = batch.probabilities[:, 1], batch.happened[:, 1]
+            self.label_1.add(Events(p, y, weight, precision=batch.precision))
+        return batch
+
+    @cached_property
+    def statistics(self) -> BinStatistics:
+        """The sums of the top label over equal-width bins."""
+        return self.ece.statistics()
+
+    @cached_property
+    def label_1_bins(self) -> BinStatistics:
+        """The sums of label 1 of a binary problem over equal-width bins."""
+        classwise = self.metrics[ClasswiseECE]
+        assert isinstance(classwise, ClasswiseECE)
+        return classwise.statistics()[1]
+
+    def equal_mass(self, confidences: Confidences) -> BinStatistics:
+        """Returns the sums over bins that hold the same weight."""
+        return confidences.statistics.equal_mass(self.num_bins)
+
+    @in_float64
+    def evaluation(self) -> Evaluation:
+        """Returns the figures."""
+        if self.settings.validate:
+            require_any(self.statistics.total)
+        if not self.statistics.total > 0:  # nothing counts, or values are impossible
+            self.top.spoil()
+            self.label_1.spoil()
+        groups = {figure.group for figure in FIGURES} - {ENSEMBLE}
+        if self.num_classes != 2:
+            groups -= {LABEL_1}
+        figures = computed(self, groups)
+        exact = self.top.exact
+        return Evaluation(
+            figures,
+            self.statistics,
+            self.top.fine_statistics,
+            n=self.n,
+            num_classes=self.num_classes,
+            coverage=self.coverage,
+            exact=exact,
+            error_bounds={} if exact else error_bounds(self, figures),
+        )
