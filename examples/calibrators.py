@@ -1,14 +1,15 @@
-"""Every calibrator on published outputs of two networks, with many samples and few.
+"""Every calibrator on published outputs of three networks, with many samples and few.
 
-The script splits the probabilities of two networks for the 10000 test images of
-CIFAR-10 at random. It fits each calibrator to 5000 of them, or to 300 of those, and
-measures it on the other 5000. It prints the negative log-likelihood and the expected
-calibration error of the top label (15 bins): means over five splits ± the half-width
-of the 95 % t-interval.
+The script splits the probabilities of each network for 10000 test images at random. It
+fits each calibrator to 300, 1000 and 5000 of them, and measures it on 5000 others. It
+prints the negative log-likelihood and the expected calibration error of the top label
+(15 bins): means over five splits ± the half-width of the 95 % t-interval. Where
+probmetrics is installed, its structured scaling is measured, too.
 
-`--data` names a folder that contains two files, at any depth:
+`--data` names a folder that contains these files, at any depth:
 
-    wideresnet-16-4-cifar-10.npz   of github.com/EFS-OpenSource/calibration-framework,
+    wideresnet-16-4-cifar-10.npz, lenet-5-cifar-10.npz
+                                   of github.com/EFS-OpenSource/calibration-framework,
                                    examples/classification/records
     cifar10_vgg16.npz              data/cifar_probs.dat of
                                    github.com/p-lambda/verified_calibration, its pickled
@@ -19,6 +20,8 @@ of the 95 % t-interval.
 """
 
 import argparse
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +30,37 @@ from examples.tables import interval, markdown, write
 from keras_calib import ExpectedCalibrationError, NegativeLogLikelihood
 from keras_calib.calibrators.methods import METHODS
 
+RECORD = "predictions", "ground_truth"
 NETS = {
-    "WideResNet-16-4": ("wideresnet-16-4-cifar-10.npz", "predictions", "ground_truth"),
+    "WideResNet-16-4": ("wideresnet-16-4-cifar-10.npz", *RECORD),
+    "LeNet-5": ("lenet-5-cifar-10.npz", *RECORD),
     "VGG16": ("cifar10_vgg16.npz", "probs", "label"),
 }
-SIZES = (5000, 300)
+SIZES = (300, 1000, 5000)
+PEERS = {"svs": "probmetrics, vector", "sms": "probmetrics, matrix"}
+
+
+class Peer:
+    """A calibrator of probmetrics."""
+
+    def __init__(self, name):
+        from probmetrics.calibrators import get_calibrator
+
+        self.calibrator = get_calibrator(name)
+
+    def fit(self, p, y):
+        """Fits it to probabilities and labels."""
+        self.calibrator.fit(p, y)
+        return self.calibrator.predict_proba
+
+
+def calibrators():
+    """Returns what makes each calibrator, by its name."""
+    arguments = {"from_logits": False, "dtype": "float64"}
+    found = {name: partial(make, **arguments) for name, make in METHODS.items()}
+    if find_spec("probmetrics"):
+        found |= {title: partial(Peer, name) for name, title in PEERS.items()}
+    return found
 
 
 def outputs(folder, file, predictions, labels):
@@ -53,16 +82,17 @@ def measured(p, y):
 
 def compare(p, y, splits):
     """Returns the figures of each calibrator at each size, one row per split."""
-    found = {name: [] for name in ("uncalibrated", *METHODS)}
+    makers = calibrators()
+    found = {name: [] for name in ("uncalibrated", *makers)}
     for seed in range(splits):
         order = np.random.default_rng(seed).permutation(len(y))
         half, test = order[: len(y) // 2], order[len(y) // 2 :]
         found["uncalibrated"].append(measured(p[test], y[test]) * len(SIZES))
-        for name, make in METHODS.items():
+        for name, make in makers.items():
             row = []
             for size in SIZES:
                 fit = half[:size]
-                layer = make(from_logits=False, dtype="float64").fit(p[fit], y[fit])
+                layer = make().fit(p[fit], y[fit])
                 row += measured(layer(p[test]), y[test])
             found[name].append(row)
     return found

@@ -52,8 +52,10 @@ def calibrate(
             `tf.data.Dataset`, a `keras.utils.PyDataset` or another finite iterable.
         y: labels, where `x` are arrays: integers of shape `(...)` or `(..., 1)`, or
             one-hot or soft targets of shape `(..., K)`.
-        method: `"temperature"`, `"vector"`, `"matrix"`, `"dirichlet"`, `"platt"`,
-            `"beta"`, `"isotonic"`, `"histogram"`, `"noise"`, or a calibrator.
+        method: `"temperature"`, `"ensemble_temperature"`, `"structured_vector"`,
+            `"structured_matrix"`, `"vector"`, `"matrix"`, `"dirichlet"`, `"platt"`,
+            `"quadratic"`, `"beta"`, `"isotonic"`, `"histogram"`, `"noise"`, or a
+            calibrator.
             `"auto"` takes the one with the smallest cross-validated negative
             log-likelihood. It tries matrices up to 30 classes, and a temperature of
             1 if nothing improves on the model.

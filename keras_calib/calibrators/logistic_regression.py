@@ -1,4 +1,4 @@
-"""Logistic regression."""
+"""Logistic regression, and targets that keep it finite."""
 
 import numpy as np
 
@@ -36,3 +36,15 @@ def logistic_regression(x: Array, target: Array, weight: Array) -> Array:
             break
     found: Array = theta / scale
     return found
+
+
+def platt_targets(target: Array, weight: Array) -> Array:
+    """Returns (n1 + 1) / (n1 + 2) and 1 / (n0 + 2) in place of 1 and 0.
+
+    n1 and n0 count the samples of target 1 and 0.
+    """
+    positive = weight @ target
+    negative = weight.sum() - positive
+    high, low = (positive + 1) / (positive + 2), 1 / (negative + 2)
+    smoothed: Array = low + target * (high - low)
+    return smoothed

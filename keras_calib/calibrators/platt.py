@@ -3,7 +3,10 @@
 import numpy as np
 
 from keras_calib.arguments import saveable
-from keras_calib.calibrators.logistic_regression import logistic_regression
+from keras_calib.calibrators.logistic_regression import (
+    logistic_regression,
+    platt_targets,
+)
 from keras_calib.calibrators.one_vs_rest import OneVsRest
 from keras_calib.types import Array, Tensor
 
@@ -45,11 +48,8 @@ class PlattScaling(OneVsRest):
 
     def fit_class(self, d: Array, target: Array, weight: Array) -> tuple[Array, ...]:
         """Fits a and b."""
-        positive = weight @ target
-        negative = weight.sum() - positive
-        high, low = (positive + 1) / (positive + 2), 1 / (negative + 2)
         x = np.stack([d, np.ones_like(d)], -1)
-        return tuple(logistic_regression(x, low + target * (high - low), weight))
+        return tuple(logistic_regression(x, platt_targets(target, weight), weight))
 
     def map(self, d: Tensor, slope: Tensor, intercept: Tensor) -> Tensor:
         """Returns a d + b."""

@@ -8,8 +8,6 @@ import numpy as np
 from keras_calib.activations import log_softmax
 from keras_calib.types import Array
 
-# How far above the optimum a fit may end, as a fraction of values above 1.
-_TOLERANCE = 1e-10
 # The most steps, and the most products with the Hessian that one of them may take.
 _STEPS = 200
 _PRODUCTS = 1000
@@ -30,6 +28,9 @@ class SoftmaxRegression:
             (K, K + 1) for a matrix W and, as its last column, b; (K, 2) for the
             diagonal of W, and b.
         full_matrix: whether W is a matrix, or a diagonal.
+        center: the parameters without a penalty.
+        by_class: whether steps are scaled by the curvature of each class, a matrix,
+            or by its diagonal, which is faster where all parameters have penalties.
     """
 
     x: Array
@@ -37,23 +38,30 @@ class SoftmaxRegression:
     weight: Array
     penalty: Array
     full_matrix: bool
+    center: Array | float = 0.0
+    by_class: bool = True
 
-    def minimize(self, theta: Array) -> tuple[Array, bool]:
+    def minimize(self, theta: Array, tolerance: float = 1e-10) -> tuple[Array, bool]:
         """Returns the optimum, and whether it is known to be one.
 
         Newton's step d changes the scores by a_nk. Where no |a| is above 1,
         q = p (1 + a - sum(p a)) is a point of the dual problem, which proves that the
         optimum is at most d'Hd below. If an |a| is above 1, d'Hd is an estimate, and it
         must be smaller by that factor.
+
+        Args:
+            theta: where to start.
+            tolerance: how far above the optimum it may end, as a fraction of values
+                above 1.
         """
         value, p = self._value(theta)
         most = max(1000, 20_000_000 // theta.size)
         for _ in range(_STEPS):
-            slope = self._slope(p) + 2 * self.penalty * theta
+            slope = self._slope(p) + 2 * self.penalty * (theta - self.center)
             step, used, solved = self._newton_step(slope, p)
             decrement = -np.sum(slope * step)
             change = np.abs(self._centered(self._scores(step), p)).max()
-            limit = _TOLERANCE * max(1.0, value)
+            limit = tolerance * max(1.0, value)
             # Cross-entropy is at least 0, which separable classes approach at infinity.
             if value <= limit or (solved and decrement * max(1.0, change) <= limit):
                 return theta, True
@@ -89,11 +97,15 @@ class SoftmaxRegression:
             used += 1
         return step, used, size <= enough
 
-    def _value(self, theta: Array) -> tuple[float, Array]:
-        """Returns the value and the probabilities."""
+    def loss(self, theta: Array) -> tuple[float, Array]:
+        """Returns the cross-entropy without penalties, and the probabilities."""
         log_p = log_softmax(self._scores(theta))
         loss = -self.weight @ np.einsum("nk,nk->n", self.targets, log_p)
-        return float(loss + np.sum(self.penalty * theta**2)), np.exp(log_p)
+        return float(loss), np.exp(log_p)
+
+    def _value(self, theta: Array) -> tuple[float, Array]:
+        loss, p = self.loss(theta)
+        return loss + float(np.sum(self.penalty * (theta - self.center) ** 2)), p
 
     def _scores(self, theta: Array) -> Array:
         w, b = theta[:, :-1], theta[:, -1]
@@ -133,8 +145,10 @@ class SoftmaxRegression:
         """Returns a function that divides by the curvature of each class alone."""
         v = p * (1 - p) * self._mass()
         k, size = self.penalty.shape
-        if size > _MANY_CLASSES:
-            diagonal = np.hstack([v.T @ self.x**2, v.sum(0)[:, None]])
+        if size > _MANY_CLASSES or not self.by_class:
+            square = self.x**2
+            w = v.T @ square if self.full_matrix else (v * square).sum(0)[:, None]
+            diagonal = np.hstack([w, v.sum(0)[:, None]])
             diagonal = np.maximum(diagonal + 2 * self.penalty, np.finfo("float64").tiny)
             return lambda slope: slope / diagonal
         blocks = np.empty((k, size, size))

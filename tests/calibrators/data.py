@@ -24,6 +24,10 @@ def wideresnet():
     )
 
 
+def lenet():
+    return arrays("netcal_probs/lenet-5-cifar-10.npz", "predictions", "ground_truth")
+
+
 def vgg():
     return arrays("verified_calibration_vgg/cifar10_vgg16.npz", "probs", "label")
 

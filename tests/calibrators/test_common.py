@@ -37,6 +37,14 @@ def equal_mass(**arguments):
     return calibrators.HistogramBinning(10, "equal_mass", **arguments)
 
 
+def structured_vector(**arguments):
+    return calibrators.StructuredVectorScaling(1.0, **arguments)
+
+
+def structured_matrix(**arguments):
+    return calibrators.StructuredMatrixScaling(1.0, **arguments)
+
+
 def inverse(**arguments):
     return calibrators.NoiseCorrection(0.02, True, **arguments)
 
@@ -44,10 +52,14 @@ def inverse(**arguments):
 ROWS = {
     "temperature": Row(calibrators.TemperatureScaling),
     "brier": Row(brier),
+    "ensemble_temperature": Row(calibrators.EnsembleTemperatureScaling),
+    "structured_vector": Row(structured_vector),
+    "structured_matrix": Row(structured_matrix),
     "vector": Row(calibrators.VectorScaling),
     "matrix": Row(calibrators.MatrixScaling),
     "dirichlet": Row(calibrators.DirichletCalibration),
     "platt": Row(calibrators.PlattScaling),
+    "quadratic": Row(calibrators.QuadraticScaling),
     "beta": Row(calibrators.BetaCalibration),
     "isotonic": Row(
         calibrators.IsotonicCalibration,
