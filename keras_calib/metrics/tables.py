@@ -11,7 +11,7 @@ def text_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     table = [header, *rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return "\n".join(
-        "  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True))
+        "  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
         for row in table
     )
 
