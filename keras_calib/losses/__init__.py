@@ -14,6 +14,7 @@ from keras_calib.losses.gradient_weighted import *
 from keras_calib.losses.hard_negative import *
 from keras_calib.losses.hyperparameter import *
 from keras_calib.losses.label_smoothing import *
+from keras_calib.losses.linear import *
 from keras_calib.losses.margin import *
 from keras_calib.losses.poly import *
 from keras_calib.losses.ranking import *

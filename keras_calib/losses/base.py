@@ -238,6 +238,9 @@ class ClassLoss(IgnoringReader, CalibrationLoss):
             they are; Keras's losses divide each row by its sum.
     """
 
+    # Whether the loss of a sample depends on no other sample.
+    of_one_sample = True
+
     @abstractmethod
     def sample_losses(self, batch: ClassBatch) -> Tensor:
         """Returns the loss of each sample of a batch, of shape (N,)."""

@@ -63,6 +63,8 @@ class HardNegativeCE(ClassLoss):
       [arXiv:1512.02325](https://arxiv.org/abs/1512.02325), section 2.2.
     """
 
+    of_one_sample = False
+
     def __init__(
         self,
         ratio: float = 3.0,

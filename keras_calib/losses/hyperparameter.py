@@ -41,21 +41,25 @@ class Held(ABC):
     _held: Tensor | None = None
 
     @abstractmethod
-    def given(self) -> Any:
+    def _own(self) -> Any:
         """Returns the value, a number or a tensor."""
+
+    def given(self) -> Any:
+        """Returns the value, or the kernel's argument inside a `with` statement."""
+        return self._own() if self._held is None else self._held
 
     @contextmanager
     def holding(self, value: Tensor) -> Iterator[None]:
-        """Makes `tensor` return the kernel's argument inside a `with` statement."""
-        self._held = value
+        """Makes `given` and `tensor` return a kernel's argument."""
+        before, self._held = self._held, value
         try:
             yield
         finally:
-            self._held = None
+            self._held = before
 
     def tensor(self, dtype: str) -> Tensor:
         """Returns the value as a scalar tensor."""
-        value = self.given() if self._held is None else self._held
+        value = self.given()
         # TensorFlow casts a Python number by way of float32.
         cast = ops.cast if ops.is_tensor(value) else ops.convert_to_tensor
         return cast(value, dtype)
@@ -209,7 +213,7 @@ class Hyperparameter(Held, keras.metrics.Metric):
         if self.clock is not None:
             self.clock.assign(np.zeros(3, int))
 
-    def given(self) -> Tensor:
+    def _own(self) -> Tensor:
         """Returns the value as a tensor."""
         value = ops.convert_to_tensor(self.variable)
         # torch changes a variable in place, even where a graph has kept its tensor.
@@ -415,6 +419,6 @@ class Constant(Held):
         else:
             self.value, self.is_traced = in_range(name, value, low, high), False
 
-    def given(self) -> Any:
+    def _own(self) -> Any:
         """Returns the value, a number or a tensor."""
         return self.value

@@ -35,6 +35,10 @@ def with_gradient(
     @ops.custom_gradient  # type: ignore[untyped-decorator, unused-ignore]
     def function(*arguments: Tensor) -> tuple[Tensor, Callable[..., Gradients]]:
         y, backward = forward(*arguments)
+        if keras.backend.backend() == "torch":
+            # The graph holds `backward`. If that holds y, y may not hold the graph: the
+            # memory of such a circle is freed late.
+            y = y.detach()
 
         # TensorFlow and JAX pass the upstream gradient alone; torch passes the
         # inputs too, and the gradient by name.
@@ -60,6 +64,108 @@ def with_gradient(
         return y, gradient
 
     return function(*arguments)
+
+
+def with_kept_gradient(
+    forward: Callable[..., tuple[Tensor, Any]],
+    backward: Callable[..., Gradients],
+    *arguments: Tensor,
+) -> Tensor:
+    """Calls `forward`, which may compute the gradient with the value.
+
+    Args:
+        forward: `forward(wanted, *arguments) -> (y, kept)`. `wanted` says whether a
+            gradient may follow; TensorFlow and torch know it.
+        backward: `backward(dy, kept, *arguments)` returns the gradient in each
+            argument, and `None` for integers. `kept` is that of `forward`. Where no
+            gradient was wanted it may follow nevertheless.
+        *arguments: tensors. As in `with_gradient`, neither function may capture one
+            that JAX traces.
+    """
+    dtypes = [dtype_name(x) for x in arguments]
+
+    def gradients(
+        upstream: Tensor, kept: Any, arguments: Sequence[Tensor]
+    ) -> Gradients:
+        return tuple(
+            None if x is None else ops.cast(x, dtype)
+            for x, dtype in zip(
+                backward(upstream, kept, *arguments), dtypes, strict=True
+            )
+        )
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        @jax.custom_vjp  # type: ignore[untyped-decorator, unused-ignore]
+        def function(*arguments: Tensor) -> Tensor:
+            return forward(False, *arguments)[0]
+
+        def value_and_rest(*arguments: Tensor) -> tuple[Tensor, Any]:
+            y, kept = forward(True, *arguments)
+            return y, (kept, arguments)
+
+        function.defvjp(value_and_rest, lambda rest, dy: gradients(dy, *rest))
+        return function(*arguments)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+        from tensorflow.python.eager.record import should_record_backprop
+
+        arguments = tuple(map(tf.convert_to_tensor, arguments))
+        wanted = should_record_backprop(arguments)
+
+        @tf.custom_gradient  # type: ignore[untyped-decorator, unused-ignore]
+        def function(*arguments: Tensor) -> tuple[Tensor, Any]:
+            y, kept = forward(wanted, *arguments)
+            return y, lambda dy: gradients(dy, kept, arguments)
+
+        return function(*arguments)
+    import torch
+
+    wanted = torch.is_grad_enabled() and any(x.requires_grad for x in arguments)
+
+    class Function(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *arguments: Tensor) -> Tensor:
+            y, ctx.kept = forward(wanted, *arguments)
+            ctx.save_for_backward(*arguments)
+            return y
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx: Any, upstream: Tensor) -> Gradients:
+            return gradients(upstream, ctx.kept, ctx.saved_tensors)
+
+    y: Tensor = Function.apply(*arguments)  # type: ignore[no-untyped-call]
+    return y
+
+
+def pullback(
+    function: Callable[..., Tensor], *arguments: Tensor
+) -> tuple[Tensor, Callable[[Tensor], Gradients]]:
+    """Returns y = function(*arguments), and its gradients as a function of that in y.
+
+    A gradient is 0 in what y does not depend on.
+    """
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.vjp(function, *arguments)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(arguments)
+            y = function(*arguments)
+        zero = tf.UnconnectedGradients.ZERO
+        return y, lambda dy: tuple(tape.gradient(y, arguments, dy, zero))
+    import torch
+
+    with torch.enable_grad():
+        arguments = tuple(x.detach().requires_grad_() for x in arguments)
+        y = function(*arguments)
+    again = {"create_graph": torch.is_grad_enabled(), "materialize_grads": True}
+    return y.detach(), lambda dy: torch.autograd.grad(y, arguments, dy, **again)
 
 
 def entry(x: Tensor, index: Tensor) -> Tensor:

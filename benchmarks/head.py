@@ -1,0 +1,175 @@
+"""A linear head and its loss in chunks, compared with the loss of all logits.
+
+Value and gradients of 2048 tokens, 256 hidden units and a vocabulary of 32000, in
+float32. Memory is what a step takes beside its arguments and gradients: on JAX the
+temporaries of the compiled program, elsewhere the growth of a process to its peak,
+
+    python -m benchmarks.head FORM NAME
+
+which answers each line on its standard input with the megabytes of one more step.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+from benchmarks.timing import Process, Row, interleaved, ratios
+from keras_calib.losses import GammaCE, linear_loss
+
+BACKENDS = ("jax", "tensorflow", "torch")
+TOKENS, HIDDEN, VOCABULARY = 2048, 256, 32000
+CHUNKS = (256, 512)
+
+# Goals for time and memory beside all logits at once, by form and chunk.
+GOALS = {
+    ("jit", 256): (1.0, 0.125),
+    ("jit", 512): (0.95, 0.25),
+    ("graph", 512): (1.0, 0.4),
+    ("XLA", 256): (1.25, 0.25),
+}
+# What holds all logits, with the goals for time beside it.
+PEERS = {"GammaCE": None, "Keras's cross-entropy": 0.9, "linear_cross_entropy": 1.1}
+
+
+def rows() -> Iterator[Row]:
+    """Yields times and memory of each form, by the size of the chunks."""
+    for form, compiled in FORMS[keras.backend.backend()].items():
+        calls = {name: compiled(loss) for name, loss in losses().items()}
+        times = interleaved(calls, rounds=20)
+        for chunk in CHUNKS:
+            name, goals = _chunked(chunk), GOALS.get((form, chunk), (None, None))
+            where = f"GammaCE in {name}, {form}"
+            for peer in PEERS.keys() & times.keys():
+                ratio = ratios(times, peer)[name]
+                goal = goals[0] if peer == "GammaCE" else PEERS[peer]
+                yield Row(f"{where}: time", ratio, goal, f"peer: {peer}")
+            megabytes = memory(form, name), memory(form, "GammaCE")
+            note = "peer: GammaCE; {:.0f} of {:.0f} MB".format(*megabytes)
+            yield Row(f"{where}: memory", megabytes[0] / megabytes[1], goals[1], note)
+
+
+@functools.cache
+def arrays() -> list:
+    """Returns labels, hidden states and kernel."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, VOCABULARY, TOKENS, "int32")
+    h = rng.standard_normal((TOKENS, HIDDEN), "float32")
+    w = 0.05 * rng.standard_normal((HIDDEN, VOCABULARY), "float32")
+    return [ops.convert_to_tensor(x) for x in (y, h, w)]
+
+
+def losses() -> dict[str, Callable]:
+    """Returns functions of labels, hidden states and kernel by name."""
+    gamma = GammaCE(0.1, from_logits=True)
+    cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def chunked(size: int) -> Callable:
+        return lambda y, h, w: linear_loss(gamma, y, h, w, chunk_size=size)
+
+    found = {
+        "GammaCE": lambda y, h, w: gamma(y, ops.matmul(h, w)),
+        "Keras's cross-entropy": lambda y, h, w: cross_entropy(y, ops.matmul(h, w)),
+        **{_chunked(size): chunked(size) for size in CHUNKS},
+    }
+    if keras.backend.backend() == "torch":
+        found["linear_cross_entropy"] = _of_torch
+    return found
+
+
+def _chunked(size: int) -> str:
+    return f"chunks of {size}"
+
+
+def _of_torch(y, h, w):
+    import torch
+
+    options = torch.nn.LinearCrossEntropyOptions()
+    of = torch.nn.functional.linear_cross_entropy
+    return of(h, w.T, y.long(), options=options)
+
+
+def _jax(loss: Callable) -> Callable:
+    import jax
+
+    step = jax.jit(jax.value_and_grad(loss, (1, 2))).lower(*arrays()).compile()
+    return lambda: jax.block_until_ready(step(*arrays()))
+
+
+def _tensorflow(xla: bool) -> Callable:
+    import tensorflow as tf
+
+    def compiled(loss: Callable) -> Callable:
+        @tf.function(jit_compile=xla)
+        def step(y, *x):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                value = loss(y, *x)
+            return value, *tape.gradient(value, x)
+
+        # Asking for the value waits for the step.
+        return lambda: [
+            float(x[..., :1, :1].numpy().sum()) for x in step(*arrays())[1:]
+        ]
+
+    return compiled
+
+
+def _torch(loss: Callable) -> Callable:
+    def step():
+        y, *x = arrays()
+        x = [a.detach().requires_grad_() for a in x]
+        loss(y, *x).backward()
+
+    return step
+
+
+FORMS = {
+    "jax": {"jit": _jax},
+    "tensorflow": {"graph": _tensorflow(False), "XLA": _tensorflow(True)},
+    "torch": {"eager": _torch},
+}
+
+
+def memory(form: str, name: str) -> float:
+    """Returns the megabytes that a step takes beside its arguments and gradients."""
+    if form == "jit":
+        import jax
+
+        step = jax.jit(jax.value_and_grad(losses()[name], (1, 2)))
+        found = step.lower(*arrays()).compile().memory_analysis()
+        return found.temp_size_in_bytes / 1e6
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # it keeps buffers of its own
+    process = Process("benchmarks.head", form, name)
+    (megabytes,) = process()
+    process.close()
+    return megabytes
+
+
+def main(form: str, name: str) -> None:
+    """Prints by how much a step raises the peak of resident memory, line by line."""
+    step = FORMS[keras.backend.backend()][form](losses()[name])
+    step()
+    print("ready", flush=True)
+    gradients = sum(4 * x.shape[0] * x.shape[1] for x in arrays()[1:]) / 1e6
+    for _ in sys.stdin:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        before = _resident("VmRSS")
+        step()
+        print(_resident("VmHWM") - before - gradients, flush=True)
+
+
+def _resident(name: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1e3 for line in lines if name in line)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

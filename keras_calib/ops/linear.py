@@ -1,0 +1,157 @@
+"""A linear head and its loss, without the logits of all samples at once.
+
+    z = h W,    loss l(z),    gradients dz = c dl/dz,  dh = dz W^T,  dW = h^T dz
+
+One chunk of rows after the other makes its logits, its losses and, where the factor c
+of each loss is known, its part of the gradients at once. So no logit is computed twice,
+and the memory is that of one chunk's logits. Where c comes later, as the gradient in
+each loss, that pass computes the logits again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from keras_calib.ops.chunks import Chunks
+from keras_calib.ops.floats import at_least_float32, dtype_name
+from keras_calib.ops.gradients import (
+    Gradients,
+    pullback,
+    unless_zero,
+    with_kept_gradient,
+)
+from keras_calib.types import Tensor
+
+
+class LinearHead(NamedTuple):
+    """Losses of the rows of `hidden @ kernel`.
+
+    The calls take labels of shape (N,), `hidden` of shape (N, D), `kernel` of shape
+    (D, K), and what else the losses depend on, such as a bias. Products are computed
+    in the dtype of `hidden`, and their gradients added up in at least float32.
+
+    Attributes:
+        losses_of: function of labels, rows and the rest that gives losses, all of
+            them tensors of as many rows.
+        chunk_size: the largest number of rows whose products are made at once.
+        transpose: whether `kernel` has shape (K, D).
+    """
+
+    losses_of: Callable[..., Tensor]
+    chunk_size: int
+    transpose: bool = False
+
+    def losses(self, *arguments: Tensor) -> Tensor:
+        """Returns the losses, of shape (N,)."""
+
+        def forward(wanted: bool, *arguments: Tensor) -> tuple[Tensor, Any]:
+            return self._values(*arguments), ()
+
+        def backward(upstream: Tensor, kept: Any, *arguments: Tensor) -> Gradients:
+            return None, *self._values_and_gradients(upstream, *arguments)[1]
+
+        return with_kept_gradient(forward, backward, *arguments)
+
+    def total(self, factors: Tensor, *arguments: Tensor) -> Tensor:
+        """Returns sum_n c_n l_n, for factors c of shape (N,)."""
+
+        def both(c: Tensor, *arguments: Tensor) -> tuple[Tensor, Gradients]:
+            scale = _scale(c, arguments[1])
+            losses, gradients = self._values_and_gradients(c / scale, *arguments)
+            return losses, (scale, losses / scale, None, *gradients)
+
+        def forward(wanted: bool, c: Tensor, *arguments: Tensor) -> tuple[Tensor, Any]:
+            kept: Any = ()
+            if wanted:
+                losses, kept = both(c, *arguments)
+            else:
+                losses = self._values(*arguments)
+            # What does not count may have any loss, NaN too.
+            return ops.sum(unless_zero(losses, c)), kept
+
+        def backward(upstream: Tensor, kept: Any, *arguments: Tensor) -> Gradients:
+            scale, *gradients = kept or both(*arguments)[1]
+            factor = upstream * scale
+            return tuple(
+                None if x is None else factor * at_least_float32(x) for x in gradients
+            )
+
+        return with_kept_gradient(forward, backward, factors, *arguments)
+
+    def _values(self, y: Tensor, h: Tensor, w: Tensor, *rest: Tensor) -> Tensor:
+        w = ops.cast(w, dtype_name(h))
+
+        def body(carry: Any, chunk: Any) -> Any:
+            y, h = chunk
+            return (), [self.losses_of(y, self._rows(h, w), *rest)]
+
+        _, (losses,) = self._chunks(h).scan(body, (), [y, h], [sum_dtype(h)])
+        return losses
+
+    def _values_and_gradients(
+        self, c: Tensor, y: Tensor, h: Tensor, w: Tensor, *rest: Tensor
+    ) -> tuple[Tensor, Gradients]:
+        """Returns the losses, and the gradients of sum(c * losses) in h, w and rest."""
+        half, sums = dtype_name(h), sum_dtype(h)
+        w = ops.cast(w, half)
+
+        def body(totals: Any, chunk: Any) -> Any:
+            c, y, h = chunk
+            losses, back = pullback(partial(self.losses_of, y), self._rows(h, w), *rest)
+            of_rows, *of_rest = back(c)
+            of_rows = ops.cast(of_rows, half)
+            of_h = product(of_rows, w, (1, 0 if self.transpose else 1))
+            pair = (of_rows, h) if self.transpose else (h, of_rows)
+            parts = product(*pair, (0, 0)), *of_rest
+            totals = tuple(a + b for a, b in zip(totals, parts, strict=True))
+            return totals, [losses, ops.cast(of_h, half)]
+
+        zeros = tuple(ops.zeros(ops.shape(x), sums) for x in (w, *rest))
+        chunks = self._chunks(h)
+        totals, (losses, of_h) = chunks.scan(body, zeros, [c, y, h], [sums, half])
+        return losses, (of_h, *totals)
+
+    def _rows(self, h: Tensor, w: Tensor) -> Tensor:
+        return product(h, w, (1, 1 if self.transpose else 0))
+
+    def _chunks(self, h: Tensor) -> Chunks:
+        return Chunks.of(h, self.chunk_size)
+
+
+def product(x: Tensor, y: Tensor, axes: tuple[int, int]) -> Tensor:
+    """Returns the sum of products of two matrices over an axis of each.
+
+    It is float32 for half precision.
+    """
+    first, second = axes
+    if keras.backend.backend() == "jax":
+        import jax
+
+        dims = ((first,), (second,)), ((), ())
+        return jax.lax.dot_general(x, y, dims, preferred_element_type=sum_dtype(x))
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return at_least_float32(tf.matmul(x, y, first == 0, second == 1))
+    return at_least_float32((x if first else x.T) @ (y.T if second else y))
+
+
+def sum_dtype(x: Tensor) -> str:
+    """Returns the dtype in which products of x are added up."""
+    return "float64" if dtype_name(x) == "float64" else "float32"
+
+
+def _scale(c: Tensor, h: Tensor) -> Tensor | float:
+    """Returns what the gradients are divided by while they pass through float16.
+
+    In the mean over many samples they would be too small for it.
+    """
+    if dtype_name(h) != "float16":
+        return 1.0
+    most = ops.max(ops.abs(c), initial=0.0)
+    return ops.where(most > 0.0, most, 1.0)
