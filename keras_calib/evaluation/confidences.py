@@ -1,4 +1,4 @@
-"""Confidences in order: all of them, or their sums over fine bins."""
+"""Confidences and hits: their sums over bins, and their order."""
 
 from __future__ import annotations
 
@@ -18,23 +18,28 @@ from keras_calib.ops.sums import bin_sums
 # So many samples are kept before they are folded into fine bins.
 MOST_KEPT = 10_000_000
 
-# Errors below this are measured on a grid ten times as fine.
+# Errors below this are measured on the grid that is ten times as fine.
 _SMALL = 0.01
-_GRIDS = NUM_NODES, 10 * (NUM_NODES - 1) + 1
+_FINER = 10
+_NODES = _FINER * (NUM_NODES - 1) + 1
 
 
 class Confidences:
-    """Confidences and hits, from which figures of their order are computed.
+    """Confidences and hits, summed over bins, and kept or summed over fine bins.
 
     Args:
+        num_bins: the number of equal-width bins.
         exact: whether all are kept; `None` for up to 10 million of them.
     """
 
-    def __init__(self, exact: bool | None) -> None:
+    def __init__(self, num_bins: int, exact: bool | None) -> None:
+        self._num_bins = num_bins
         self._most = {True: np.inf, False: 0, None: MOST_KEPT}[exact]
+        self.n = 0
+        self._bins: Any = 0.0
         self._kept: list[Events] = []
-        self._nodes: dict[int, np.ndarray] = {}
-        self._fine: np.ndarray | None = None
+        self._fine: Any = None
+        self._nodes: Any = 0.0
 
     @property
     def exact(self) -> bool:
@@ -50,23 +55,31 @@ class Confidences:
             confidence, hit, weight = confidence[counts], hit[counts], weight[counts]
         if hit.dtype.kind == "f" and ((hit == 0) | (hit == 1)).all():
             hit = hit == 1
-        self._kept.append(Events(confidence, hit, weight, precision="float64"))
-        if not self.exact or sum(len(e.hit) for e in self._kept) > self._most:
+        self.n += len(hit)
+        events = Events(confidence, hit, weight, precision=events.precision)
+        self._bins = self._bins + _stacked(events, self._num_bins)
+        self._kept.append(events)
+        if not self.exact or self.n > self._most:
             self._fold()
 
     def _fold(self) -> None:
+        if self.exact:
+            self._fine = 0.0
         for events in self._kept:
-            sums = np.stack([_array(x) for x in events.sums(None)])
-            self._fine = sums if self._fine is None else self._fine + sums
-            for grid in _GRIDS:
-                nodes = _array(node_sums(events, grid))
-                self._nodes[grid] = self._nodes.get(grid, 0.0) + nodes
+            self._fine = self._fine + _stacked(events, None)
+            self._nodes = self._nodes + _array(node_sums(events, _NODES))
         self._kept = []
 
     def spoil(self) -> None:
         """Makes every figure NaN."""
         nan = Events(*(np.full(1, np.nan),) * 3, precision="float64")
-        self._kept, self._fine, self._nodes = [nan], None, {}
+        self._kept, self._fine = [nan], None
+        self._bins = np.full((4, self._num_bins), np.nan)
+
+    @property
+    def bins(self) -> BinStatistics:
+        """The sums over the equal-width bins."""
+        return BinStatistics(*self._bins)
 
     @cached_property
     def _events(self) -> Events:
@@ -108,13 +121,24 @@ class Confidences:
     @cached_property
     def smooth_ece(self) -> float:
         """The smooth calibration error."""
-        error = 0.0
-        for grid in _GRIDS:
-            nodes = node_sums(self._events, grid) if self.exact else self._nodes[grid]
-            error = float(smooth_ece(_array(nodes)))
-            if not error < _SMALL:
-                break
-        return error
+        nodes = node_sums(self._events, _NODES) if self.exact else self._nodes
+        nodes = _array(nodes)
+        error = float(smooth_ece(_coarser(nodes)))
+        return float(smooth_ece(nodes)) if error < _SMALL else error
+
+
+def _coarser(nodes: np.ndarray) -> np.ndarray:
+    """Splits the sums at the nodes of a grid between those of one ten times as wide."""
+    share = np.arange(_FINER) / _FINER
+    between = nodes[:, :-1].reshape(2, -1, _FINER)
+    sums = np.append(between @ (1.0 - share), nodes[:, -1:], axis=-1)
+    sums[:, 1:] += between @ share
+    return sums
+
+
+def _stacked(events: Events, num_bins: int | None) -> np.ndarray:
+    sums: Any = events.sums(num_bins)
+    return np.stack(sums)
 
 
 def _array(x: object) -> np.ndarray:

@@ -29,6 +29,7 @@ def evaluate(
     num_bins: int = 15,
     coverage: float = 0.9,
     exact: bool | None = None,
+    top_label_only: bool = False,
     verbose: bool | None = None,
     validate: bool = True,
 ) -> Evaluation:
@@ -70,6 +71,9 @@ def evaluate(
         coverage: the fraction of samples for `accuracy_at_coverage`.
         exact: whether to sort all confidences, which takes memory for each sample.
             `None` does so for up to 10 million of them, `False` for none.
+        top_label_only: whether to measure the predicted class and its confidence alone:
+            accuracy, calibration of the top label, selective prediction. With
+            `exact=False` that takes about the time of an argmax.
         verbose: whether to show a progress bar; by default for more than one chunk.
         validate: whether to check the values of labels, predictions and weights,
             chunk by chunk. Without the checks, figures of impossible values are NaN.
@@ -98,7 +102,9 @@ def evaluate(
     >>> keras_calib.evaluate([(y[:1], p[:1]), (y[1:], p[1:])]) == found
     True
     """
-    settings = Settings(ignore_class, axis, num_bins, coverage, exact, validate)
+    settings = Settings(
+        ignore_class, axis, num_bins, coverage, exact, validate, top_label_only
+    )
     batches, count = batches_of(
         y_true,
         y_pred,

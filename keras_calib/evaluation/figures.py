@@ -127,7 +127,7 @@ FIGURES = (
         "this part of ece",
     ),
     Figure("classwise_ece", CALIBRATION, "lower", ClasswiseECE, "l1, of every class"),
-    Figure("binary_ece", LABEL_1, "lower", lambda s: s.label_1_bins.ece(), "l1"),
+    Figure("binary_ece", LABEL_1, "lower", lambda s: s.label_1.bins.ece(), "l1"),
     Figure(
         "binary_equal_mass_ece",
         LABEL_1,
@@ -203,13 +203,14 @@ def computed(sums: Any, groups: Collection[str]) -> dict[str, float]:
     results = results_by_name(sums.metrics.values())
     found = {}
     for figure in FIGURES:
-        if figure.group in groups:
-            name, source = figure.name, figure.source
-            value = results[name] if name in results else source(sums)
-            found[name] = float(value)
-            if figure.interval:
-                ends = figure.interval(sums)
-                found[f"{name}_low"], found[f"{name}_high"] = map(float, ends)
+        name, source = figure.name, figure.source
+        unknown = isinstance(source, type) and source not in sums.metrics
+        if figure.group not in groups or unknown:
+            continue
+        found[name] = float(results[name] if name in results else source(sums))
+        if figure.interval:
+            ends = figure.interval(sums)
+            found[f"{name}_low"], found[f"{name}_high"] = map(float, ends)
     return found
 
 

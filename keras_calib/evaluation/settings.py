@@ -26,6 +26,7 @@ class Settings:
     coverage: float = 0.9
     exact: bool | None = None
     validate: bool = True
+    top_label_only: bool = False
 
     def __post_init__(self) -> None:
         label("ignore_class", self.ignore_class)
@@ -34,6 +35,7 @@ class Settings:
         in_range("coverage", self.coverage, float(np.finfo("float32").tiny), 1.0)
         unless_none(boolean, "exact", self.exact)
         boolean("validate", self.validate)
+        boolean("top_label_only", self.top_label_only)
 
     def check(self, samples: Batch) -> None:
         """Checks the axis, and the values unless that is switched off."""

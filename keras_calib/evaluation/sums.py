@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
-
-import numpy as np
 
 from keras_calib.evaluation.answer import Evaluation
 from keras_calib.evaluation.batches import Batch
@@ -18,11 +15,10 @@ from keras_calib.evaluation.figures import (
     error_bounds,
 )
 from keras_calib.evaluation.settings import Settings
+from keras_calib.evaluation.top_label import TopLabelBatch
 from keras_calib.metrics import (
     BinStatistics,
     CalibrationMetric,
-    ClasswiseECE,
-    ExpectedCalibrationError,
 )
 from keras_calib.ops.arrays import require_any
 from keras_calib.ops.binary_batch import is_one_probability, two_classes
@@ -42,20 +38,20 @@ class Sums:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.coverage, self.num_bins = settings.coverage, settings.num_bins
-        self.n = 0
         self.num_classes = 0
-        self.ece = ExpectedCalibrationError(settings.num_bins, dtype="float64")
-        self.top = Confidences(settings.exact)
-        self.label_1 = Confidences(settings.exact)
+        self._sound = True
+        self.top = Confidences(settings.num_bins, settings.exact)
+        self.label_1 = Confidences(settings.num_bins, settings.exact)
+        sources = dict.fromkeys(figure.source for figure in FIGURES)
         self.metrics = {
             source: self._made(source)
-            for source in dict.fromkeys(figure.source for figure in FIGURES)
-            if isinstance(source, type)
+            for source in sources
+            if isinstance(source, type) and not settings.top_label_only
         }
 
     def _made(self, metric: Any) -> CalibrationMetric:
         of_bins = "num_bins" in metric.__signature__.parameters
-        bins = {"num_bins": self.settings.num_bins} if of_bins else {}
+        bins = {"num_bins": self.num_bins} if of_bins else {}
         made: CalibrationMetric = metric(**bins, dtype="float64")
         return made
 
@@ -68,38 +64,31 @@ class Sums:
             y_true, y_pred = two_classes(
                 y_true, y_pred, samples.from_logits, settings.axis
             )
-        batch = ClassBatch(
+        reader = TopLabelBatch if settings.top_label_only else ClassBatch
+        batch = reader(
             y_true,
             y_pred,
             samples.sample_weight,
             from_logits=samples.from_logits,
             ignore_class=settings.ignore_class,
             axis=settings.axis,
-            dtype="float64",
+            dtype=None if settings.top_label_only else "float64",
         )
-        for metric in (self.ece, *self.metrics.values()):
+        self.num_classes = batch.num_classes
+        self._sound = self._sound and (settings.validate or bool(batch.sound))
+        for metric in self.metrics.values():
             metric.accumulate(batch)
         self.top.add(batch.top_label)
-        weight = batch.sample_weight
-        counted = len(batch.scores) if weight is None else np.count_nonzero(weight)
-        self.n += int(counted)
-        self.num_classes = batch.num_classes
-        if self.num_classes == 2:
+        if self.num_classes == 2 and not settings.top_label_only:
             p, y = batch.probabilities[:, 1], batch.happened[:, 1]
-            self.label_1.add(Events(p, y, weight, precision=batch.precision))
+            weight, precision = batch.sample_weight, batch.precision
+            self.label_1.add(Events(p, y, weight, precision=precision))
         return batch
 
-    @cached_property
+    @property
     def statistics(self) -> BinStatistics:
         """The sums of the top label over equal-width bins."""
-        return self.ece.statistics()
-
-    @cached_property
-    def label_1_bins(self) -> BinStatistics:
-        """The sums of label 1 of a binary problem over equal-width bins."""
-        classwise = self.metrics[ClasswiseECE]
-        assert isinstance(classwise, ClasswiseECE)
-        return classwise.statistics()[1]
+        return self.top.bins
 
     def equal_mass(self, confidences: Confidences) -> BinStatistics:
         """Returns the sums over bins that hold the same weight."""
@@ -110,11 +99,11 @@ class Sums:
         """Returns the figures."""
         if self.settings.validate:
             require_any(self.statistics.total)
-        if not self.statistics.total > 0:  # nothing counts, or values are impossible
+        if not self._sound or not self.statistics.total > 0:
             self.top.spoil()
             self.label_1.spoil()
         groups = {figure.group for figure in FIGURES} - {ENSEMBLE}
-        if self.num_classes != 2:
+        if self.num_classes != 2 or self.settings.top_label_only:
             groups -= {LABEL_1}
         figures = computed(self, groups)
         exact = self.top.exact
@@ -122,7 +111,7 @@ class Sums:
             figures,
             self.statistics,
             self.top.fine_statistics,
-            n=self.n,
+            n=self.top.n,
             num_classes=self.num_classes,
             coverage=self.coverage,
             exact=exact,

@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_calib.arguments import whole_number
-from keras_calib.ops.floats import cast, dtype_name, namespace
+from keras_calib.ops.floats import dtype_name, namespace
 from keras_calib.ops.platform import by_platform
 from keras_calib.types import Tensor
 
@@ -24,6 +24,8 @@ _FEW_EDGES = 128
 _OCTAVES, _STEPS = 18, 128
 NUM_FINE_BINS = 2 * _OCTAVES * _STEPS
 _HALF = np.append(0.0, 0.5 ** np.arange(_OCTAVES, 0, -1))
+# The bits of the first octave's end, less the steps before it.
+_FIRST_BITS = (int(np.float64(0.5**_OCTAVES).view("int64")) >> 45) - _STEPS
 _OCTAVE_EDGES = np.concatenate([_HALF, 1 - _HALF[-2::-1]])
 
 
@@ -59,8 +61,25 @@ def bin_index(x: Tensor, num_bins: int, dtype: str | None = None) -> Tensor:
     xp = namespace(x)
     if whole_number("num_bins", num_bins) == 1:
         return xp.zeros_like(x, dtype="int32")
-    edges = equal_width_edges(num_bins)[1:-1]
-    return edges_below(edges.astype(dtype or dtype_name(x)), x)
+    edges = equal_width_edges(num_bins)[1:-1].astype(dtype or dtype_name(x))
+    if xp is np and num_bins <= _FEW_EDGES and edges.dtype.itemsize >= 4:
+        return _corrected_guess(edges, x)
+    return edges_below(edges, x)
+
+
+def _corrected_guess(edges: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Returns the bins of numpy arrays, several times as fast as a search.
+
+    The product M x is off by less than a bin, as the edges in float32 are.
+    """
+    last = len(edges)
+    with np.errstate(invalid="ignore"):  # NaN falls into an arbitrary bin
+        guess: np.ndarray = np.minimum(x * (last + 1), last).astype("int32")
+    np.maximum(guess, 0, out=guess)
+    bounds = np.concatenate([[np.nan], edges, [np.nan]]).astype(x.dtype)
+    guess -= x < bounds.take(guess)
+    guess += x >= bounds.take(guess + 1)
+    return guess
 
 
 def fine_index(x: Tensor) -> Tensor:
@@ -69,14 +88,35 @@ def fine_index(x: Tensor) -> Tensor:
     The index is exact: comparisons find the octave, and all edges within it are
     dyadic. (XLA's search would compare each x with every one of the 4608 edges.)
     """
-    xp, dtype = namespace(x), dtype_name(x)
+    if namespace(x) is np:
+        return _fine_index_by_bits(x)
+    dtype = dtype_name(x)
     octave = edges_below(_OCTAVE_EDGES[1:-1], x)
-    low = xp.take(_OCTAVE_EDGES[:-1].astype(dtype), octave)
-    steps = xp.take((_STEPS / np.diff(_OCTAVE_EDGES)).astype(dtype), octave)
+    low = ops.take(_OCTAVE_EDGES[:-1].astype(dtype), octave)
+    steps = ops.take((_STEPS / np.diff(_OCTAVE_EDGES)).astype(dtype), octave)
     # Clipped as integers, so that NaN falls into a bin and makes its sums NaN.
-    with np.errstate(invalid="ignore"):
-        step = xp.clip(cast((x - low) * steps, "int32"), 0, _STEPS - 1)
+    step = ops.clip(ops.cast((x - low) * steps, "int32"), 0, _STEPS - 1)
     return _STEPS * octave + step
+
+
+def _fine_index_by_bits(x: np.ndarray) -> np.ndarray:
+    """Returns the fine bins of numpy arrays.
+
+    The octave of a float is its exponent, and its step the first seven bits of its
+    fraction. Above 1/2 they are those of 1 - x, which is exact, and which an edge
+    closes at its other end.
+    """
+    x = x.astype("float64", copy=False)
+    high = x >= 0.5
+    u = np.where(high, 1.0 - x, x)
+    first = 0.5**_OCTAVES  # below it all steps are of one width
+    with np.errstate(invalid="ignore"):
+        even = u * (_STEPS / first)
+        even = np.where(high, np.ceil(even) - 1.0, even).astype("int64")
+    bits = (u.view("int64") - high) >> 45
+    index = np.where(u < first, even, bits - _FIRST_BITS)
+    np.clip(index, 0, NUM_FINE_BINS // 2 - 1, out=index)
+    return np.where(high, NUM_FINE_BINS - 1 - index, index).astype("int32")
 
 
 def edges_below(edges: np.ndarray, x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from hypothesis import given, settings, strategies as st
 from keras import ops
 
 from keras_calib.ops import bin_index, bin_sums
-from keras_calib.ops.binning import fine_edges, fine_index
+from keras_calib.ops.binning import NUM_FINE_BINS, fine_edges, fine_index
 from tests.backends import needs_float64
 
 
@@ -79,3 +79,27 @@ def test_equal_numbers_do_not_drift():
     for index in (None, ops.zeros(100_000, "int32")):
         found = float(bin_sums([ops.convert_to_tensor(x)], index)[0][0])
         assert found == pytest.approx(x.sum(dtype="float64"), rel=2e-7)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_numpy_arrays_fall_into_the_bins_of_their_edges(dtype):
+    rng = np.random.default_rng(0)
+    edges = fine_edges()
+    spread = [rng.random(1000), rng.random(1000) ** 9, 1 - rng.random(1000) ** 9]
+    near = [np.nextafter(edges, 0), edges, np.nextafter(edges, 1), [0, 1e-320, 1]]
+    x = np.concatenate([*spread, *near]).astype(dtype)
+    found = np.searchsorted(edges, x.astype("float64"), side="right") - 1
+    np.testing.assert_array_equal(fine_index(x), found.clip(max=NUM_FINE_BINS - 1))
+    beyond = np.array([-1.0, -0.0, 2.0, np.inf, np.nan], dtype)
+    last = NUM_FINE_BINS - 1
+    assert fine_index(beyond)[:4].tolist() == [0, 0, last, last]
+    assert 0 <= fine_index(beyond)[4] <= last
+    for num_bins in (2, 7, 15, 100, 128, 129):
+        for precision in ("float32", "float64"):
+            inner = (np.arange(1, num_bins) / num_bins).astype(precision)
+            near = [np.nextafter(inner, 0), inner, np.nextafter(inner, 1)]
+            x = np.concatenate([*spread, *near]).astype(dtype)
+            expected = np.searchsorted(inner.astype(dtype), x, side="right")
+            np.testing.assert_array_equal(bin_index(x, num_bins, precision), expected)
+        assert bin_index(beyond, num_bins)[:4].tolist() == [0, 0, *[num_bins - 1] * 2]
+        assert 0 <= bin_index(beyond, num_bins)[4] < num_bins

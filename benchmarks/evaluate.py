@@ -1,0 +1,59 @@
+"""Time to evaluate a memmap, compared with reading it for its maximum and argmax."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+import keras_calib
+from benchmarks.stream import NUM_CLASSES, samples
+from benchmarks.timing import Row, interleaved, ratios
+
+BACKENDS = ("tensorflow", "jax", "torch")
+
+# Samples on disk; the time of each does not depend on their number.
+SAMPLES = 2_000_000
+_CHUNK = 200_000
+
+
+def rows() -> Iterator[Row]:
+    """Yields the ratios of the times."""
+    with tempfile.TemporaryDirectory() as folder:
+        y, p = _on_disk(Path(folder))
+
+        def bare() -> None:
+            for start in range(0, SAMPLES, _CHUNK):
+                chunk = p[start : start + _CHUNK]
+                chunk.max(-1)
+                chunk.argmax(-1)
+
+        def evaluate(**how: bool) -> None:
+            keras_calib.evaluate(y, p, verbose=False, exact=False, **how)
+
+        times = interleaved(
+            {
+                "bare": bare,
+                "top label": lambda: evaluate(top_label_only=True),
+                "all figures": evaluate,
+            },
+            rounds=20,
+            warm_up=1,
+        )
+        found = ratios(times, "bare")
+        size = f"{SAMPLES:.0e} x {NUM_CLASSES} memmap"
+        note = "exact=False; beside max + argmax in numpy"
+        yield Row(f"evaluate, top label, {size}", found["top label"], 2.0, note)
+        yield Row(f"evaluate, all figures, {size}", found["all figures"], None, note)
+
+
+def _on_disk(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Writes the same samples again and again."""
+    labels, probabilities = samples(_CHUNK)
+    y = np.memmap(folder / "y", "int32", "w+", shape=SAMPLES)
+    p = np.memmap(folder / "p", "float32", "w+", shape=(SAMPLES, NUM_CLASSES))
+    for start in range(0, SAMPLES, _CHUNK):
+        y[start : start + _CHUNK], p[start : start + _CHUNK] = labels, probabilities
+    return y, p
