@@ -11,7 +11,7 @@ import keras
 import benchmarks
 from benchmarks.timing import HEADER, machine
 
-SUPPORT = {"__main__", "stream", "timing"}
+SUPPORT = {"__main__", "gpu_programs", "stream", "timing"}
 
 
 def main() -> None:

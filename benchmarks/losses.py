@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from benchmarks.timing import Row, interleaved, ratios
-from keras_calib import losses
+from keras_calib import losses, ops
 
 BACKENDS = ("tensorflow", "jax")
 
@@ -44,8 +44,21 @@ OTHERS: dict[str, Callable[[], keras.losses.Loss]] = {
 }
 
 
+def _entropy(y, z):
+    return keras.ops.mean(ops.entropy(z, from_logits=True))
+
+
+# Those whose gradient is more work than a weight of p: its cost beside their value.
+VALUES: dict[tuple[str, tuple[int, int]], Callable] = {
+    ("entropy", (1024, 1000)): _entropy,
+    ("ConfidencePenaltyCE(0.1)", (1024, 1000)): OTHERS["ConfidencePenaltyCE(0.1)"](),
+    ("EXACT", (64, 10)): losses.ExpectedAccuracyLoss(from_logits=True),
+    ("EXACT", (64, 100)): losses.ExpectedAccuracyLoss(from_logits=True),
+}
+
+
 def rows() -> Iterator[Row]:
-    """Yields gamma-cross-entropy at three sizes and the other losses at one."""
+    """Yields losses beside cross-entropy, and value and gradient beside the value."""
     for size, goal in SIZES.items():
         contenders = {"GammaCE(0.1)": lambda: losses.GammaCE(0.1, from_logits=True)}
         goals = {"GammaCE(0.1)": goal}
@@ -56,13 +69,39 @@ def rows() -> Iterator[Row]:
             measured = _measure(contenders, size, step)
             for name, ratio in measured.items():
                 yield Row(f"{name} {size} {mode}", ratio, goals[name])
+    for (name, size), loss in VALUES.items():
+        for mode, step in _steps().items():
+            y, z = _batch(size)
+            calls = {
+                "value": _call(_value_alone(loss, mode == "XLA"), y, z),
+                "both": _call(step(loss), y, z),
+            }
+            found = ratios(interleaved(calls, 60), "value")["both"]
+            yield Row(f"{name} {size} {mode}", found, None, "peer: its value alone")
+
+
+def _value_alone(loss: Callable, jit_compile: bool) -> Callable:
+    def value(y, z):
+        return loss(y, z), z
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(value)
+    import tensorflow as tf
+
+    return tf.function(value, jit_compile=jit_compile)
+
+
+def _batch(size: tuple[int, int]) -> tuple:
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=size).astype("float32")
+    y = rng.integers(0, size[1], size[0], "int32")
+    return keras.ops.convert_to_tensor(y), keras.ops.convert_to_tensor(z)
 
 
 def _measure(contenders, size, step) -> dict[str, float]:
-    batch, num_classes = size
-    rng = np.random.default_rng(0)
-    z = keras.ops.convert_to_tensor(rng.normal(size=size).astype("float32"))
-    y = keras.ops.convert_to_tensor(rng.integers(0, num_classes, batch, "int32"))
+    y, z = _batch(size)
     peer = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     steps = {"peer": step(peer)}
     steps |= {name: step(make()) for name, make in contenders.items()}
@@ -103,8 +142,8 @@ def _jax_step(loss):
 
 
 def _call(step, y, z):
-    def call():
-        value, gradient = step(y, z)
-        return float(value), float(gradient[0, 0])
+    if keras.backend.backend() == "jax":
+        import jax
 
-    return call
+        return lambda: jax.block_until_ready(step(y, z))
+    return lambda: float(step(y, z)[0])  # waits for a GPU

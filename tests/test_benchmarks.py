@@ -1,5 +1,7 @@
 """A benchmark meant for a GPU also runs on a CPU, with small arrays."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -53,3 +55,17 @@ def test_a_process_answers_each_question(tmp_path, monkeypatch):
     assert [process(), process()] == [[0.0, 0.5], [1.0, 0.5]]
     process.close()
     assert not Process("echo_that_is_not_there").ready
+
+
+@jax_only
+def test_kernels_and_bytes_are_read_from_the_compiled_text(monkeypatch):
+    import jax
+
+    monkeypatch.setattr(os, "environ", dict(os.environ))  # which the module sets
+    from benchmarks import gpu_programs
+
+    x = jax.ShapeDtypeStruct((64, 32), "bfloat16")
+    y = jax.ShapeDtypeStruct((64, 32), "bool")
+    program = jax.jit(lambda x, y: jax.numpy.where(y, x, 0)).lower(x, y).compile()
+    count, moved = gpu_programs.kernels(program)
+    assert (count, moved) == (1, 64 * 32 * (2 + 1 + 2))

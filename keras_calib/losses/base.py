@@ -26,7 +26,7 @@ from keras_calib.ops.arrays import require_call
 from keras_calib.ops.binary_batch import BinaryBatch
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.cross_entropy import cross_entropy_value, cross_entropy_weight
-from keras_calib.ops.floats import is_half, last_mean
+from keras_calib.ops.floats import as_tensor, is_half, last_mean
 from keras_calib.ops.labels import without_class_axis
 from keras_calib.ops.reader import IgnoringReader, Reader
 from keras_calib.types import Tensor
@@ -152,10 +152,10 @@ class CalibrationLoss(Configurable, keras.losses.Loss, ABC):
     def __call__(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> Tensor:
-        # Keras's own would copy predictions of half precision into float32.
+        # Keras's own copies labels, and logits of half precision, into float32.
         y_true, y_pred, sample_weight = self.prepare(y_true, y_pred, sample_weight)
         with keras.name_scope(self.name):
-            losses = self.call(ops.convert_to_tensor(y_true, self.dtype), y_pred)
+            losses = self.call(as_tensor(y_true), y_pred)
             masks = [get_keras_mask(x) for x in (y_pred, losses)]
             masks = [ops.cast(mask, "bool") for mask in masks if mask is not None]
             loss = reduce_weighted_values(
