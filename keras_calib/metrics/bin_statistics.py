@@ -223,7 +223,7 @@ class BinStatistics:
         return BinStatistics(*sums, edges=edges)
 
     def ece(self, norm: Norm = "l1") -> float:
-        """Returns the calibration error of norm `"l1"`, `"l2"` or `"max"`."""
+        """Returns the error of norm `"l1"`, `"l2"`, `"l2_debiased"` or `"max"`."""
         return float(
             calibration.calibration_error(self.sums, one_of("norm", norm, Norm))
         )

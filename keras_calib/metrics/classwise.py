@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Unpack
 
 from keras_calib.arguments import in_range, saveable
-from keras_calib.metrics.base import GroupedMetric, MetricArguments
+from keras_calib.metrics.base import GroupedArguments, GroupedMetric
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.events import Events
 from keras_calib.types import Tensor
@@ -24,6 +24,8 @@ class ClasswiseECE(GroupedMetric):
     ece_k = sum_m n_km / N_k |c_km - a_km|,   result = mean_k ece_k
     ```
 
+    Other norms take the place of the l1 norm within each class.
+
     With a threshold, only probabilities >= the threshold count, also in N_k. A class
     without such probabilities has error 0; if no class has any, the result is NaN. With
     a thousand classes nearly all probabilities are close to 0, where any model is
@@ -32,7 +34,7 @@ class ClasswiseECE(GroupedMetric):
     The state is four sums for each class and bin.
 
     Args:
-        num_bins: the number of equal-width bins of each class.
+        num_bins: the number of bins of each class.
         threshold: the smallest probability that counts, in [0, 1].
 
     Example:
@@ -57,7 +59,7 @@ class ClasswiseECE(GroupedMetric):
         self,
         num_bins: int = 15,
         threshold: float = 0.0,
-        **kwargs: Unpack[MetricArguments],
+        **kwargs: Unpack[GroupedArguments],
     ) -> None:
         super().__init__(num_bins, **kwargs)
         self.threshold = in_range("threshold", threshold, 0.0, 1.0)

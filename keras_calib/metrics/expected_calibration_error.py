@@ -47,7 +47,8 @@ class ExpectedCalibrationError(EventMetric):
 
     Args:
         num_bins: the number of bins, M.
-        norm: `"l1"`, `"l2"` or `"max"` (the maximum calibration error).
+        norm: `"l1"`, `"l2"`, `"max"`, or `"l2_debiased"`, from which the part is taken
+            that sampling noise adds.
         binning: `"equal_width"` or `"equal_mass"`.
 
     Example:

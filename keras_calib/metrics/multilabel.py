@@ -22,12 +22,13 @@ class MultilabelECE(GroupedMetric):
     ece_l = sum_m n_lm / N_l |c_lm - a_lm|,   result = mean_l ece_l
     ```
 
-    It is the mean of `BinaryECE("positive_class")` over the labels; a label that is
-    always ignored has error 0. The error of all labels pooled is
+    It is the mean of `BinaryECE("positive_class")` over the labels, and as there, other
+    norms may take the place of l1; a label that is always ignored has error 0. The
+    error of all labels pooled is
     `sum(metric.statistics()[1:], metric.statistics()[0]).ece()`.
 
     Args:
-        num_bins: the number of equal-width bins of each label.
+        num_bins: the number of bins of each label.
         ignore_class: label that is ignored, such as -1 for unknown.
         axis: the axis of the labels.
 

@@ -14,7 +14,7 @@ from keras import ops
 from keras_calib.ops.floats import at_least, divide_no_nan, namespace
 from keras_calib.types import Tensor
 
-Norm: TypeAlias = Literal["l1", "l2", "max"]
+Norm: TypeAlias = Literal["l1", "l2", "l2_debiased", "max"]
 Binning: TypeAlias = Literal["equal_width", "equal_mass"]
 
 
@@ -82,8 +82,11 @@ def calibration_error(sums: BinSums, norm: Norm = "l1") -> Tensor:
     max: max_m |c_m - a_m|
     ```
 
-    Empty bins are ignored. Without weight it is NaN.
+    `"l2_debiased"` is `debiased_error`. Empty bins are ignored. Without weight it is
+    NaN.
     """
+    if norm == "l2_debiased":
+        return debiased_error(sums)
     xp = namespace(sums.weight)
     gap = xp.abs(sums.confidence - sums.hits)
     if norm == "l1":
