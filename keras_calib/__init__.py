@@ -71,6 +71,7 @@ from keras_calib.metrics import (
     MultilabelECE as MultilabelECE,
     NegativeLogLikelihood as NegativeLogLikelihood,
     PredictiveEntropy as PredictiveEntropy,
+    RefinementLoss as RefinementLoss,
     SmoothECE as SmoothECE,
     TopKCalibrationError as TopKCalibrationError,
 )

@@ -11,6 +11,7 @@ from keras_calib.metrics import (
     ClasswiseECE,
     NegativeLogLikelihood,
     PredictiveEntropy,
+    RefinementLoss,
 )
 from keras_calib.metrics.collection import results_by_name
 from keras_calib.ops import order_bounds as bounds, ranked
@@ -158,6 +159,7 @@ FIGURES = (
         bound=lambda s: bounds.aurc_bound(s.label_1.cells),
     ),
     Figure("negative_log_likelihood", SCORES, "lower", NegativeLogLikelihood, "nats"),
+    Figure("refinement_loss", SCORES, "lower", RefinementLoss, "nats, at the best T"),
     Figure("brier_score", SCORES, "lower", BrierScore),
     Figure("brier_reliability", SCORES, "lower", PredictedClasses, "miscalibration"),
     Figure("brier_resolution", SCORES, "higher", PredictedClasses, "discrimination"),

@@ -10,6 +10,7 @@ from keras_calib.metrics.expected_calibration_error import *
 from keras_calib.metrics.kolmogorov_smirnov import *
 from keras_calib.metrics.likelihood import *
 from keras_calib.metrics.multilabel import *
+from keras_calib.metrics.refinement import *
 from keras_calib.metrics.selective import *
 from keras_calib.metrics.smooth import *
 from keras_calib.metrics.top_k import *

@@ -38,6 +38,8 @@ def test_figures_are_exact(weighted):
     }
     for name, value in expected.items():
         assert found[name] == pytest.approx(value, abs=1e-9), name
+    refinement = reference.refinement(y, p, w)
+    assert found["refinement_loss"] == pytest.approx(refinement, abs=1e-4)
     over, under = found["overconfidence"], found["underconfidence"]
     assert over + under == pytest.approx(found["ece"])
     assert over - under == pytest.approx(found["calibration_gap"])

@@ -11,6 +11,7 @@ from functools import partial
 from itertools import pairwise
 
 import numpy as np
+from scipy.optimize import minimize_scalar
 
 from keras_calib import metrics
 
@@ -74,6 +75,19 @@ def brier(y, p, w, reduce=np.sum):
 def nll(y, p, w):
     y = one_hot(y, p)
     return np.average(-(y * np.log(np.where(y > 0, p, 1))).sum(-1), weights=w)
+
+
+def refinement(y, p, w):
+    """The likelihood after the best temperature, by SciPy."""
+    if p.shape[-1] == 1:
+        y, p = y.reshape(-1).astype(int), np.hstack([1 - p, p]).astype("float64")
+    y, z = one_hot(y, p), np.log(p)
+
+    def loss(u):
+        e = np.exp(np.exp(u) * (z - z.max(-1, keepdims=True)))
+        return nll(y, e / e.sum(-1, keepdims=True), w)
+
+    return minimize_scalar(loss, bounds=(-5.5, 5.5), method="bounded").fun
 
 
 def entropy(y, p, w):
@@ -264,6 +278,7 @@ TABLE = {
             direction=None,
         ),
         row(M.NegativeLogLikelihood, nll),
+        row(M.RefinementLoss, refinement, one_probability=True, atol=1e-4),
         row(M.PredictiveEntropy, entropy, direction=None),
         row(M.ClasswiseECE, classwise),
         row(
@@ -294,6 +309,13 @@ TABLE = {
             name="predicted",
         ),
         row(M.BrierScore, binary_brier, kind="binary", name="binary_brier"),
+        row(
+            M.RefinementLoss,
+            refinement,
+            kind="binary",
+            name="binary_refinement",
+            atol=1e-4,
+        ),
         row(M.MultilabelECE, multilabel, kind="labels"),
     ]
 }
