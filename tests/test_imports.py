@@ -19,7 +19,7 @@ ROOMS = {
     "losses": {"ops"},
     "metrics": {"ops"},
     "layers": {"ops"},
-    "calibrators": {"ops", "metrics"},
+    "calibrators": {"ops", "metrics", "viz"},
     "viz": {"losses", "metrics", "ops"},
     "evaluation": {"calibrators", "metrics", "ops", "viz"},
     "serving": {"ops"},

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import asdict
 from typing import Any, Self, TypedDict
 
 import keras
@@ -18,6 +19,7 @@ from keras_calib.arguments import (
     unless_none,
 )
 from keras_calib.calibrators.reading import as_logits, logits_behind
+from keras_calib.calibrators.report import CalibrationReport
 from keras_calib.calibrators.samples import Samples
 from keras_calib.ops.arrays import as_numbers, require_finite, require_samples
 from keras_calib.ops.floats import at_least, dtype_name, in_float64
@@ -81,6 +83,8 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
 
     # Whether the most probable class stays the most probable.
     keeps_argmax = False
+    # What `calibrate` found, saved with the layer.
+    report: CalibrationReport | None = None
 
     def __init__(
         self,
@@ -175,6 +179,7 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
             self.build((None, samples.num_classes))
         for name, variable in self._named_weights.items():
             variable.assign(np.reshape(values[name], variable.shape))
+        self.report = None
         return self
 
     @in_float64
@@ -243,6 +248,17 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
             )
             for name, shape in self.weight_shapes(max(2, input_shape[-1])).items()
         }
+
+    def get_build_config(self) -> dict[str, Any]:
+        """Returns the shape of the inputs, and the report."""
+        report = {"report": asdict(self.report)} if self.report else {}
+        return {**(super().get_build_config() or {}), **report}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Makes the weights, and reads the report."""
+        super().build_from_config(config)
+        if "report" in config:
+            self.report = CalibrationReport(**config["report"])
 
     def call(self, inputs: Tensor) -> Tensor:
         """Returns calibrated probabilities of the shape of the inputs."""

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -16,9 +17,9 @@ from keras_calib.calibrators.cross_validation import cross_validate
 from keras_calib.calibrators.head import read_head
 from keras_calib.calibrators.methods import METHODS, Method, candidates
 from keras_calib.calibrators.objectives import figures, top_label
-from keras_calib.calibrators.report import CalibrationReport
+from keras_calib.calibrators.report import CalibrationReport, as_arguments
 from keras_calib.calibrators.samples import Samples
-from keras_calib.calibrators.temperature import TemperatureScaling
+from keras_calib.calibrators.temperature import TemperatureScaling, log_temperature
 from keras_calib.ops.floats import dtype_name
 
 __all__ = ["calibrate"]
@@ -36,6 +37,7 @@ def calibrate(
     batch_size: int = 256,
     folds: int = 5,
     seed: int = 0,
+    test: Any = None,
     verbose: int = 1,
 ) -> keras.Model:
     """Returns a model that gives calibrated probabilities.
@@ -70,11 +72,14 @@ def calibrate(
             fraction of a second for a temperature, and two seconds for `"vector"` on
             5000 samples of 100 classes. A calibrator's own `fit` does without.
         seed: seed of the shuffle before the cross-validation.
+        test: other samples, for the report alone: `(x, y)`, `(x, y, sample_weight)` or
+            batches.
         verbose: 1 shows a progress bar and the report, 0 nothing.
 
     Returns:
-        A `keras.Model`. Its last layer is the calibrator, and its
-        `calibration_report` a `CalibrationReport`, which is saved with the model.
+        A `keras.Model`. Its last layer is the calibrator, whose `report` is a
+        `CalibrationReport`, which is saved with it. It is the model's
+        `calibration_report`, too.
 
     Raises:
         ValueError: for an unknown method, a model with several outputs, endless data,
@@ -118,16 +123,16 @@ def calibrate(
         )
     least = own.min_probability if own else MIN_PROBABILITY
     samples = head.samples(from_logits, ignore_class, least)
-    before = figures(samples)
+    before, bins = figures(samples)
     _warn_of_training_data(samples)
     makers = _makers(own or method, samples.num_classes)
     auto = method == "auto"
-    found = {"uncalibrated": before} if auto else {}
+    found = {"uncalibrated": (before, bins)} if auto else {}
     bar = keras.utils.Progbar(len(makers), verbose=verbose * auto, unit_name="method")
     for name, make in makers.items():
         found[name] = cross_validate(make, samples, folds, seed)
         bar.add(1)
-    name = min(found, key=lambda name: found[name]["nll"])
+    name = min(found, key=lambda name: found[name][0]["nll"])
     if name == "uncalibrated":
         calibrator: Calibrator = TemperatureScaling(from_logits=from_logits)
         calibrator.build((None, samples.num_classes))
@@ -140,16 +145,45 @@ def calibrate(
     calibrated = CalibratedModel(
         inputs, calibrator(model(inputs)), name=f"calibrated_{model.name}"
     )
-    report = calibrated.calibration_report = CalibrationReport(
+    cross_validated, bins_after = found[name]
+    report = CalibrationReport(
         name,
         before=before,
-        after=figures(samples, calibrator.probabilities),
-        held_out={name: each["nll"] for name, each in found.items()} if auto else {},
-        cross_validated=found[name],
+        after=figures(samples, calibrator.probabilities)[0],
+        held_out={k: each["nll"] for k, (each, _) in found.items()} if auto else {},
+        cross_validated=cross_validated,
+        bins={
+            "before": as_arguments(bins),
+            "cross-validated": as_arguments(bins_after),
+        },
     )
+    if test is not None:
+        data = test if isinstance(test, tuple) else (test, None)
+        x, y, sample_weight = (*data, None)[:3]
+        batches = batches_of(x, y, sample_weight, batch_size)
+        unseen = read_head(model, *batches, verbose).samples(
+            from_logits, ignore_class, least
+        )
+        report = _tested(report, unseen, calibrator)
+    calibrator.report = report
     if verbose:
         print(report)
     return calibrated
+
+
+def _tested(
+    report: CalibrationReport, samples: Samples, calibrator: Calibrator
+) -> CalibrationReport:
+    """Returns a report with the figures of test samples, and their bins."""
+    before, bins = figures(samples)
+    after, bins_after = figures(samples, calibrator.probabilities)
+    found = {"before, test": bins, "calibrated, test": bins_after}
+    return replace(
+        report,
+        test_before=before,
+        test_after=after,
+        bins={title: as_arguments(each) for title, each in found.items()},
+    )
 
 
 def _makers(
@@ -170,7 +204,9 @@ def _warn_of_training_data(samples: Samples) -> None:
     top = top_label(samples, softmax)
     accuracy, gap = top.hits.sum() / top.total, top.gap()
     error = np.sqrt(accuracy * (1 - accuracy) / len(samples))
-    if accuracy == 1 or gap < -max(0.02, 3 * error):
+    # Near an accuracy of 1 a gap cannot be large, and T < 1 is rare on new samples.
+    sharper = accuracy > 0.99 and log_temperature(samples) < 0
+    if accuracy == 1 or gap < -max(0.0 if sharper else 0.02, 3 * error):
         warnings.warn(
             "The samples look like training data: on them the model is right in "
             f"{accuracy:.1%} of cases, with a mean confidence of {accuracy + gap:.1%}. "

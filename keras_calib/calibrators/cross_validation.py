@@ -8,13 +8,14 @@ import numpy as np
 from keras_calib.calibrators.base import Calibrator
 from keras_calib.calibrators.objectives import figures
 from keras_calib.calibrators.samples import Samples
+from keras_calib.metrics import BinStatistics
 from keras_calib.types import Array
 
 
 def cross_validate(
     make: Callable[[], Calibrator], samples: Samples, folds: int, seed: int
-) -> dict[str, float]:
-    """Returns the figures of predictions by calibrators of the other folds.
+) -> tuple[dict[str, float], BinStatistics]:
+    """Returns the figures and the bins of predictions by calibrators of other folds.
 
     Args:
         make: makes a calibrator.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +35,7 @@ class Record(NamedTuple):
         class_names: names of the classes.
         signatures: names of the signatures.
         tolerance: the largest difference in a probability that rounding explains.
+        report: the report of the calibrator, as JSON; empty where there is none.
     """
 
     inputs: dict[str, np.ndarray]
@@ -41,6 +44,7 @@ class Record(NamedTuple):
     class_names: list[str]
     signatures: list[str]
     tolerance: float
+    report: str = ""
 
     @classmethod
     def of(cls, signatures: Signatures, inputs: dict[str, np.ndarray]) -> Record:
@@ -57,6 +61,7 @@ class Record(NamedTuple):
             signatures.class_names,
             list(signatures.functions()),
             1e-2 if half else 1e-5,
+            next(map(_as_json, filter(None, map(_report, layers))), ""),
         )
 
     @classmethod
@@ -68,6 +73,7 @@ class Record(NamedTuple):
         try:
             kept = read_arrays(file)
             inputs = {k.removeprefix("inputs/"): v for k, v in kept.items() if "/" in k}
+            kept.setdefault("report", np.array(""))  # of a release before 0.3
             others = {key: kept[key].tolist() for key in cls._fields[2:]}
             record = cls(inputs, kept["output"], **others)
             if not record._fits():
@@ -80,9 +86,10 @@ class Record(NamedTuple):
 
     def write(self, path: Path) -> None:
         """Keeps the record in the SavedModel at `path`."""
-        arrays: dict[str, Any] = self._asdict()
-        inputs = arrays.pop("inputs")
-        arrays |= {f"inputs/{name}": value for name, value in inputs.items()}
+        # A damaged archive loses its last arrays, so that they must be needed ones.
+        arrays: dict[str, Any] = {"report": self.report}
+        arrays |= {f"inputs/{name}": value for name, value in self.inputs.items()}
+        arrays |= {name: getattr(self, name) for name in self._fields[1:]}
         np.savez_compressed(path / _FILE, **arrays)
 
     def _fits(self) -> bool:
@@ -92,12 +99,14 @@ class Record(NamedTuple):
             self.output.dtype == "float64"
             and self.output.size > 0
             and len(shape) > 1
+            and bool(self.inputs)
             and all(x.shape[:1] == rows for x in self.inputs.values())
             and all(x.dtype.kind in "biufcS" for x in self.inputs.values())
             and distinct_names(self.class_names, max(shape[-1], 2)) == self.class_names
             and self.signatures in (_SIGNATURES[:2], _SIGNATURES[:most])
             and isinstance(self.from_logits, bool)
             and isinstance(self.tolerance, float)
+            and isinstance(self.report, str)
             and 0 <= self.tolerance <= 1e-2
         )
 
@@ -109,6 +118,14 @@ class Record(NamedTuple):
             examples = {"inputs": np.array(encode(inputs), dtype=object)}
             requests += [("classify", examples), ("regress", examples)]
         return requests
+
+
+def _report(layer: Any) -> Any:
+    return getattr(layer, "report", None)
+
+
+def _as_json(report: Any) -> str:
+    return json.dumps(asdict(report))
 
 
 def named_inputs(
