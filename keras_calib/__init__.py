@@ -70,6 +70,7 @@ from keras_calib.metrics import (
     MaximumCalibrationError as MaximumCalibrationError,
     MultilabelECE as MultilabelECE,
     NegativeLogLikelihood as NegativeLogLikelihood,
+    Perplexity as Perplexity,
     PredictiveEntropy as PredictiveEntropy,
     RefinementLoss as RefinementLoss,
     SmoothECE as SmoothECE,

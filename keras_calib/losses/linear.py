@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from typing import Any
 
 import keras
 from keras import ops
@@ -13,9 +15,14 @@ from keras_calib.losses.alpha_balanced import AlphaBalancedCE
 from keras_calib.losses.base import ClassLoss
 from keras_calib.ops.floats import as_floats, as_tensor, dtype_name
 from keras_calib.ops.gradients import pullback
-from keras_calib.ops.labels import class_labels, is_valid, static_shape
+from keras_calib.ops.labels import integer_labels, is_valid, static_shape
 from keras_calib.ops.linear import LinearHead, sum_dtype
 from keras_calib.ops.reader import reading_of
+from keras_calib.ops.token_statistics import (
+    NUM_COLUMNS,
+    TokenStatistics,
+    token_columns,
+)
 from keras_calib.types import Tensor
 
 __all__ = ["linear_loss"]
@@ -36,7 +43,8 @@ def linear_loss(
     logit_soft_cap: float | None = None,
     z_loss: float = 0.0,
     chunk_size: int | None = None,
-) -> Tensor:
+    return_statistics: bool = False,
+) -> Tensor | tuple[Tensor, TokenStatistics]:
     """Computes `loss(y_true, hidden @ kernel + bias)` without all of the logits.
 
     Only the logits of `chunk_size` samples exist at a time. With a vocabulary of K
@@ -67,10 +75,13 @@ def linear_loss(
         chunk_size: the largest number of samples in a chunk. By default it is D, and
             at least 256: then a chunk's logits take no more memory than a float32
             gradient of the kernel, which the step needs in any case.
+        return_statistics: whether to return `ops.TokenStatistics` too, which metrics
+            take in place of `y_pred`.
 
     Returns:
         The loss as `loss` reduces it, in its dtype: a scalar, or one loss for each
-        sample with `reduction=None`.
+        sample with `reduction=None`. With `return_statistics`, a pair of the loss and
+        the statistics of the samples.
 
     Raises:
         ValueError: for shapes that do not fit, for a loss that takes no logits, and for
@@ -97,18 +108,19 @@ def linear_loss(
     chunk_size = unless_none(whole_number, "chunk_size", chunk_size)
     cap = unless_none(in_range, "logit_soft_cap", logit_soft_cap, 1e-6, float("inf"))
     z_loss = in_range("z_loss", z_loss, 0.0, float("inf"))
-    mask = get_keras_mask(hidden)
+    mask = of_hidden = get_keras_mask(hidden)
     y_true, _, sample_weight = loss.prepare(y_true, hidden, sample_weight)
     hidden, kernel = as_floats(hidden), as_floats(kernel)
     num_classes = _require_head(hidden, kernel, bias, transpose)
-    labels = _labels(as_tensor(y_true), hidden, num_classes)
+    logits = keras.KerasTensor((*hidden.shape[:-1], num_classes))
+    labels = integer_labels(as_tensor(y_true), logits)
     if loss.ignore_class is not None:
         valid = is_valid(labels, loss.ignore_class)
         mask = valid if mask is None else ops.logical_and(mask, valid)
     rest = [] if bias is None else [as_floats(bias)]
     held = list(loss.hyperparameters.values())
 
-    def losses_of(y: Tensor, z: Tensor, *rest: Tensor) -> Tensor:
+    def losses_of(y: Tensor, z: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor]:
         dtype = dtype_name(z)
         if bias is not None:
             z, rest = z + ops.cast(rest[0], dtype), rest[1:]
@@ -121,7 +133,9 @@ def linear_loss(
         losses = ops.cast(losses, dtype)
         if z_loss:
             losses = losses + z_loss * ops.square(ops.logsumexp(z, axis=-1))
-        return losses
+        if return_statistics:
+            return losses, token_columns(y, z)
+        return losses, ops.expand_dims(losses, -1)[:, :0]
 
     def reduced(losses: Tensor) -> Tensor:
         return reduce_weighted_values(
@@ -135,15 +149,30 @@ def linear_loss(
     samples = ops.shape(hidden)[:-1]
     with keras.name_scope(loss.name):
         if loss.reduction in (None, "none"):
-            losses = ops.reshape(head.losses(*rows, *rest), samples)
+            losses, seen = head.losses(*rows, *rest)
+            losses = ops.reshape(losses, samples)
             if mask is not None:
                 losses = ops.where(mask, losses, 0.0)
-            return loss.moving(reduced(losses))
-        # A reduction is linear, so its gradient is the factor of each loss.
-        value, back = pullback(reduced, ops.zeros(samples, loss.dtype))
-        factors = ops.reshape(back(ops.ones_like(value))[0], (-1,))
-        total = head.total(ops.cast(factors, sum_dtype(hidden)), *rows, *rest)
-        return loss.moving(ops.cast(total, loss.dtype))
+            value = reduced(losses)
+        else:
+            factors = ops.cast(
+                _factors(reduced, samples, loss.dtype), sum_dtype(hidden)
+            )
+            value, seen = head.total(factors, *rows, *rest)
+    value = loss.moving(ops.cast(value, loss.dtype))
+    if not return_statistics:
+        return value
+    columns = ops.reshape(seen, (*samples, NUM_COLUMNS))
+    return value, TokenStatistics(columns, num_classes, of_hidden)
+
+
+def _factors(
+    reduced: Callable[[Tensor], Tensor], samples: Sequence[Any], dtype: str
+) -> Tensor:
+    """Returns by how much each loss counts: a reduction is linear."""
+    value, _, back = pullback(lambda x: (reduced(x), x), ops.zeros(samples, dtype))
+    (factors,) = back(ops.ones_like(value))
+    return ops.reshape(factors, (-1,))
 
 
 def _of_logits(loss: keras.losses.Loss) -> ClassLoss:
@@ -198,16 +227,3 @@ def _require_head(
             f"Received: {found}, transpose={transpose}"
         )
     return int(shape[1])
-
-
-def _labels(y_true: Tensor, hidden: Tensor, num_classes: int) -> Tensor:
-    """Returns int32 labels of the shape of the samples."""
-    logits = keras.KerasTensor((*hidden.shape[:-1], num_classes))
-    labels, soft = class_labels(y_true, logits)
-    if soft:
-        raise ValueError(
-            "`y_true` must be integer labels: targets of all classes are as large as "
-            f"the logits. Received: y_true.shape={tuple(y_true.shape)} for a head of "
-            f"{num_classes} classes"
-        )
-    return labels

@@ -29,6 +29,7 @@ from keras_calib.ops.floats import last_mean
 from keras_calib.ops.ranked import equal_mass_sums
 from keras_calib.ops.reader import IgnoringReader
 from keras_calib.ops.sums import bin_sums
+from keras_calib.ops.token_statistics import TokenStatistics
 from keras_calib.types import Tensor
 
 __all__ = [
@@ -65,9 +66,9 @@ class CalibrationMetric(IgnoringReader, keras.metrics.Metric, ABC):
     Call arguments:
         y_true: integer labels of shape `(...)` or `(..., 1)`, or one-hot or soft
             targets of shape `(..., K)`.
-        y_pred: logits or probabilities of shape `(..., K)`, K >= 2. A Keras mask on
-            them is applied. In `fit` on JAX, Keras loses the mask: use
-            `ignore_class` there.
+        y_pred: logits or probabilities of shape `(..., K)`, K >= 2; or
+            `ops.TokenStatistics`, if they suffice. A Keras mask on them is applied. In
+            `fit` on JAX, Keras loses the mask: use `ignore_class` there.
         sample_weight: weights of shape `(...)` or of its leading axes.
 
     Raises:
@@ -102,9 +103,7 @@ class CalibrationMetric(IgnoringReader, keras.metrics.Metric, ABC):
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> None:
         """Adds a batch; see the call arguments of the class."""
-        y_true, y_pred, weight = require_call(y_true, y_pred, sample_weight)
-        y_pred = ops.convert_to_tensor(y_pred)
-        self.accumulate(self.read(y_true, y_pred, weight))
+        self.accumulate(self.read(*tensors_of(y_true, y_pred, sample_weight)))
 
     @abstractmethod
     def accumulate(self, batch: Any) -> None:
@@ -128,6 +127,15 @@ class CalibrationMetric(IgnoringReader, keras.metrics.Metric, ABC):
             )
         for variable, value in zip(self.variables, state, strict=True):
             variable.assign(value)
+
+
+def tensors_of(y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None) -> Any:
+    """Returns what a metric is called with, in the form that it reads."""
+    if isinstance(y_pred, TokenStatistics):
+        y_true, _, weight = require_call(y_true, y_pred.columns, sample_weight)
+        return y_true, y_pred, weight
+    y_true, y_pred, weight = require_call(y_true, y_pred, sample_weight)
+    return y_true, ops.convert_to_tensor(y_pred), weight
 
 
 class MeanMetric(CalibrationMetric):

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_calib.arguments import Configurable, default_name, saveable
-from keras_calib.metrics.base import CalibrationMetric
+from keras_calib.metrics.base import CalibrationMetric, tensors_of
 from keras_calib.metrics.brier import BrierScore
 from keras_calib.metrics.expected_calibration_error import (
     CalibrationGap,
@@ -18,7 +17,6 @@ from keras_calib.metrics.expected_calibration_error import (
 )
 from keras_calib.metrics.likelihood import NegativeLogLikelihood
 from keras_calib.metrics.multilabel import MultilabelECE
-from keras_calib.ops.arrays import require_call
 from keras_calib.ops.batch import Batch
 from keras_calib.ops.reader import is_binary, reading_of
 from keras_calib.types import Tensor
@@ -166,8 +164,7 @@ class CalibrationMetrics(Configurable, keras.metrics.Metric):
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> None:
         """Adds a batch; see `CalibrationMetric`."""
-        y_true, y_pred, weight = require_call(y_true, y_pred, sample_weight)
-        y_pred = ops.convert_to_tensor(y_pred)
+        y_true, y_pred, weight = tensors_of(y_true, y_pred, sample_weight)
         batches: dict[tuple[type[Batch], str], Batch] = {}
         for metric in self.metrics:
             key = metric.reader(y_pred), metric.state_dtype

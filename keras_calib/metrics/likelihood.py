@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from keras import ops
+
 from keras_calib.arguments import saveable
 from keras_calib.metrics.base import MeanMetric
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.types import Tensor
 
-__all__ = ["NegativeLogLikelihood", "PredictiveEntropy"]
+__all__ = ["NegativeLogLikelihood", "Perplexity", "PredictiveEntropy"]
 
 
 @saveable
@@ -38,6 +40,33 @@ class NegativeLogLikelihood(MeanMetric):
     def values(self, batch: ClassBatch) -> Tensor:
         """Returns the cross-entropy of each sample."""
         return batch.negative_log_likelihood
+
+
+@saveable
+class Perplexity(NegativeLogLikelihood):
+    """Exponential of the mean negative log-probability of the labels.
+
+    Formula:
+
+    ```
+    perplexity = exp(mean(-log p_y))
+    ```
+
+    It is that of all samples together, not a mean over batches. A model that is as
+    uncertain as among k equally probable tokens has perplexity k.
+
+    Example:
+
+    >>> import keras_calib
+    >>> perplexity = keras_calib.metrics.Perplexity()
+    >>> perplexity.update_state([0, 1], [[0.5, 0.5], [0.75, 0.25]])
+    >>> round(float(perplexity.result()), 6)
+    2.828427
+    """
+
+    def result(self) -> Tensor:
+        """Returns the perplexity, NaN without weight."""
+        return ops.exp(super().result())
 
 
 @saveable

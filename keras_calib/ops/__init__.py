@@ -21,3 +21,4 @@ from keras_calib.ops.poly import *
 from keras_calib.ops.robust import *
 from keras_calib.ops.summary import *
 from keras_calib.ops.sums import *
+from keras_calib.ops.token_statistics import *

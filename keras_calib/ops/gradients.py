@@ -67,20 +67,23 @@ def with_gradient(
 
 
 def with_kept_gradient(
-    forward: Callable[..., tuple[Tensor, Any]],
+    forward: Callable[..., tuple[Tensor, Tensor, Any]],
     backward: Callable[..., Gradients],
     *arguments: Tensor,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Calls `forward`, which may compute the gradient with the value.
 
     Args:
-        forward: `forward(wanted, *arguments) -> (y, kept)`. `wanted` says whether a
-            gradient may follow; TensorFlow and torch know it.
+        forward: `forward(wanted, *arguments) -> (y, seen, kept)`. `wanted` says whether
+            a gradient may follow; TensorFlow and torch know it. `seen` has none.
         backward: `backward(dy, kept, *arguments)` returns the gradient in each
             argument, and `None` for integers. `kept` is that of `forward`. Where no
             gradient was wanted it may follow nevertheless.
         *arguments: tensors. As in `with_gradient`, neither function may capture one
             that JAX traces.
+
+    Returns:
+        `(y, seen)`.
     """
     dtypes = [dtype_name(x) for x in arguments]
 
@@ -98,15 +101,16 @@ def with_kept_gradient(
         import jax
 
         @jax.custom_vjp  # type: ignore[untyped-decorator, unused-ignore]
-        def function(*arguments: Tensor) -> Tensor:
-            return forward(False, *arguments)[0]
+        def function(*arguments: Tensor) -> tuple[Tensor, Tensor]:
+            return forward(False, *arguments)[:2]
 
-        def value_and_rest(*arguments: Tensor) -> tuple[Tensor, Any]:
-            y, kept = forward(True, *arguments)
-            return y, (kept, arguments)
+        def value_and_rest(*arguments: Tensor) -> Any:
+            *both, kept = forward(True, *arguments)
+            return tuple(both), (kept, arguments)
 
-        function.defvjp(value_and_rest, lambda rest, dy: gradients(dy, *rest))
-        return function(*arguments)
+        function.defvjp(value_and_rest, lambda rest, dy: gradients(dy[0], *rest))
+        y, seen = function(*arguments)
+        return y, seen
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
         from tensorflow.python.eager.record import should_record_backprop
@@ -115,57 +119,61 @@ def with_kept_gradient(
         wanted = should_record_backprop(arguments)
 
         @tf.custom_gradient  # type: ignore[untyped-decorator, unused-ignore]
-        def function(*arguments: Tensor) -> tuple[Tensor, Any]:
-            y, kept = forward(wanted, *arguments)
-            return y, lambda dy: gradients(dy, kept, arguments)
+        def function(*arguments: Tensor) -> Any:
+            *both, kept = forward(wanted, *arguments)
+            return both, lambda dy, _: gradients(dy, kept, arguments)
 
-        return function(*arguments)
+        y, seen = function(*arguments)
+        return y, tf.stop_gradient(seen)
     import torch
 
     wanted = torch.is_grad_enabled() and any(x.requires_grad for x in arguments)
 
     class Function(torch.autograd.Function):
         @staticmethod
-        def forward(ctx: Any, *arguments: Tensor) -> Tensor:
-            y, ctx.kept = forward(wanted, *arguments)
+        def forward(ctx: Any, *arguments: Tensor) -> tuple[Tensor, Tensor]:
+            y, seen, ctx.kept = forward(wanted, *arguments)
             ctx.save_for_backward(*arguments)
-            return y
+            ctx.mark_non_differentiable(seen)
+            return y, seen
 
         @staticmethod
-        @torch.autograd.function.once_differentiable
-        def backward(ctx: Any, upstream: Tensor) -> Gradients:
+        @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator, unused-ignore]
+        def backward(ctx: Any, upstream: Tensor, _: Tensor) -> Gradients:
             return gradients(upstream, ctx.kept, ctx.saved_tensors)
 
-    y: Tensor = Function.apply(*arguments)  # type: ignore[no-untyped-call]
-    return y
+    y, seen = Function.apply(*arguments)  # type: ignore[no-untyped-call, unused-ignore]
+    return y, seen
 
 
 def pullback(
-    function: Callable[..., Tensor], *arguments: Tensor
-) -> tuple[Tensor, Callable[[Tensor], Gradients]]:
-    """Returns y = function(*arguments), and its gradients as a function of that in y.
+    function: Callable[..., tuple[Tensor, Tensor]], *arguments: Tensor
+) -> tuple[Tensor, Tensor, Callable[[Tensor], Gradients]]:
+    """Returns y, seen = function(*arguments), and the gradients as a function of dy.
 
-    A gradient is 0 in what y does not depend on.
+    A gradient is 0 in what y does not depend on; `seen` has none.
     """
     if keras.backend.backend() == "jax":
         import jax
 
-        return jax.vjp(function, *arguments)
+        y, back, seen = jax.vjp(function, *arguments, has_aux=True)
+        return y, seen, back
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
             tape.watch(arguments)
-            y = function(*arguments)
+            y, seen = function(*arguments)
         zero = tf.UnconnectedGradients.ZERO
-        return y, lambda dy: tuple(tape.gradient(y, arguments, dy, zero))
+        return y, seen, lambda dy: tuple(tape.gradient(y, arguments, dy, zero))
     import torch
 
     with torch.enable_grad():
         arguments = tuple(x.detach().requires_grad_() for x in arguments)
-        y = function(*arguments)
+        y, seen = function(*arguments)
     again = {"create_graph": torch.is_grad_enabled(), "materialize_grads": True}
-    return y.detach(), lambda dy: torch.autograd.grad(y, arguments, dy, **again)
+    y, seen, of = y.detach(), seen.detach(), y
+    return y, seen, lambda dy: torch.autograd.grad(of, arguments, dy, **again)
 
 
 def entry(x: Tensor, index: Tensor) -> Tensor:

@@ -89,11 +89,24 @@ def class_labels(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, bool]:
     no class.
     """
     labels, soft = read_labels(y_true, y_pred)
-    if soft or (dtype := dtype_name(labels)) == "int32":
+    dtype = dtype_name(labels)
+    if soft or dtype == "int32":
         return labels, soft
     whole = cast(labels, "int32")
     same = cast(whole, dtype) == labels
     return namespace(labels).where(same, whole, np.iinfo("int32").min), soft
+
+
+def integer_labels(y_true: Tensor, logits: Tensor) -> Tensor:
+    """Reads labels of shape `(...)` or `(..., 1)` beside logits, as `class_labels`."""
+    labels, soft = class_labels(y_true, logits)
+    if soft:
+        raise ValueError(
+            "`y_true` must be integer labels: targets of all classes are as large as "
+            f"the logits. Received: y_true.shape={tuple(y_true.shape)} for "
+            f"{logits.shape[-1]} classes"
+        )
+    return labels
 
 
 def binary_labels(y_true: Tensor, y_pred: Tensor, given: tuple[Any, Any]) -> Tensor:

@@ -29,53 +29,55 @@ from keras_calib.types import Tensor
 
 
 class LinearHead(NamedTuple):
-    """Losses of the rows of `hidden @ kernel`.
+    """Losses of the rows of `hidden @ kernel`, and what else is seen of these rows.
 
     The calls take labels of shape (N,), `hidden` of shape (N, D), `kernel` of shape
     (D, K), and what else the losses depend on, such as a bias. Products are computed
     in the dtype of `hidden`, and their gradients added up in at least float32.
 
     Attributes:
-        losses_of: function of labels, rows and the rest that gives losses, all of
-            them tensors of as many rows.
+        losses_of: function of labels, rows and the rest that gives losses, of shape
+            (N,), and numbers without a gradient, of shape (N, ...).
         chunk_size: the largest number of rows whose products are made at once.
         transpose: whether `kernel` has shape (K, D).
     """
 
-    losses_of: Callable[..., Tensor]
+    losses_of: Callable[..., tuple[Tensor, Tensor]]
     chunk_size: int
     transpose: bool = False
 
-    def losses(self, *arguments: Tensor) -> Tensor:
-        """Returns the losses, of shape (N,)."""
+    def losses(self, *arguments: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the losses, of shape (N,), and what is seen."""
 
-        def forward(wanted: bool, *arguments: Tensor) -> tuple[Tensor, Any]:
-            return self._values(*arguments), ()
+        def forward(wanted: bool, *arguments: Tensor) -> tuple[Tensor, Tensor, Any]:
+            return *self._values(*arguments), ()
 
         def backward(upstream: Tensor, kept: Any, *arguments: Tensor) -> Gradients:
-            return None, *self._values_and_gradients(upstream, *arguments)[1]
+            return None, *self._gradients(upstream, *arguments)[2]
 
         return with_kept_gradient(forward, backward, *arguments)
 
-    def total(self, factors: Tensor, *arguments: Tensor) -> Tensor:
-        """Returns sum_n c_n l_n, for factors c of shape (N,)."""
+    def total(self, factors: Tensor, *arguments: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns sum_n c_n l_n, for factors c of shape (N,), and what is seen."""
 
-        def both(c: Tensor, *arguments: Tensor) -> tuple[Tensor, Gradients]:
+        def all_of(c: Tensor, *arguments: Tensor) -> tuple[Tensor, Tensor, Gradients]:
             scale = _scale(c, arguments[1])
-            losses, gradients = self._values_and_gradients(c / scale, *arguments)
-            return losses, (scale, losses / scale, None, *gradients)
+            losses, seen, gradients = self._gradients(c / scale, *arguments)
+            return losses, seen, (scale, losses / scale, None, *gradients)
 
-        def forward(wanted: bool, c: Tensor, *arguments: Tensor) -> tuple[Tensor, Any]:
+        def forward(
+            wanted: bool, c: Tensor, *arguments: Tensor
+        ) -> tuple[Tensor, Tensor, Any]:
             kept: Any = ()
             if wanted:
-                losses, kept = both(c, *arguments)
+                losses, seen, kept = all_of(c, *arguments)
             else:
-                losses = self._values(*arguments)
+                losses, seen = self._values(*arguments)
             # What does not count may have any loss, NaN too.
-            return ops.sum(unless_zero(losses, c)), kept
+            return ops.sum(unless_zero(losses, c)), seen, kept
 
         def backward(upstream: Tensor, kept: Any, *arguments: Tensor) -> Gradients:
-            scale, *gradients = kept or both(*arguments)[1]
+            scale, *gradients = kept or all_of(*arguments)[2]
             factor = upstream * scale
             return tuple(
                 None if x is None else factor * at_least_float32(x) for x in gradients
@@ -83,38 +85,41 @@ class LinearHead(NamedTuple):
 
         return with_kept_gradient(forward, backward, factors, *arguments)
 
-    def _values(self, y: Tensor, h: Tensor, w: Tensor, *rest: Tensor) -> Tensor:
-        w = ops.cast(w, dtype_name(h))
+    def _values(
+        self, y: Tensor, h: Tensor, w: Tensor, *rest: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        sums, w = sum_dtype(h), ops.cast(w, dtype_name(h))
 
         def body(carry: Any, chunk: Any) -> Any:
             y, h = chunk
-            return (), [self.losses_of(y, self._rows(h, w), *rest)]
+            return (), self.losses_of(y, self._rows(h, w), *rest)
 
-        _, (losses,) = self._chunks(h).scan(body, (), [y, h], [sum_dtype(h)])
-        return losses
+        _, (losses, seen) = self._chunks(h).scan(body, (), [y, h], [sums, sums])
+        return losses, seen
 
-    def _values_and_gradients(
+    def _gradients(
         self, c: Tensor, y: Tensor, h: Tensor, w: Tensor, *rest: Tensor
-    ) -> tuple[Tensor, Gradients]:
-        """Returns the losses, and the gradients of sum(c * losses) in h, w and rest."""
+    ) -> tuple[Tensor, Tensor, Gradients]:
+        """Returns the same, and the gradients of sum(c * losses) in h, w and rest."""
         half, sums = dtype_name(h), sum_dtype(h)
         w = ops.cast(w, half)
 
         def body(totals: Any, chunk: Any) -> Any:
             c, y, h = chunk
-            losses, back = pullback(partial(self.losses_of, y), self._rows(h, w), *rest)
+            losses_of = partial(self.losses_of, y)
+            losses, seen, back = pullback(losses_of, self._rows(h, w), *rest)
             of_rows, *of_rest = back(c)
             of_rows = ops.cast(of_rows, half)
             of_h = product(of_rows, w, (1, 0 if self.transpose else 1))
             pair = (of_rows, h) if self.transpose else (h, of_rows)
             parts = product(*pair, (0, 0)), *of_rest
             totals = tuple(a + b for a, b in zip(totals, parts, strict=True))
-            return totals, [losses, ops.cast(of_h, half)]
+            return totals, (losses, seen, ops.cast(of_h, half))
 
         zeros = tuple(ops.zeros(ops.shape(x), sums) for x in (w, *rest))
-        chunks = self._chunks(h)
-        totals, (losses, of_h) = chunks.scan(body, zeros, [c, y, h], [sums, half])
-        return losses, (of_h, *totals)
+        scanned = self._chunks(h).scan(body, zeros, [c, y, h], [sums, sums, half])
+        totals, (losses, seen, of_h) = scanned
+        return losses, seen, (of_h, *totals)
 
     def _rows(self, h: Tensor, w: Tensor) -> Tensor:
         return product(h, w, (1, 1 if self.transpose else 0))

@@ -17,6 +17,7 @@ from keras_calib.arguments import (
 from keras_calib.ops.batch import Batch
 from keras_calib.ops.binary_batch import BinaryBatch
 from keras_calib.ops.class_batch import ClassBatch
+from keras_calib.ops.token_statistics import TokenBatch, TokenStatistics
 from keras_calib.types import Tensor
 
 
@@ -43,7 +44,15 @@ class Reader(Configurable):
 
     def read(self, y_true: Tensor, y_pred: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Returns the batch; other arguments are those of `Batch`."""
-        return self.reader(y_pred)(
+        reader: type[Batch] = self.reader(y_pred)
+        if isinstance(y_pred, TokenStatistics):
+            if reader is not ClassBatch:
+                raise ValueError(
+                    f"{type(self).__name__} is not of one label of K classes, and "
+                    "TokenStatistics are. Give it probabilities or logits"
+                )
+            reader = TokenBatch
+        return reader(
             y_true,
             y_pred,
             *args,

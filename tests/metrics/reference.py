@@ -90,6 +90,10 @@ def refinement(y, p, w):
     return minimize_scalar(loss, bounds=(-5.5, 5.5), method="bounded").fun
 
 
+def perplexity(y, p, w):
+    return np.exp(nll(y, p, w))
+
+
 def entropy(y, p, w):
     return np.average(-(p * np.log(p)).sum(-1), weights=w)
 
@@ -279,6 +283,7 @@ TABLE = {
         ),
         row(M.NegativeLogLikelihood, nll),
         row(M.RefinementLoss, refinement, one_probability=True, atol=1e-4),
+        row(M.Perplexity, perplexity, atol=2e-4),  # of up to 1000, in float32
         row(M.PredictiveEntropy, entropy, direction=None),
         row(M.ClasswiseECE, classwise),
         row(

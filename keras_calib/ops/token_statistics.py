@@ -1,0 +1,227 @@
+"""What metrics need of each token where its logits are not kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_calib._keras import get_keras_mask
+from keras_calib.ops.batch import Batch
+from keras_calib.ops.events import Events
+from keras_calib.ops.floats import (
+    alike,
+    as_tensor,
+    at_least,
+    at_least_float32,
+    cast,
+    dtype_name,
+)
+from keras_calib.ops.labels import integer_labels, is_valid
+from keras_calib.ops.rows import pick, top
+from keras_calib.types import Tensor
+
+__all__ = ["TokenStatistics"]
+
+# The columns, which are read by name below.
+NUM_COLUMNS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class TokenStatistics:
+    """Five numbers for each sample, which metrics take in place of its K logits.
+
+    `linear_loss` returns them, and `TokenStatistics.of` computes them from logits. A
+    metric needs no more if it depends on the label's and the largest probability alone,
+    or on a sum over all classes that is here: `ExpectedCalibrationError`,
+    `CalibrationGap`, `BrierScore`, `NegativeLogLikelihood`, `Perplexity`,
+    `PredictiveEntropy`, `AURC` and others, and a set of them. Each refuses statistics
+    of which it would need more.
+
+    Args:
+        columns: a tensor of shape `(..., 5)`: the attributes below.
+        num_classes: K.
+        mask: which samples count, of shape `(...)`; `None` for all.
+
+    Attributes:
+        log_probability: of the label, of shape `(...)`; NaN where the label is no class
+            or a logit is NaN.
+        confidence: the largest probability.
+        hit: 1 where the predicted class, the first of that probability, is the label,
+            and 0 elsewhere.
+        entropy: -sum_k p_k log p_k.
+        squared_error: sum_k (p_k - y_k)^2.
+
+    Example:
+
+    >>> import keras_calib
+    >>> logits = np.log([[0.6, 0.4], [0.3, 0.7]])
+    >>> statistics = keras_calib.ops.TokenStatistics.of([0, 0], logits)
+    >>> brier = keras_calib.BrierScore(from_logits=True)
+    >>> brier.update_state([0, 0], statistics)
+    >>> round(float(brier.result()), 6)
+    0.65
+    """
+
+    columns: Tensor
+    num_classes: int
+    mask: Tensor | None = None
+
+    @classmethod
+    def of(cls, y_true: Tensor, logits: Tensor) -> TokenStatistics:
+        """Returns the statistics of integer labels and logits of shape `(..., K)`."""
+        logits = ops.convert_to_tensor(logits)
+        labels = integer_labels(as_tensor(y_true), logits)
+        k, shape = logits.shape[-1], ops.shape(labels)
+        columns = token_columns(
+            ops.reshape(labels, (-1,)), ops.reshape(logits, (-1, k))
+        )
+        mask = get_keras_mask(logits)
+        return cls(ops.reshape(columns, (*shape, NUM_COLUMNS)), k, mask)
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """The shape of the logits, `(..., K)`."""
+        return (*self.columns.shape[:-1], self.num_classes)
+
+    @property
+    def log_probability(self) -> Tensor:
+        """The log-probability of the label."""
+        return self.columns[..., 0]
+
+    @property
+    def confidence(self) -> Tensor:
+        """The largest probability."""
+        return self.columns[..., 1]
+
+    @property
+    def hit(self) -> Tensor:
+        """Whether it is the label's."""
+        return self.columns[..., 2]
+
+    @property
+    def entropy(self) -> Tensor:
+        """The entropy of the probabilities, in nats."""
+        return self.columns[..., 3]
+
+    @property
+    def squared_error(self) -> Tensor:
+        """The squared distance of probabilities and label."""
+        return self.columns[..., 4]
+
+
+def token_columns(y: Tensor, z: Tensor) -> Tensor:
+    """Returns the columns of labels of shape (N,) and logits of shape (N, K)."""
+    z = at_least_float32(z)
+    largest, first = top(z)
+    shifted = z - largest[:, None]
+    e = ops.exp(shifted)
+    total = ops.sum(e, axis=-1)
+    log_total = ops.log(total)
+    place = ops.clip(y, 0, ops.shape(z)[-1] - 1)
+    log_p = pick(shifted, place) - log_total
+    log_p = ops.where(place == y, log_p, float("nan"))
+    # Where e is 0 in any case, the logit is made finite, and so is their product.
+    entropy = log_total - _dot(at_least(shifted, -1e3), e) / total
+    squares = _dot(e, e) / (total * total)
+    error = at_least(squares + (1.0 - 2.0 * ops.exp(log_p)), 0.0)
+    hit = ops.cast(first == y, dtype_name(z))
+    return ops.stack([log_p, 1.0 / total, hit, entropy, error], axis=-1)
+
+
+def _dot(x: Tensor, y: Tensor) -> Tensor:
+    """Returns the sum of products of each row."""
+    if keras.backend.backend() == "jax":
+        return ops.sum(x * y, axis=-1)  # which XLA fuses
+    return ops.einsum("nk,nk->n", x, y)
+
+
+class TokenBatch(Batch):
+    """N samples of one label of K classes, of which there are statistics alone.
+
+    It has those properties of a `ClassBatch` that statistics give.
+
+    Args:
+        y_true: integer labels of shape `(...)` or `(..., 1)`, for `ignore_class`.
+        statistics: the statistics of the same samples.
+        sample_weight: weights of shape `(...)` or of its leading axes.
+        ignore_class: a label that has weight 0.
+        dtype: dtype of what is computed.
+        **reading: how logits would be read.
+    """
+
+    from_logits = True
+
+    def __init__(
+        self,
+        y_true: Tensor,
+        statistics: TokenStatistics,
+        sample_weight: Tensor | None = None,
+        *,
+        ignore_class: int | None = None,
+        dtype: str | None = None,
+        **reading: Any,
+    ) -> None:
+        self.dtype = self.precision = dtype or dtype_name(statistics.columns)
+        self.num_classes = statistics.num_classes
+        self._axis, self._y_pred = -1, statistics.columns
+        self._columns = ops.reshape(cast(self._y_pred, self.dtype), (-1, NUM_COLUMNS))
+        self._mask = statistics.mask
+        given = sample_weight, statistics.mask
+        self._factors = [alike(f, self._y_pred) for f in given if f is not None]
+        self._read(alike(y_true, self._y_pred), ignore_class)
+
+    def _read(self, y_true: Tensor, ignore_class: int | None) -> None:
+        logits = keras.KerasTensor((*self._y_pred.shape[:-1], self.num_classes))
+        labels = integer_labels(y_true, logits)
+        if ignore_class is not None:
+            self._factors.append(is_valid(labels, ignore_class))
+
+    def _possible_scores(self) -> Tensor:
+        log_p = self._columns[:, 0]
+        return ops.equal(log_p, log_p)  # not NaN
+
+    _possible_labels = _possible_scores
+
+    @property
+    def negative_log_likelihood(self) -> Tensor:
+        """-log p_y, of shape (N,)."""
+        return -self._columns[:, 0]
+
+    @property
+    def entropy(self) -> Tensor:
+        """-sum_k p_k log p_k, of shape (N,)."""
+        return self._columns[:, 3]
+
+    @property
+    def squared_error(self) -> Tensor:
+        """sum_k (p_k - y_k)^2, of shape (N,)."""
+        return self._columns[:, 4]
+
+    @cached_property
+    def top_label(self) -> Events:
+        """Is the predicted class the label?"""
+        confidence, hit = self._columns[:, 1], self._columns[:, 2]
+        return Events(confidence, hit, self.sample_weight, precision=self.precision)
+
+    def _refuse(self, *_: Any) -> Any:
+        raise ValueError(
+            "The metric needs the probabilities of all classes: TokenStatistics hold "
+            "those of the label and of the predicted class alone. Give it logits"
+        )
+
+    probabilities = targets = predicted = every_class = property(_refuse)
+    top = _refuse
+
+
+if keras.backend.backend() == "jax":
+    import jax
+
+    # They may leave a compiled or differentiated function. To Keras they are a leaf,
+    # and not three tensors.
+    jax.tree_util.register_dataclass(
+        TokenStatistics, ["columns", "mask"], ["num_classes"]
+    )
