@@ -17,9 +17,13 @@ from keras_calib.viz.display import BLUE, VERMILION, Display, new_axes
 
 __all__ = ["ReliabilityDisplay", "reliability_diagram"]
 
-Statistics: TypeAlias = BinStatistics | Mapping[str, BinStatistics]
+# A `BinStatistics`, or what has one, or several by name.
+Statistics: TypeAlias = Any
 
 _GRAY = "#666666"
+
+# So many diagrams stand in a row.
+_IN_A_ROW = 5
 
 
 class ReliabilityDisplay(Display):
@@ -33,8 +37,9 @@ class ReliabilityDisplay(Display):
     top label alone. Below is the histogram of the confidences.
 
     Args:
-        statistics: a `BinStatistics`, or several by name, which are drawn side by
-            side.
+        statistics: a `BinStatistics`, or what has one as `statistics`: a metric with
+            bins, or an `Evaluation`; or several by name, which are drawn side by side.
+            A metric of classes or labels is drawn as one diagram each.
         level: probability of the credible intervals.
 
     Attributes:
@@ -57,8 +62,7 @@ class ReliabilityDisplay(Display):
     """
 
     def __init__(self, statistics: Statistics, *, level: float = 0.95) -> None:
-        if not isinstance(statistics, Mapping):
-            statistics = {"": statistics}
+        statistics = bins_of(statistics)
         if not statistics:
             raise ValueError(
                 "`statistics` must hold at least one BinStatistics. Received: none"
@@ -66,8 +70,8 @@ class ReliabilityDisplay(Display):
         for found in statistics.values():
             if not isinstance(found, BinStatistics):
                 raise ValueError(
-                    "`statistics` must be a BinStatistics, such as ece.statistics(), "
-                    "or several by name; labels come with predictions: "
+                    "`statistics` must be a BinStatistics, a metric with bins or an "
+                    "Evaluation, or several by name; labels come with predictions: "
                     f"reliability_diagram(y_true, y_pred). Received: {found!r}"
                 )
             if not np.isfinite([found.weight, found.confidence, found.hits]).all():
@@ -88,7 +92,8 @@ class ReliabilityDisplay(Display):
         """Draws statistics.
 
         Args:
-            statistics: a `BinStatistics`, or several by name.
+            statistics: a `BinStatistics`, a metric or an `Evaluation`, or several by
+                name.
             level: probability of the credible intervals.
             ax: matplotlib axes, one for each model; a new figure by default.
         """
@@ -165,7 +170,13 @@ class ReliabilityDisplay(Display):
         # Computed before a figure opens, because a level out of range raises here.
         intervals = [s.credible_intervals(self.level) for s in self.statistics.values()]
         if ax is None:
-            ax = new_axes(ncols=count, figsize=(4 * count, 4.8), layout="tight")
+            columns = min(count, _IN_A_ROW)
+            rows = math.ceil(count / columns)
+            size = (4 * columns, 4.8 * rows)
+            ax = new_axes(nrows=rows, ncols=columns, figsize=size, layout="tight")
+            for unused in np.ravel(ax)[count:]:
+                unused.remove()
+            ax = np.ravel(ax)[:count]
         axes = np.ravel(ax)
         if len(axes) != count:
             raise ValueError(
@@ -175,7 +186,8 @@ class ReliabilityDisplay(Display):
         models = zip(axes, self.statistics.items(), intervals, strict=True)
         for axis, (name, statistics), interval in models:
             _draw(axis, name, statistics, *interval)
-        axes[0].set_ylabel("Accuracy")
+        for axis in axes[::_IN_A_ROW]:
+            axis.set_ylabel("Accuracy")
         self.ax_ = axes if count > 1 else axes[0]
         self.figure_ = axes[0].figure
         return self
@@ -187,7 +199,8 @@ def reliability_diagram(
     """Draws a reliability diagram from statistics or from predictions.
 
     Args:
-        y_true: labels; without `y_pred`, a `BinStatistics` or several by name.
+        y_true: labels; without `y_pred`, a `BinStatistics`, a metric with bins or an
+            `Evaluation`, or several of them by name.
         y_pred: predictions of shape `(..., K)`, or several by name.
         **kwargs: arguments of `ReliabilityDisplay.from_statistics` or
             `ReliabilityDisplay.from_predictions`.
@@ -206,6 +219,26 @@ def reliability_diagram(
         ReliabilityDisplay(y_true)  # labels are refused, whatever the arguments
         return ReliabilityDisplay.from_statistics(y_true, **kwargs)
     return ReliabilityDisplay.from_predictions(y_true, y_pred, **kwargs)
+
+
+def bins_of(found: Any) -> dict[str, Any]:
+    """Returns the statistics of what is drawn, by name.
+
+    Args:
+        found: a `BinStatistics`, what has one as `statistics`, a list of them, one for
+            each class, or a mapping of these.
+    """
+    if isinstance(found, Mapping) and not hasattr(found, "statistics"):
+        several: dict[str, Any] = {}
+        for name, each in found.items():
+            for part, statistics in bins_of(each).items():
+                several[" ".join(filter(None, (str(name), part)))] = statistics
+        return several
+    found = getattr(found, "statistics", found)
+    found = found() if callable(found) else found
+    if isinstance(found, list) and found and isinstance(found[0], BinStatistics):
+        return {f"class {k}": statistics for k, statistics in enumerate(found)}
+    return {"": found}
 
 
 def _draw(

@@ -246,3 +246,36 @@ def test_classes_on_another_axis():
     last = ReliabilityDisplay.from_predictions(y, p)
     first = ReliabilityDisplay.from_predictions(y, np.moveaxis(p, -1, 1), axis=1)
     assert first.statistics == last.statistics
+
+
+def test_metrics_and_evaluations_are_drawn_by_their_statistics():
+    rng = np.random.default_rng(0)
+    p, y = rng.dirichlet(np.ones(3), 200), rng.integers(0, 3, 200)
+    found = keras_calib.evaluate(y, p)
+    ece = keras_calib.ExpectedCalibrationError()
+    ece.update_state(y, p)
+    several = reliability_diagram(
+        {"metric": ece, "all": found, "bins": found.statistics}
+    )
+    assert list(several.statistics) == ["metric", "all", "bins"]
+    assert [ax.get_title() for ax in several.ax_] == ["metric", "all", "bins"]
+    assert several.statistics["all"] is several.statistics["bins"]
+    for given in (ece, found):
+        (drawn,) = reliability_diagram(given).statistics.values()
+        assert drawn.ece() == pytest.approx(found["ece"], abs=1e-6)
+
+
+def test_a_metric_of_classes_is_a_grid():
+    rng = np.random.default_rng(0)
+    p, y = rng.dirichlet(np.ones(7), 200), rng.integers(0, 7, 200)
+    metric = keras_calib.ClasswiseECE()
+    metric.update_state(y, p)
+    display = reliability_diagram(metric)
+    assert list(display.statistics) == [f"class {k}" for k in range(7)]
+    assert [ax.get_ylabel() for ax in display.ax_] == ["Accuracy", *4 * [""]] + [
+        "Accuracy",
+        "",
+    ]
+    named = reliability_diagram({"old": metric, "new": metric})
+    assert list(named.statistics)[:2] == ["old class 0", "old class 1"]
+    assert len(named.statistics) == 14
