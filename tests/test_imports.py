@@ -22,6 +22,7 @@ ROOMS = {
     "calibrators": {"ops", "metrics", "viz"},
     "viz": {"losses", "metrics", "ops"},
     "evaluation": {"calibrators", "metrics", "ops", "viz"},
+    "command": {"evaluation", "viz"},
     "serving": {"ops"},
     "callbacks": {"ops", "losses", "metrics", "viz"},
 }

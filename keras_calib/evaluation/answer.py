@@ -132,7 +132,9 @@ class Evaluation(dict[str, float]):
 
     def _repr_html_(self) -> str:
         first, *rows = self._lines()
-        table = html_table(first, ([cell.strip() for cell in row] for row in rows))
+        # A group has no figure of its own.
+        cells = ([c.strip() for c in row] if any(row[1:]) else row[:1] for row in rows)
+        table = html_table(first, cells)
         return table if self.slices is None else table + self.slices._repr_html_()
 
     def _lines(self) -> Iterator[list[str]]:

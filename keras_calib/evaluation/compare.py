@@ -86,6 +86,11 @@ class Comparison(dict[str, Difference]):
         """The names of the models."""
         return list(self.evaluations)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the names, the level and the differences, for JSON."""
+        rows = {name: found._asdict() for name, found in self.items()}
+        return {"names": self.names, "level": self.level, "differences": rows}
+
     def to_frame(self) -> pd.DataFrame:
         """Returns one row a figure as a pandas table, which needs pandas."""
         import pandas as pd
@@ -230,7 +235,7 @@ class _Pair:
         squares["ece"] = self._ece_square(*(each.statistics for each in found))
         differences = {}
         for figure in FIGURES:
-            if figure.name in squares:
+            if figure.name in squares and figure.name in found[0]:
                 a, b = (each[figure.name] for each in found)
                 variance = squares[figure.name] / total - (b - a) ** 2
                 half = z * float(np.sqrt(max(variance, 0.0) / total))

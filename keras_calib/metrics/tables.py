@@ -17,9 +17,11 @@ def text_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def html_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Returns a table without style, for notebooks."""
+    """Returns a table without style, for notebooks; a row of one cell is a heading."""
 
     def line(cells: Sequence[str], tag: str) -> str:
+        if len(cells) == 1 < len(header):
+            return f'<tr><th colspan="{len(header)}">{html.escape(cells[0])}</th></tr>'
         row = "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
         return f"<tr>{row}</tr>"
 

@@ -52,6 +52,7 @@ def test_what_is_better_is_what_the_metric_says():
 def test_a_notebook_shows_the_same_table():
     table = FOUND._repr_html_()
     assert table.count("<tr>") == str(FOUND).count("\n") + 1
+    assert '<tr><th colspan="4">proper scores</th></tr>' in table
     assert f"<td>accuracy</td><td>{FOUND['accuracy']:.4f}</td><td>higher</td>" in table
     assert ">100 samples, 5 classes, 10 bins</th>" in table
 

@@ -1,0 +1,92 @@
+"""A report of figures, tables and pictures, as one HTML file that needs no other."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from keras_calib import viz
+from keras_calib.evaluation import Comparison, Evaluation
+
+_TEMPLATE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Calibration of {{ title }}</title>
+<style>
+:root { color-scheme: light dark; --ink: #1a1a1a; --paper: #fff; --line: #ccc; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e8e8e8; --paper: #161616; --line: #444; }
+}
+body { color: var(--ink); background: var(--paper); font: 16px/1.5 sans-serif;
+  max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.15rem; margin-top: 2rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .2rem .7rem; border-bottom: 1px solid var(--line); text-align: left;
+  white-space: nowrap; }
+figure { margin: 1rem 0; }
+figure svg { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
+.failed { border-left: 4px solid #d55e00; padding-left: .8rem; }
+footer { margin-top: 3rem; color: #888; font-size: .85rem; }
+</style>
+</head>
+<body>
+<h1>Calibration of {{ title }}</h1>
+{% if failures %}
+<div class="failed"><strong>Failed</strong>
+{% for failure in failures %}<div>{{ failure }}</div>{% endfor %}</div>
+{% endif %}
+<figure>{{ picture }}</figure>
+{% for heading, table in tables %}
+<h2>{{ heading }}</h2>
+<div class="wide">{{ table }}</div>
+{% endfor %}
+<footer>Made by keras_calib</footer>
+</body>
+</html>
+"""
+
+
+def html_report(
+    title: str,
+    found: Evaluation,
+    comparison: Comparison | None = None,
+    failures: tuple[str, ...] = (),
+) -> str:
+    """Returns a page with the figures, the diagrams and the tables.
+
+    Args:
+        title: what was measured.
+        found: its figures.
+        comparison: those beside another model's.
+        failures: the thresholds that the figures break.
+    """
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+    drawn: Any = found if comparison is None else comparison.evaluations
+    tables = [("Figures", found._repr_html_())]
+    if comparison is not None:
+        tables.insert(0, ("Comparison", comparison._repr_html_()))
+    tables.append(("Bins", found.statistics._repr_html_()))
+    template = Environment(autoescape=True).from_string(_TEMPLATE)
+    return template.render(
+        title=title,
+        failures=failures,
+        picture=Markup(_svg(viz.reliability_diagram(drawn))),
+        tables=[(heading, Markup(table)) for heading, table in tables],
+    )
+
+
+def _svg(display: viz.ReliabilityDisplay) -> str:
+    """Returns a figure as an element of a page."""
+    from matplotlib import pyplot
+
+    buffer = io.StringIO()
+    display.figure_.savefig(buffer, format="svg", metadata={"Date": None})
+    pyplot.close(display.figure_)
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]

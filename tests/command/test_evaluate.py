@@ -1,0 +1,249 @@
+"""The command: files in, figures out, an exit status for a release pipeline."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import keras_calib
+from keras_calib.command.evaluate import main
+from tests.metrics.reference import data
+
+duckdb = pytest.importorskip("duckdb")
+pytest.importorskip("matplotlib").use("agg")
+
+Y, P, W = data("classes", n=300)
+REGION = np.array(["north", "south"])[np.arange(300) % 2]
+CLASSES = ["cat", "dog", "eel", "fox", "gnu"]
+COLUMNS = ["--label", "y", "--probabilities", "p_*"]
+
+
+def write(path, **columns):
+    """Writes columns to a parquet, csv or jsonl file."""
+    connection = duckdb.connect()
+    numbers = {name: np.asarray(column) for name, column in columns.items()}
+    parts = []
+    for name, column in numbers.items():
+        texts = column.dtype.kind == "U"
+        kind = {"i": "BIGINT", "f": "DOUBLE", "U": "VARCHAR"}[column.dtype.kind]
+        kind = "FLOAT" if column.dtype == "float32" else kind
+        values = ",".join(f"'{x}'" if texts else repr(x) for x in column.tolist())
+        parts.append(f'unnest(CAST([{values}] AS {kind}[])) AS "{name}"')
+    form = {".parquet": "PARQUET", ".csv": "CSV", ".jsonl": "JSON"}[path.suffix]
+    connection.execute(f"COPY (SELECT {', '.join(parts)}) TO '{path}' (FORMAT {form})")
+    return str(path)
+
+
+def columns_of(p=P, prefix="p_", names=CLASSES):
+    return {f"{prefix}{name}": column for name, column in zip(names, p.T, strict=True)}
+
+
+@pytest.fixture(name="file")
+def _file(tmp_path):
+    path = tmp_path / "predictions.parquet"
+    return write(path, **columns_of(), y=Y, w=W, region=REGION)
+
+
+def test_the_text_is_that_of_the_evaluation(file, capsys):
+    assert main(["evaluate", file, *COLUMNS]) == 0
+    out = capsys.readouterr().out
+    assert out == f"{keras_calib.evaluate(Y, P)}\n"
+
+
+def test_weights_slices_and_json(file, tmp_path, capsys):
+    out = tmp_path / "figures.json"
+    how = ["--weight", "w", "--by", "region", "--num-bins", "7", "--out", str(out)]
+    assert main(["evaluate", file, *COLUMNS, *how]) == 0
+    expected = keras_calib.evaluate(Y, P, sample_weight=W, by=REGION, num_bins=7)
+    found = json.loads(out.read_text())
+    assert found["figures"] == dict(expected)
+    assert found["slices"]["north"]["figures"] == dict(expected.slices["north"])
+    assert str(expected.slices) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "npz", "npy"])
+def test_other_formats(kind, tmp_path):
+    out, path = str(tmp_path / "figures.json"), tmp_path / f"file.{kind}"
+    z = np.log(P.astype("float64"))
+    arguments = ["--label", "y", "--logits", "z_*"]
+    if kind == "npz":
+        np.savez(path, y=Y, z_all=z)
+    elif kind == "npy":
+        np.save(path, z)
+        np.save(tmp_path / "y.npy", Y)
+        arguments[1] = str(tmp_path / "y.npy")
+    else:
+        write(path, y=Y, **columns_of(z, "z_"))
+    assert main(["evaluate", str(path), *arguments, "--out", out]) == 0
+    found = json.loads((tmp_path / "figures.json").read_text())["figures"]
+    expected = keras_calib.evaluate(Y, z, from_logits=True)
+    assert found == pytest.approx(dict(expected), abs=1e-12)
+
+
+def test_names_of_classes_and_binary_files(tmp_path, capsys):
+    names = np.array(CLASSES)[Y]
+    file = write(tmp_path / "names.csv", y=names, **columns_of(P.astype("float64")))
+    assert main(["evaluate", file, *COLUMNS]) == 0
+    one = write(tmp_path / "one.parquet", y=Y % 2, p=P[:, 0])
+    assert main(["evaluate", one, "--label", "y", "--probabilities", "p"]) == 0
+    out = capsys.readouterr().out
+    assert out.endswith(f"{keras_calib.evaluate(Y % 2, P[:, 0])}\n")
+    assert main(["evaluate", one, *COLUMNS[:3], "p", "--fast"]) == 0
+    assert "negative_log_likelihood" not in capsys.readouterr().out
+
+
+def test_thresholds_set_the_status(file, tmp_path, capsys):
+    ece = keras_calib.evaluate(Y, P)["ece"]
+    for condition, status in (
+        (f"ece > {ece / 2}", 1),
+        (f"ece>{2 * ece}", 0),
+        ("accuracy < 2", 1),
+        ("ece_low >= 0", 1),
+        ("ece <= -1e-3", 0),
+    ):
+        assert main(["evaluate", file, *COLUMNS, "--fail-if", condition]) == status
+        failed = f"failed: {condition.split()[0].partition('>')[0]} = "
+        assert (failed in capsys.readouterr().err) == bool(status)
+    out = tmp_path / "report.html"
+    both = ["--fail-if", "ece > 9", "--fail-if", "ece < 9", "--out", str(out)]
+    assert main(["evaluate", file, *COLUMNS, *both]) == 1
+    assert f"ece = {ece:.6g} (&lt; 9)" in out.read_text()
+
+
+def test_another_model(file, tmp_path, capsys):
+    q = np.square(P)
+    q /= q.sum(-1, keepdims=True)
+    other = write(tmp_path / "sharper.parquet", **columns_of(q), y=Y)
+    out = tmp_path / "report.html"
+    given = [
+        "--by",
+        "region",
+        "--compare",
+        other,
+        "--out",
+        str(out),
+        "--out",
+        str(tmp_path / "c.json"),
+    ]
+    assert main(["evaluate", file, *COLUMNS, *given]) == 0
+    text = capsys.readouterr().out
+    expected = keras_calib.compare(Y, {"predictions": P, "sharper": q})
+    assert text.endswith(f"{expected}\n")
+    found = json.loads((tmp_path / "c.json").read_text())["comparison"]
+    assert found["names"] == ["predictions", "sharper"]
+    page = out.read_text()
+    assert "Comparison" in page and page.count("<svg") == 1
+    wrong = write(tmp_path / "wrong.parquet", **columns_of(q), y=(Y + 1) % 5)
+    assert main(["evaluate", file, *COLUMNS, "--compare", wrong]) == 2
+    assert "its labels are not those of" in capsys.readouterr().err
+    assert main(["evaluate", file, *COLUMNS, "--compare", file]) == 2
+
+
+def test_the_page_needs_nothing_else(file, tmp_path):
+    out = tmp_path / "<report> & more.html"
+    assert main(["evaluate", file, *COLUMNS, "--by", "region", "--out", str(out)]) == 0
+    page = out.read_text()
+    assert page.startswith("<!doctype html>") and page.count("</html>") == 1
+    for external in (
+        'src="http',
+        "src='http",
+        "<link",
+        "<script",
+        "@import",
+        "url(http",
+    ):
+        assert external not in page
+    for part in ("predictions.parquet", "<svg", "north", "prefers-color-scheme: dark"):
+        assert part in page
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_names_are_escaped(tmp_path):
+    evil = np.array(["<script>alert(1)</script>", "b"])[np.arange(300) % 2]
+    file = write(tmp_path / "<i>.parquet", **columns_of(), y=Y, region=evil)
+    out = tmp_path / "report.html"
+    assert main(["evaluate", file, *COLUMNS, "--by", "region", "--out", str(out)]) == 0
+    page = out.read_text()
+    assert "<script>" not in page and "&lt;script&gt;" in page and "<i>" not in page
+
+
+def test_what_is_wrong_is_one_line_and_status_2(file, tmp_path, capsys):
+    whole = open(file, "rb").read()
+    truncated, empty = tmp_path / "truncated.parquet", tmp_path / "empty.csv"
+    truncated.write_bytes(whole[: len(whole) // 2])
+    empty.write_text("")
+    texts = write(tmp_path / "texts.csv", y=Y, p_a=REGION, p_b=P[:, 0])
+    holes = tmp_path / "holes.csv"
+    holes.write_text("y,p_a,p_b\n0,0.5,0.5\n1,,0.5\n")
+    unknown = tmp_path / "file.txt"
+    unknown.write_text("y")
+    names = write(tmp_path / "names.csv", y=REGION, **columns_of())
+    out = tmp_path / "report.html"
+    for given, message in (
+        ([str(tmp_path / "none.parquet"), *COLUMNS], "there is no such file"),
+        ([str(truncated), *COLUMNS], "truncated.parquet: "),
+        ([str(empty), *COLUMNS], "empty.csv: "),
+        ([str(unknown), *COLUMNS], "the file must be one of"),
+        ([texts, *COLUMNS], "column 'p_a' holds no numbers"),
+        ([str(holes), *COLUMNS], "column 'p_a' is empty in 1 rows"),
+        ([names, *COLUMNS], "which is none of the classes 'cat'"),
+        ([file, "--label", "no", "--probabilities", "p_*"], "no column is named 'no'"),
+        ([file, "--label", "y", "--probabilities", "q_*"], "no column is named 'q_*'"),
+        ([file, "--label", "y", "--logits", "p_*"], "y_pred holds probabilities"),
+        ([file, "--label", "y"], "either --probabilities or --logits"),
+        ([file, *COLUMNS, "--by", "no"], "no column is named 'no'"),
+        ([file, *COLUMNS, "--fail-if", "ece"], "a threshold must be a figure"),
+        ([file, *COLUMNS, "--fail-if", "ece > x"], "a threshold must be a figure"),
+        ([file, *COLUMNS, "--fail-if", "eec > 1"], "there is no figure 'eec': acc"),
+        ([file, *COLUMNS, "--num-bins", "0"], "`num_bins` must be a whole number"),
+        ([file, *COLUMNS, "--out", "report.pdf"], "--out must end in .html or .json"),
+    ):
+        assert main(["evaluate", *given, "--out", str(out)]) == 2, given
+        captured = capsys.readouterr()
+        assert message in captured.err, captured.err
+        assert captured.err.startswith("keras_calib: ")
+        assert captured.err.count("\n") == 1 and captured.out == ""
+        assert not out.exists()
+
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+PROBE = """<script>document.title = [
+  document.documentElement.scrollWidth <= innerWidth,
+  getComputedStyle(document.body).backgroundColor,
+  document.querySelector("svg").getBoundingClientRect().width > 250
+].join(" ")</script>"""
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
+def test_a_browser_shows_it_wide_and_narrow_dark_and_light(file, tmp_path):
+    out, probe = tmp_path / "report.html", tmp_path / "probe.html"
+    assert main(["evaluate", file, *COLUMNS, "--by", "region", "--out", str(out)]) == 0
+    probe.write_text(out.read_text().replace("</body>", f"{PROBE}</body>"))
+    for width, scheme, color in ((1300, 1, "255, 255, 255"), (500, 0, "22, 22, 22")):
+        done = subprocess.run(
+            [
+                BROWSER,
+                *("--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"),
+                f"--window-size={width},900",
+                f"--blink-settings=preferredColorScheme={scheme}",
+                probe.as_uri(),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert f"<title>true rgb({color}) true</title>" in done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_it_runs_as_a_module(file):
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_calib", "evaluate", file, *COLUMNS],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{keras_calib.evaluate(Y, P)}\n"
