@@ -17,7 +17,9 @@ between nodes grow by a constant factor from one end to the other.
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -25,6 +27,7 @@ from keras_calib.ops.floats import at_least, at_most
 from keras_calib.ops.gradients import Backward, Gradients, entry, with_gradient
 from keras_calib.ops.labels import num_classes
 from keras_calib.ops.normal import log_ndtr
+from keras_calib.ops.platform import by_platform
 from keras_calib.ops.rows import row_min, with_entry
 from keras_calib.types import Tensor
 
@@ -88,17 +91,38 @@ def _log_orthant(delta: Tensor, n: int) -> tuple[Tensor, Backward]:
     t = ops.cast(ops.convert_to_tensor(t), delta.dtype)
     length = left / -ops.expm1(-b)
     e = mode + length * ops.expm1(b * t)
-    log_phi, slopes, _ = log_ndtr(ops.expand_dims(delta, 1) + ops.expand_dims(e, -1))
+    log_phi, slopes = _at_nodes(delta, e)
     terms = ops.sum(log_phi, axis=-1) - 0.5 * e * e + b * t
     factor = ops.squeeze(length * b, -1) / float(c)
     value = at_most(ops.logsumexp(terms, axis=-1) + ops.log(factor), 0.0)
     share = ops.softmax(terms, axis=-1)
 
     def backward(upstream: Tensor) -> Gradients:
-        gradient = ops.sum(ops.expand_dims(share, -1) * slopes, axis=1)
+        gradient = by_platform(_kept, _computed_again, share, slopes, delta, e)
         return (ops.expand_dims(upstream, -1) * gradient,)
 
     return value, backward
+
+
+def _at_nodes(delta: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns log Phi(delta_j + e_i) and its slope, of shape (N, nodes, K)."""
+    log_phi, slopes, _ = log_ndtr(ops.expand_dims(delta, 1) + ops.expand_dims(e, -1))
+    return log_phi, slopes
+
+
+def _kept(share: Tensor, slopes: Tensor, delta: Tensor, e: Tensor) -> Tensor:
+    return ops.sum(ops.expand_dims(share, -1) * slopes, axis=1)
+
+
+def _computed_again(share: Tensor, slopes: Tensor, delta: Tensor, e: Tensor) -> Tensor:
+    # On an accelerator the sums over classes and over nodes are two passes. Slopes kept
+    # from the first would be the largest tensor of the step by far.
+    if keras.backend.backend() == "jax":
+        import jax
+
+        barrier: Any = jax.lax.optimization_barrier
+        slopes = _at_nodes(barrier(delta), e)[1]
+    return _kept(share, slopes, delta, e)
 
 
 def _map(delta: Tensor, drop: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,8 +1,9 @@
 """What JAX lowers each loss to for a GPU and a TPU, which need not be there."""
 
+import numpy as np
 import pytest
 
-from keras_calib.losses import FocalCE
+from keras_calib.losses import ExpectedAccuracyLoss, FocalCE
 from tests.backends import jax_only
 from tests.losses.table import ALL, BINARY, TRUE_CLASS
 
@@ -51,3 +52,30 @@ def test_only_the_arguments_are_kept_for_the_gradient(row, soft):
     assert sorted(str(x.dtype) for x in of_logits) == [HALF] + ["float32"] * targets
     others = sum(x.size * x.dtype.itemsize for x in kept if x.shape != (N, K))
     assert others <= 16 * N  # bytes
+
+
+def test_exact_computes_its_slopes_again_on_an_accelerator():
+    """At each node of the quadrature they are as large as the logits."""
+    import jax
+
+    from keras_calib.ops import expected_accuracy
+    from tests.lowering import program
+
+    loss = ExpectedAccuracyLoss(from_logits=True)
+    y, z = batch(None)
+    gradient = jax.grad(lambda z, y: loss(y, z))
+    barrier = {
+        platform: "optimization_barrier" in program(gradient, z, y, platform=platform)
+        for platform in ("cpu", "cuda", "tpu")
+    }
+    assert barrier == {"cpu": False, "cuda": True, "tpu": True}
+    rng = np.random.default_rng(0)
+    delta = jax.numpy.asarray(3.0 * rng.normal(size=(N, K)), "float32")
+    e = jax.numpy.asarray(rng.normal(size=(N, 7)), "float32")
+    share = jax.nn.softmax(e)
+    _, slopes = expected_accuracy._at_nodes(delta, e)
+    found = [
+        jax.jit(form)(share, slopes, delta, e)
+        for form in (expected_accuracy._kept, expected_accuracy._computed_again)
+    ]
+    np.testing.assert_allclose(*found, rtol=3e-6)  # exp(-23) rounds so far
