@@ -41,8 +41,10 @@ def path_of(module, name):
     """Returns the shortest path of an object."""
     if not callable(getattr(module, name)):
         return f"{module.__name__}.{name}"
-    room = "keras_calib" if hasattr(keras_calib, name) else module.__package__
-    return f"{room}.{name}"
+    if hasattr(keras_calib, name):
+        return f"keras_calib.{name}"
+    alone = module.__package__ == "keras_calib"  # a file that is in no room
+    return f"{module.__name__ if alone else module.__package__}.{name}"
 
 
 def directive(module, name):

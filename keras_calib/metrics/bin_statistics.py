@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any
 
@@ -137,6 +138,42 @@ class BinStatistics:
                 require(((x >= 0) & (x <= 1 + 1e-6)).all(), message, x)
         events = Events(scores, hit, weight, precision=precision)
         return cls(*events.sums(num_bins))
+
+    @classmethod
+    def from_table(
+        cls, rows: Iterable[Sequence[Any]], num_bins: int = 15
+    ) -> BinStatistics:
+        """Returns the statistics of the rows that the query `sql.bin_sums` gives.
+
+        Rows of the same bin, such as those of several partitions, add up.
+
+        Args:
+            rows: the bin, and its sums of weights, confidences, hits and squared
+                errors, as a database's cursor fetches them.
+            num_bins: the number of bins of the query.
+
+        Raises:
+            ValueError: for rows without a bin: their samples have a confidence or a hit
+                that is missing or not in [0, 1], or a weight that is missing or
+                negative; and for a bin beyond the last.
+        """
+        num_bins = whole_number("num_bins", num_bins)
+        sums = np.zeros((num_bins, 4))
+        for row in rows:
+            bin_, *columns = row
+            if bin_ is None or bin_ != bin_:
+                raise ValueError(
+                    "a confidence or hit is missing or not in [0, 1], or a weight is "
+                    "missing or negative: look at the rows of the bin NULL. Received: "
+                    f"{tuple(row)}"
+                )
+            if len(columns) != 4 or not 0 <= bin_ < num_bins:
+                raise ValueError(
+                    "a row must hold a bin below num_bins, and four sums. Received: "
+                    f"{tuple(row)}, num_bins={num_bins}"
+                )
+            sums[int(bin_)] += [float(x) for x in columns]
+        return cls(*sums.T)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> BinStatistics:
