@@ -24,7 +24,7 @@ ROOMS = {
     "evaluation": {"calibrators", "metrics", "ops", "viz"},
     "command": {"evaluation", "viz"},
     "serving": {"ops"},
-    "callbacks": {"ops", "losses", "metrics", "viz"},
+    "callbacks": {"ops", "losses", "metrics", "calibrators", "viz"},
 }
 # Private attributes that Keras reads or writes on our objects.
 PRIVATE = {"_direction", "_keras_history", "_keras_logits", "_keras_mask"}

@@ -14,7 +14,7 @@ from keras_calib.calibrators.base import MIN_PROBABILITY, Calibrator
 from keras_calib.calibrators.batches import batches_of
 from keras_calib.calibrators.calibrated_model import CalibratedModel
 from keras_calib.calibrators.cross_validation import cross_validate
-from keras_calib.calibrators.head import read_head
+from keras_calib.calibrators.head import HeadReader
 from keras_calib.calibrators.methods import METHODS, Method, candidates
 from keras_calib.calibrators.objectives import figures, top_label
 from keras_calib.calibrators.report import CalibrationReport, as_arguments
@@ -113,7 +113,8 @@ def calibrate(
         one_of("method", method, Method)
     elif ignore_class is None:
         ignore_class = own.ignore_class
-    head = read_head(model, *batches_of(x, y, sample_weight, batch_size), verbose)
+    reader = HeadReader(model)
+    head = reader.read(*batches_of(x, y, sample_weight, batch_size), verbose)
     stated = own.from_logits if own else None
     from_logits = head.gives_logits(stated if from_logits is None else from_logits)
     if stated not in (None, from_logits):
@@ -161,10 +162,9 @@ def calibrate(
         data = test if isinstance(test, tuple) else (test, None)
         x, y, sample_weight = (*data, None)[:3]
         batches = batches_of(x, y, sample_weight, batch_size)
-        unseen = read_head(model, *batches, verbose).samples(
-            from_logits, ignore_class, least
-        )
-        report = _tested(report, unseen, calibrator)
+        unseen = reader.read(*batches, verbose)
+        unseen_samples = unseen.samples(from_logits, ignore_class, least)
+        report = _tested(report, unseen_samples, calibrator)
     calibrator.report = report
     if verbose:
         print(report)

@@ -67,33 +67,6 @@ class Head:
         return Samples.read(z, y, self.weight, ignore_class)
 
 
-def read_head(
-    model: keras.Model, batches: Iterable[Batch], count: int | None, verbose: int
-) -> Head:
-    """Returns the outputs of a model on all batches.
-
-    Raises:
-        ValueError: for a model of several outputs, no batches, and batches without
-            labels.
-    """
-    reader = HeadReader(model)
-    bar = keras.utils.Progbar(count, verbose=verbose, unit_name="batch")
-    rows, x = [], None
-    for i, (x, y, weight) in enumerate(batches):
-        if y is None:
-            raise ValueError("calibrate needs labels: pass y, or batches (x, y)")
-        # In the scope of a strategy each replica computes the whole batch.
-        size = len(keras.tree.flatten(x)[0])
-        found = {k: v[:size] for k, v in reader.predict_on_batch(x).items()}
-        rows.append(flat(found["scores"], y, [weight, found.get("mask")]))
-        bar.update(i + 1, finalize=i + 1 == count)
-    if not rows:
-        raise ValueError("calibrate needs samples. Received: no batch")
-    scores, labels, weights = map(np.concatenate, zip(*rows, strict=True))
-    scores = scores.astype(reader.precision)
-    return Head(scores, labels, weights, reader.has_logits, x)
-
-
 class HeadReader(keras.Model):
     """Gives the logits behind the softmax or sigmoid of a model, else its outputs."""
 
@@ -117,3 +90,28 @@ class HeadReader(keras.Model):
         self.precision = dtype_name(y) if "float16" in dtype_name(y) else "float32"
         found = {"scores": ops.cast(y if behind is None else behind, "float32")}
         return found if mask is None else {**found, "mask": mask}
+
+    def read(
+        self, batches: Iterable[Batch], count: int | None, verbose: int = 0
+    ) -> Head:
+        """Returns the outputs of the model on all batches.
+
+        Raises:
+            ValueError: for a model of several outputs, no batches, and batches without
+                labels.
+        """
+        bar = keras.utils.Progbar(count, verbose=verbose, unit_name="batch")
+        rows, x = [], None
+        for i, (x, y, weight) in enumerate(batches):
+            if y is None:
+                raise ValueError("calibrate needs labels: pass y, or batches (x, y)")
+            # In the scope of a strategy each replica computes the whole batch.
+            size = len(keras.tree.flatten(x)[0])
+            found = {k: v[:size] for k, v in self.predict_on_batch(x).items()}
+            rows.append(flat(found["scores"], y, [weight, found.get("mask")]))
+            bar.update(i + 1, finalize=i + 1 == count)
+        if not rows:
+            raise ValueError("calibrate needs samples. Received: no batch")
+        scores, labels, weights = map(np.concatenate, zip(*rows, strict=True))
+        scores = scores.astype(self.precision)
+        return Head(scores, labels, weights, self.has_logits, x)

@@ -1,6 +1,7 @@
 """Temperature scaling."""
 
 import warnings
+from dataclasses import replace
 from functools import lru_cache
 from typing import Literal, Unpack
 
@@ -11,7 +12,7 @@ from keras_calib._keras import known_value
 from keras_calib.activations import softmax
 from keras_calib.arguments import in_range, numbers, one_of, saveable
 from keras_calib.calibrators.base import Calibrator, CalibratorArguments
-from keras_calib.calibrators.objectives import brier, ece
+from keras_calib.calibrators.objectives import brier, ece, nll
 from keras_calib.calibrators.samples import Samples
 from keras_calib.calibrators.scalar_search import find_minimum
 from keras_calib.types import Array, Tensor
@@ -159,6 +160,12 @@ def log_temperature(
     # Below this tolerance the slope of float32 logits is rounding error.
     tolerance = 1e-13 if samples.logits.dtype == np.float64 else 1e-7
     return _search(samples, left, right, low, high, tolerance)
+
+
+def refinement_loss(samples: Samples) -> float:
+    """Returns the mean negative log-likelihood at the best temperature."""
+    temperature = samples.logits.dtype.type(np.exp(log_temperature(samples)))
+    return nll(replace(samples, logits=samples.logits / temperature))
 
 
 def _search(
