@@ -53,7 +53,6 @@ class Comparison(dict[str, Difference]):
     """The differences of two models by figure, printed as a table.
 
     Attributes:
-        names: the names of the models.
         evaluations: the `Evaluation` of each by name.
         level: the level of the intervals.
 
@@ -122,9 +121,16 @@ def compare(
     y_true: Any,
     y_pred: Mapping[str, Any],
     *,
+    from_logits: bool = False,
     sample_weight: Any = None,
+    ignore_class: int | None = None,
+    axis: int = -1,
+    num_bins: int = 15,
+    exact: bool | None = None,
+    top_label_only: bool = False,
     level: float = 0.95,
-    **kwargs: Any,
+    verbose: bool | None = None,
+    validate: bool = True,
 ) -> Comparison:
     """Compares two models on the same samples.
 
@@ -137,10 +143,16 @@ def compare(
     Args:
         y_true: labels, as `evaluate` takes them.
         y_pred: the predictions of two models by name, of one shape.
+        from_logits: whether `y_pred` are logits.
         sample_weight: weights.
+        ignore_class: integer label whose samples are ignored.
+        axis: the axis of the classes, not the first.
+        num_bins: the number of bins.
+        exact: whether to sort all confidences, as for `evaluate`.
+        top_label_only: whether to compare what depends on the top label alone.
         level: the level of the intervals.
-        **kwargs: other arguments of `evaluate` that say how predictions are read:
-            `from_logits`, `ignore_class`, `axis`, `num_bins`, `exact`, `validate`.
+        verbose: whether to show a progress bar; by default for more than one chunk.
+        validate: whether to check the values of labels, predictions and weights.
 
     Returns:
         A `Comparison`.
@@ -157,9 +169,15 @@ def compare(
     0.2
     """
     level = in_range("level", level, 1e-9, 1 - 1e-9)
-    from_logits = boolean("from_logits", kwargs.pop("from_logits", False))
-    verbose = kwargs.pop("verbose", None)
-    settings = Settings(**kwargs)
+    from_logits = boolean("from_logits", from_logits)
+    settings = Settings(
+        ignore_class,
+        axis,
+        num_bins,
+        exact=exact,
+        validate=validate,
+        top_label_only=top_label_only,
+    )
     several = isinstance(y_pred, Mapping) and len(y_pred) == 2
     require(
         several,

@@ -85,10 +85,12 @@ def slices_of(by: Any, count: int | None) -> tuple[np.ndarray, list[Any]]:
     )
     names = values.tolist()
     known = dict.fromkeys(names)
+    # NaN is not equal to itself, and of pandas's NA that is unknown.
+    missing = [name for name in known if name is None or (name == name) is not True]
     require(
-        not any(name is None or name != name for name in known),
+        not missing,
         "`by` has missing values: give them a name of their own, such as 'unknown'",
-        f"{[name for name in known if name is None or name != name][:1]}",
+        f"{missing[:1]}",
     )
     try:
         known = dict.fromkeys(sorted(known))

@@ -5,6 +5,7 @@ import importlib.util
 import keras
 import numpy as np
 import pytest
+import scipy.sparse
 
 import keras_calib
 from keras_calib.evaluation import batches
@@ -239,6 +240,7 @@ WRONG = {
         ([(Y[:30] % 2, P[:30, 0]), (Y[30:], P[30:])],),
         "the same number of classes in every",
     ),
+    "a sparse matrix": ((Y, scipy.sparse.csr_matrix(P)), "must be an array of numbers"),
     "rows of several lengths": ((Y[:2], [[0.2, 0.8], [1.0]]), "rows of one length"),
     "a column of texts": ((Y, P.astype(str)), "strings"),
 }

@@ -92,12 +92,22 @@ def test_images_and_ensembles():
     assert len(several.slices["south"].members) == 2
 
 
+class Unknown:
+    """As pandas's NA, of which nobody knows whether it is equal to itself."""
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other):
+        return self
+
+
 @pytest.mark.parametrize(
     ("by", "match"),
     [
         (NAMES[1:], r"one value for each of 300 samples.*\(299,\)"),
         (np.stack([NAMES, NAMES]), r"by.shape=\(2, 300\)"),
         ([None, *NAMES[1:]], "has missing values"),
+        (np.array([Unknown(), *NAMES[1:]], object), "has missing values"),
         (np.where(NAMES == "west", np.nan, 1.0), "has missing values"),
         ("region", r"by.shape=\(\)"),
     ],
