@@ -39,7 +39,9 @@ footer { margin-top: 3rem; color: #888; font-size: .85rem; }
 <div class="failed"><strong>Failed</strong>
 {% for failure in failures %}<div>{{ failure }}</div>{% endfor %}</div>
 {% endif %}
+{% for picture in pictures %}
 <figure>{{ picture }}</figure>
+{% endfor %}
 {% for heading, table in tables %}
 <h2>{{ heading }}</h2>
 <div class="wide">{{ table }}</div>
@@ -76,12 +78,15 @@ def html_report(
     return template.render(
         title=title,
         failures=failures,
-        picture=Markup(_svg(viz.reliability_diagram(drawn))),
+        pictures=[
+            Markup(_svg(display))
+            for display in (viz.reliability_diagram(drawn), viz.risk_coverage(drawn))
+        ],
         tables=[(heading, Markup(table)) for heading, table in tables],
     )
 
 
-def _svg(display: viz.ReliabilityDisplay) -> str:
+def _svg(display: viz.ReliabilityDisplay | viz.RiskCoverageDisplay) -> str:
     """Returns a figure as an element of a page."""
     from matplotlib import pyplot
 

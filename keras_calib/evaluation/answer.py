@@ -119,7 +119,7 @@ class Evaluation(dict[str, float]):
         Args:
             **kwargs: arguments of `ReliabilityDisplay.from_statistics`.
         """
-        return viz.ReliabilityDisplay.from_statistics(self.statistics, **kwargs)
+        return viz.ReliabilityDisplay.from_statistics(self, **kwargs)
 
     def __str__(self) -> str:
         lines = []

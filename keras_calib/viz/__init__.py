@@ -2,3 +2,4 @@
 
 from keras_calib.viz.loss_curves import *
 from keras_calib.viz.reliability import *
+from keras_calib.viz.risk_coverage import *

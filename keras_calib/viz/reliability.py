@@ -7,10 +7,11 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 from keras import ops
 
-from keras_calib.arguments import whole_number
+from keras_calib.arguments import one_of, whole_number
 from keras_calib.metrics import BinaryECE, BinStatistics, ExpectedCalibrationError
 from keras_calib.ops.arrays import as_numbers, require_any
 from keras_calib.ops.binary_batch import is_one_probability
+from keras_calib.ops.calibration import Binning
 from keras_calib.ops.validation import validate as check_arrays
 from keras_calib.types import Tensor
 from keras_calib.viz.display import BLUE, VERMILION, Display, new_axes
@@ -87,17 +88,26 @@ class ReliabilityDisplay(Display):
 
     @classmethod
     def from_statistics(
-        cls, statistics: Statistics, *, level: float = 0.95, ax: Any = None
+        cls,
+        statistics: Statistics,
+        *,
+        binning: Binning = "equal_width",
+        level: float = 0.95,
+        ax: Any = None,
     ) -> Self:
         """Draws statistics.
 
         Args:
             statistics: a `BinStatistics`, a metric or an `Evaluation`, or several by
                 name.
+            binning: `"equal_mass"` for bins that hold the same number of samples each,
+                of an `Evaluation` or a metric that has fine bins.
             level: probability of the credible intervals.
             ax: matplotlib axes, one for each model; a new figure by default.
         """
-        return cls(statistics, level=level).plot(ax)
+        one_of("binning", binning, Binning)
+        found = bins_of(statistics, binning == "equal_mass")
+        return cls(found, level=level).plot(ax)
 
     @classmethod
     def from_predictions(
@@ -221,21 +231,27 @@ def reliability_diagram(
     return ReliabilityDisplay.from_predictions(y_true, y_pred, **kwargs)
 
 
-def bins_of(found: Any) -> dict[str, Any]:
+def bins_of(found: Any, equal_mass: bool = False) -> dict[str, Any]:
     """Returns the statistics of what is drawn, by name.
 
     Args:
         found: a `BinStatistics`, what has one as `statistics`, a list of them, one for
             each class, or a mapping of these.
+        equal_mass: whether to cut bins of equal weight out of the fine ones.
     """
     if isinstance(found, Mapping) and not hasattr(found, "statistics"):
         several: dict[str, Any] = {}
         for name, each in found.items():
-            for part, statistics in bins_of(each).items():
+            for part, statistics in bins_of(each, equal_mass).items():
                 several[" ".join(filter(None, (str(name), part)))] = statistics
         return several
+    count = getattr(getattr(found, "statistics", None), "num_bins", 15)
+    if equal_mass:
+        found = getattr(found, "fine_statistics", found)
     found = getattr(found, "statistics", found)
     found = found() if callable(found) else found
+    if equal_mass and isinstance(found, BinStatistics):
+        found = found.equal_mass(count)
     if isinstance(found, list) and found and isinstance(found[0], BinStatistics):
         return {f"class {k}": statistics for k, statistics in enumerate(found)}
     return {"": found}

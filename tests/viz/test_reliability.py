@@ -279,3 +279,15 @@ def test_a_metric_of_classes_is_a_grid():
     named = reliability_diagram({"old": metric, "new": metric})
     assert list(named.statistics)[:2] == ["old class 0", "old class 1"]
     assert len(named.statistics) == 14
+
+
+def test_bins_of_equal_mass_are_cut_out_of_the_fine_ones():
+    rng = np.random.default_rng(0)
+    p, y = rng.dirichlet(np.ones(3), 300), rng.integers(0, 3, 300)
+    found = keras_calib.evaluate(y, p, num_bins=6)
+    (drawn,) = found.plot(binning="equal_mass").statistics.values()
+    assert drawn.num_bins == 6
+    np.testing.assert_allclose(drawn.weight, 50)
+    assert drawn == found.fine_statistics.equal_mass(6)
+    with pytest.raises(ValueError, match="`binning` must be one of"):
+        found.plot(binning="quantiles")
