@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's palette, which every kind of color vision can tell apart.
 COLORS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-BLUE, VERMILION = COLORS[1:3]
+BLUE, VERMILION, GREEN = COLORS[1:4]
 
 
 class Display(ABC):

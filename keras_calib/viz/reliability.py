@@ -7,14 +7,15 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 from keras import ops
 
-from keras_calib.arguments import one_of, whole_number
+from keras_calib.arguments import boolean, one_of, whole_number
 from keras_calib.metrics import BinaryECE, BinStatistics, ExpectedCalibrationError
 from keras_calib.ops.arrays import as_numbers, require_any
 from keras_calib.ops.binary_batch import is_one_probability
 from keras_calib.ops.calibration import Binning
 from keras_calib.ops.validation import validate as check_arrays
 from keras_calib.types import Tensor
-from keras_calib.viz.display import BLUE, VERMILION, Display, new_axes
+from keras_calib.viz.display import BLUE, GREEN, VERMILION, Display, new_axes
+from keras_calib.viz.smooth import SmoothCurve, smooth_curve
 
 __all__ = ["ReliabilityDisplay", "reliability_diagram"]
 
@@ -22,6 +23,10 @@ __all__ = ["ReliabilityDisplay", "reliability_diagram"]
 Statistics: TypeAlias = Any
 
 _GRAY = "#666666"
+
+# The bandwidth of the smooth ECE is the error itself, at least 0.001. A large one would
+# flatten the curve.
+_BANDWIDTHS = 0.001, 0.05
 
 # So many diagrams stand in a row.
 _IN_A_ROW = 5
@@ -92,6 +97,7 @@ class ReliabilityDisplay(Display):
         statistics: Statistics,
         *,
         binning: Binning = "equal_width",
+        smooth: bool = False,
         level: float = 0.95,
         ax: Any = None,
     ) -> Self:
@@ -102,12 +108,19 @@ class ReliabilityDisplay(Display):
                 name.
             binning: `"equal_mass"` for bins that hold the same number of samples each,
                 of an `Evaluation` or a metric that has fine bins.
+            smooth: whether to draw the accuracy as a smooth curve, too, with a band:
+                by the kernel of the smooth ECE, which an `Evaluation` has, with a
+                bandwidth of at most 0.05.
             level: probability of the credible intervals.
             ax: matplotlib axes, one for each model; a new figure by default.
         """
         one_of("binning", binning, Binning)
         found = bins_of(statistics, binning == "equal_mass")
-        return cls(found, level=level).plot(ax)
+        curves = _curves_of(statistics, level) if boolean("smooth", smooth) else {}
+        display = cls(found, level=level).plot(ax)
+        for axes, curve in zip(np.ravel(display.ax_), curves, strict=False):
+            _draw_curve(axes, curve)
+        return display
 
     @classmethod
     def from_predictions(
@@ -229,6 +242,29 @@ def reliability_diagram(
         ReliabilityDisplay(y_true)  # labels are refused, whatever the arguments
         return ReliabilityDisplay.from_statistics(y_true, **kwargs)
     return ReliabilityDisplay.from_predictions(y_true, y_pred, **kwargs)
+
+
+def _curves_of(found: Any, level: float) -> list[SmoothCurve]:
+    """Returns the smooth curve of each evaluation."""
+    several = isinstance(found, Mapping) and not hasattr(found, "statistics")
+    curves = []
+    for each in found.values() if several else [found]:
+        if not isinstance(each, Mapping) or "smooth_ece" not in each:
+            raise ValueError(
+                "a smooth curve needs an Evaluation, which has its bandwidth: "
+                "reliability_diagram(evaluate(y_true, y_pred), smooth=True). Received: "
+                f"{type(each).__name__}"
+            )
+        fine: Any = each
+        bandwidth = float(np.clip(each["smooth_ece"], *_BANDWIDTHS))
+        curves.append(smooth_curve(fine.fine_statistics, bandwidth, level))
+    return curves
+
+
+def _draw_curve(ax: Any, curve: SmoothCurve) -> None:
+    look = {"color": GREEN, "lw": 0, "alpha": 0.3, "zorder": 2.5}
+    ax.fill_between(curve.confidence, curve.low, curve.high, **look)
+    ax.plot(curve.confidence, curve.accuracy, color=GREEN, lw=1.5, zorder=3)
 
 
 def bins_of(found: Any, equal_mass: bool = False) -> dict[str, Any]:

@@ -291,3 +291,30 @@ def test_bins_of_equal_mass_are_cut_out_of_the_fine_ones():
     assert drawn == found.fine_statistics.equal_mass(6)
     with pytest.raises(ValueError, match="`binning` must be one of"):
         found.plot(binning="quantiles")
+
+
+def test_a_smooth_curve_with_a_band():
+    rng = np.random.default_rng(0)
+    c = 0.5 + rng.random(4000) / 2
+    h = rng.random(4000) < c**2
+    found = keras_calib.evaluate(~h * 1, np.stack([c, 1 - c], 1))
+    ax = found.plot(smooth=True).ax_
+    x, y = ax.lines[-1].get_data()
+    sigma = min(found["smooth_ece"], 0.05)
+    # By the samples themselves.
+    kernel = sum(
+        np.exp(-0.5 * ((x[:, None] - image) / sigma) ** 2) for image in (c, -c, 2 - c)
+    )
+    np.testing.assert_allclose(y, kernel @ h / kernel.sum(1), atol=1e-3)
+    inside = (x > 0.55) & (x < 0.95)
+    np.testing.assert_allclose(y[inside], x[inside] ** 2, atol=0.06)
+    band = ax.collections[-1].get_paths()[0].get_extents()
+    assert band.y0 < y.min() and band.y1 > y.max()
+    two = reliability_diagram({"a": found, "b": found}, smooth=True)
+    assert [len(ax.lines) for ax in two.ax_] == [3, 3]
+
+
+def test_a_smooth_curve_needs_its_bandwidth():
+    for given in (BinStatistics(*np.ones((4, 5))), keras_calib.AURC()):
+        with pytest.raises(ValueError, match="a smooth curve needs an Evaluation"):
+            reliability_diagram(given, smooth=True)
