@@ -27,7 +27,10 @@ from keras_calib.evaluation import (
     evaluate as evaluate,
     evaluate_model as evaluate_model,
 )
-from keras_calib.layers import MultiTaskModel as MultiTaskModel
+from keras_calib.layers import (
+    FusedHeadModel as FusedHeadModel,
+    MultiTaskModel as MultiTaskModel,
+)
 from keras_calib.losses import (
     AdditiveMarginSoftmax as AdditiveMarginSoftmax,
     AlphaBalancedBCE as AlphaBalancedBCE,

@@ -72,6 +72,13 @@ def _fitting(logits: Tensor, y_pred: Tensor, axis: int) -> set[str]:
     return {name for name in of if np.allclose(p, of[name], error, 1e-3 * error)}
 
 
+def made_in(tensor: keras.KerasTensor) -> tuple[Any, Tensor, dict[str, Any]]:
+    """Returns what made a symbolic tensor, its input and its arguments."""
+    history = tensor._keras_history
+    node = history.operation._inbound_nodes[history.node_index]
+    return history.operation, node.arguments.keras_tensors[0], node.arguments.kwargs
+
+
 def set_direction(metric: keras.metrics.Metric, direction: str | None) -> None:
     """Tells callbacks whether `"up"` or `"down"` is better; `None` if neither is."""
     metric._direction = direction

@@ -18,7 +18,7 @@ ROOMS = {
     "ops": set(),
     "losses": {"ops"},
     "metrics": {"ops"},
-    "layers": {"ops"},
+    "layers": {"losses", "metrics", "ops"},
     "calibrators": {"ops", "metrics", "viz"},
     "viz": {"losses", "metrics", "ops"},
     "evaluation": {"calibrators", "metrics", "ops", "viz"},

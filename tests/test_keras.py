@@ -90,6 +90,14 @@ def test_a_layer_leaves_its_mask_on_its_output():
     assert _keras.get_keras_mask(ops.ones(3)) is None
 
 
+def test_a_symbolic_output_knows_what_made_it():
+    """Without it, a model could not be separated from its last layer."""
+    x = keras.Input((3,))
+    table = keras.layers.ReversibleEmbedding(5, 3)
+    made = _keras.made_in(table(x, reverse=True))
+    assert made == (table, x, {"reverse": True})
+
+
 def carried(x):
     y = 2.0 * x
     _keras.set_tensor_attr(y, "_keras_calib_scale", x)

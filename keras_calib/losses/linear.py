@@ -104,7 +104,7 @@ def linear_loss(
       [arXiv:2410.10989](https://arxiv.org/abs/2410.10989): its gradients in the
       forward pass, chunk by chunk.
     """
-    loss = _of_logits(loss)
+    loss = loss_of_logits(loss)
     chunk_size = unless_none(whole_number, "chunk_size", chunk_size)
     cap = unless_none(in_range, "logit_soft_cap", logit_soft_cap, 1e-6, float("inf"))
     z_loss = in_range("z_loss", z_loss, 0.0, float("inf"))
@@ -175,7 +175,7 @@ def _factors(
     return ops.reshape(factors, (-1,))
 
 
-def _of_logits(loss: keras.losses.Loss) -> ClassLoss:
+def loss_of_logits(loss: keras.losses.Loss) -> ClassLoss:
     """Returns a loss of ours, in place of Keras's cross-entropy, or refuses."""
     given = f"Received: {loss!r}"
     if type(loss) is keras.losses.SparseCategoricalCrossentropy:

@@ -1,5 +1,6 @@
 """Metrics that stream calibration as data goes by."""
 
+from keras_calib.metrics.accuracy import *
 from keras_calib.metrics.base import *
 from keras_calib.metrics.bin_statistics import *
 from keras_calib.metrics.binary import *

@@ -187,6 +187,11 @@ class TokenBatch(Batch):
     _possible_labels = _possible_scores
 
     @property
+    def hit(self) -> Tensor:
+        """Whether the predicted class is the label, of shape (N,)."""
+        return self._columns[:, 2]
+
+    @property
     def negative_log_likelihood(self) -> Tensor:
         """-log p_y, of shape (N,)."""
         return -self._columns[:, 0]

@@ -20,6 +20,7 @@ from keras_calib import (
     BrierScore,
     CalibrationGap,
     ExpectedCalibrationError,
+    FusedHeadModel,
     GammaBCE,
     GammaCE,
 )
@@ -60,6 +61,7 @@ class Case(NamedTuple):
     every: bool = False  # all losses and metrics, not gamma-cross-entropy alone
     adaptive: bool = False  # AdaptiveGamma moves gamma, and TrainingChecklist watches
     scheduled: bool = False  # the loss has a schedule, which no callback knows
+    fused: bool = False  # without the logits of all samples
     gamma: str = "gamma"  # the name of a gamma in the history
 
     @property
@@ -92,6 +94,7 @@ CASES = {
     # last one; 128 held-out samples make full batches.
     "every": Case(held_out=128, every=True, gamma="gamma_gamma"),
     "adaptive": Case(adaptive=True),
+    "fused": Case(fused=True),
     "scheduled": Case(scheduled=True),
     "scheduled_outside": Case(scheduled=True, made_inside=False),
 }
@@ -212,6 +215,7 @@ def compiled(case, scope=contextlib.nullcontext, **options):
             metrics = {n: task.metrics for n, task in made.items() if task.metrics}
         else:
             model, loss, metrics = network(case.policy), made.loss, made.metrics
+            model = FusedHeadModel(model, chunk_size=10) if case.fused else model
         optimizer = keras.optimizers.SGD(case.rate)
         model.compile(optimizer, loss, weighted_metrics=metrics, **options)
     return model

@@ -90,6 +90,10 @@ def refinement(y, p, w):
     return minimize_scalar(loss, bounds=(-5.5, 5.5), method="bounded").fun
 
 
+def accuracy(y, p, w):
+    return np.average(top(y, p)[1], weights=w)
+
+
 def perplexity(y, p, w):
     return np.exp(nll(y, p, w))
 
@@ -281,6 +285,7 @@ TABLE = {
             same_names=True,
             direction=None,
         ),
+        row(M.Accuracy, accuracy, direction="up"),
         row(M.NegativeLogLikelihood, nll),
         row(M.RefinementLoss, refinement, one_probability=True, atol=1e-4),
         row(M.Perplexity, perplexity, atol=2e-4),  # of up to 1000, in float32
