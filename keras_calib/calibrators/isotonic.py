@@ -112,13 +112,19 @@ class IsotonicCalibration(Steps):
 
     def map(self, d: Tensor, knots: Tensor, values: Tensor) -> Tensor:
         """Interpolates between the knots."""
-        left = ops.clip(count_below(knots, d) - 1, 0, knots.shape[-1] - 2)
+        # LiteRT takes a clip to [0, 6] for a ReLU6, which it lacks for integers.
+        left = ops.clip(count_below(knots, d), 1, knots.shape[-1] - 1) - 1
         d0, d1 = look_up(knots, left), look_up(knots, left + 1)
         y0, y1 = look_up(values, left), look_up(values, left + 1)
         # With d the log-odds of p, (p - p0) / (p1 - p0) is
         # p / p1 * (1 - exp(d0 - d)) / (1 - exp(d0 - d1)).
         d = ops.where(d < d0, d0, ops.where(d > d1, d1, d))
-        whole = ops.expm1(d0 - d1)
-        share = ops.expm1(d0 - d) / ops.where(whole < 0, whole, -ops.ones_like(d))
+        whole = _expm1(d0 - d1)
+        share = _expm1(d0 - d) / ops.where(whole < 0, whole, -ops.ones_like(d))
         share = share * ops.exp(ops.log_sigmoid(d) - ops.log_sigmoid(d1))
         return log_odds_of(y0 + share * (y1 - y0))
+
+
+def _expm1(x: Tensor) -> Tensor:
+    """Returns exp(x) - 1 for x <= 0 without cancellation; ONNX has no expm1."""
+    return ops.tanh(x / 2.0) * (ops.exp(x) + 1.0)

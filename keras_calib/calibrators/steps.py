@@ -29,7 +29,8 @@ class Steps(OneVsRest):
 def log_odds_of(p: Tensor) -> Tensor:
     """Returns log p - log(1 - p)."""
     xp = namespace(p)
-    return xp.log(p) - xp.log1p(-p)
+    # 1 - p is exact from 1/2 on, and near 1 below. ONNX has no log1p.
+    return xp.log(p) - xp.log(1.0 - p)
 
 
 def bounded(rates: Array, weight: Array) -> Array:

@@ -1,0 +1,99 @@
+"""Every calibrator gives the same answers in other runtimes.
+
+One model has them all as outputs, so that each converter runs once.
+"""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_calib.calibrators import IsotonicCalibration
+from keras_calib.calibrators.methods import METHODS
+from tests.backends import tensorflow_only
+from tests.calibrators import data
+
+pytestmark = [pytest.mark.slow, tensorflow_only]
+
+Z, Y = data.made(400, 5)
+ROWS = Z[:33].astype("float32")
+# All sizes from 2 to 64 were tried; a clip to [0, 6] is special.
+SIZES = (2, 3, 7, 8, 9, 16, 64)
+
+
+def isotonic(size):
+    """Returns a layer of two classes whose table has a size."""
+    rng = np.random.default_rng(size)
+    layer = IsotonicCalibration(size, from_logits=True)
+    layer.build((None, 2))
+    knots, values = 2 * rng.normal(size=(1, size)), rng.uniform(size=(1, size))
+    layer.set_weights([np.sort(knots), np.sort(values)])
+    return layer
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """Returns the folder of a SavedModel, and what it should answer."""
+    z = keras.Input((5,), name="z")
+    outputs = {name: make().fit(Z, Y)(z) for name, make in METHODS.items()}
+    outputs |= {f"isotonic_{size}": isotonic(size)(z[:, :2]) for size in SIZES}
+    model = keras.Model(z, outputs)
+    folder = tmp_path_factory.mktemp("every") / "1"
+    model.export(folder, verbose=False)
+    return folder, {k: v.numpy() for k, v in model(ROWS).items()}
+
+
+def assert_same(found, expected):
+    """Between steep steps of a table a rounding of the log-odds is larger."""
+    assert set(found) == set(expected)
+    for name, p in expected.items():
+        atol = 2e-5 if name.startswith("isotonic") else 2e-6
+        np.testing.assert_allclose(found[name], p, rtol=0, atol=atol, err_msg=name)
+
+
+def test_litert(exported):
+    interpreter = pytest.importorskip(
+        "ai_edge_litert.interpreter", reason="needs ai-edge-litert"
+    )
+    folder, expected = exported
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        str(folder), signature_keys=["serving_default"]
+    )
+    model = interpreter.Interpreter(model_content=converter.convert())
+    assert_same(model.get_signature_runner("serving_default")(z=ROWS), expected)
+
+
+def test_openvino(exported):
+    openvino = pytest.importorskip("openvino", reason="needs openvino")
+    folder, expected = exported
+    model = openvino.Core().read_model(folder)
+    compiled = openvino.Core().compile_model(
+        model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    found = {}
+    for output, value in compiled({"z": ROWS}).items():
+        (name,) = {n.partition(":")[0] for n in output.names} & set(expected)
+        found[name] = value
+    assert_same(found, expected)
+
+
+def test_onnx_runtime(exported, tmp_path):
+    pytest.importorskip("tf2onnx", reason="needs tf2onnx")
+    runtime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+    folder, expected = exported
+    file = tmp_path / "model.onnx"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "tf2onnx.convert", "--saved-model", folder),
+            *("--signature_def", "serving_default", "--output", file),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    session = runtime.InferenceSession(file)
+    names = [output.name for output in session.get_outputs()]
+    assert_same(dict(zip(names, session.run(None, {"z": ROWS}), strict=True)), expected)
