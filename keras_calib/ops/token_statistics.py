@@ -42,18 +42,11 @@ class TokenStatistics:
     of which it would need more.
 
     Args:
-        columns: a tensor of shape `(..., 5)`: the attributes below.
+        columns: a tensor of shape `(..., 5)`: the log-probability of the label, the
+            largest probability, whether it is the label's, the entropy, and the
+            squared error.
         num_classes: K.
         mask: which samples count, of shape `(...)`; `None` for all.
-
-    Attributes:
-        log_probability: of the label, of shape `(...)`; NaN where the label is no class
-            or a logit is NaN.
-        confidence: the largest probability.
-        hit: 1 where the predicted class, the first of that probability, is the label,
-            and 0 elsewhere.
-        entropy: -sum_k p_k log p_k.
-        squared_error: sum_k (p_k - y_k)^2.
 
     Example:
 
@@ -89,27 +82,27 @@ class TokenStatistics:
 
     @property
     def log_probability(self) -> Tensor:
-        """The log-probability of the label."""
+        """log p_y, of shape `(...)`; NaN where y is no class or a logit is NaN."""
         return self.columns[..., 0]
 
     @property
     def confidence(self) -> Tensor:
-        """The largest probability."""
+        """The largest probability, of shape `(...)`."""
         return self.columns[..., 1]
 
     @property
     def hit(self) -> Tensor:
-        """Whether it is the label's."""
+        """1 where the first class of that probability is the label, 0 elsewhere."""
         return self.columns[..., 2]
 
     @property
     def entropy(self) -> Tensor:
-        """The entropy of the probabilities, in nats."""
+        """-sum_k p_k log p_k, in nats, of shape `(...)`."""
         return self.columns[..., 3]
 
     @property
     def squared_error(self) -> Tensor:
-        """The squared distance of probabilities and label."""
+        """sum_k (p_k - y_k)^2, of shape `(...)`."""
         return self.columns[..., 4]
 
 
