@@ -1,4 +1,4 @@
-"""Every calibrator on published outputs of three networks, with many samples and few.
+"""Every calibrator on published outputs of five networks, with many samples and few.
 
 The script splits the probabilities of each network for 10000 test images at random. It
 fits each calibrator to 300, 1000 and 5000 of them, and measures it on 5000 others. It
@@ -8,7 +8,8 @@ probmetrics is installed, its structured scaling is measured, too.
 
 `--data` names a folder that contains these files, at any depth:
 
-    wideresnet-16-4-cifar-10.npz, lenet-5-cifar-10.npz
+    wideresnet-16-4-cifar-10.npz, lenet-5-cifar-10.npz,
+    wideresnet-16-4-cifar-100.npz, densenet-bc-100-cifar-100.npz
                                    of github.com/EFS-OpenSource/calibration-framework,
                                    examples/classification/records
     cifar10_vgg16.npz              data/cifar_probs.dat of
@@ -35,6 +36,8 @@ NETS = {
     "WideResNet-16-4": ("wideresnet-16-4-cifar-10.npz", *RECORD),
     "LeNet-5": ("lenet-5-cifar-10.npz", *RECORD),
     "VGG16": ("cifar10_vgg16.npz", "probs", "label"),
+    "WideResNet, 100 classes": ("wideresnet-16-4-cifar-100.npz", *RECORD),
+    "DenseNet, 100 classes": ("densenet-bc-100-cifar-100.npz", *RECORD),
 }
 SIZES = (300, 1000, 5000)
 PEERS = {"svs": "probmetrics, vector", "sms": "probmetrics, matrix"}
