@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import numpy as np
 import keras_calib
 from benchmarks.stream import NUM_CLASSES, samples
 from benchmarks.timing import Row, interleaved, ratios
+from keras_calib.metrics import BinStatistics
+from keras_calib.sql import bin_sums
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
@@ -33,20 +36,40 @@ def rows() -> Iterator[Row]:
         def evaluate(**how: bool) -> None:
             keras_calib.evaluate(y, p, verbose=False, exact=False, **how)
 
-        times = interleaved(
-            {
-                "bare": bare,
-                "top label": lambda: evaluate(top_label_only=True),
-                "all figures": evaluate,
-            },
-            rounds=20,
-            warm_up=1,
-        )
-        found = ratios(times, "bare")
+        functions = {
+            "bare": bare,
+            "top label": lambda: evaluate(top_label_only=True),
+            "all figures": evaluate,
+        }
+        if importlib.util.find_spec("duckdb"):
+            functions["DuckDB"] = _duckdb(Path(folder) / "top.parquet", y, p)
+        found = ratios(interleaved(functions, rounds=20, warm_up=1), "bare")
         size = f"{SAMPLES:.0e} x {NUM_CLASSES} memmap"
         note = "exact=False; beside max + argmax in numpy"
         yield Row(f"evaluate, top label, {size}", found["top label"], 2.0, note)
         yield Row(f"evaluate, all figures, {size}", found["all figures"], None, note)
+        if "DuckDB" in found:
+            note = "confidences and hits in parquet; beside the same"
+            yield Row(
+                f"sql.bin_sums by DuckDB, {SAMPLES:.0e}", found["DuckDB"], None, note
+            )
+
+
+def _duckdb(path: Path, y: np.ndarray, p: np.ndarray) -> Callable[[], object]:
+    """Writes confidences and hits, and returns the query of the bin sums."""
+    import duckdb
+
+    connection = duckdb.connect()
+    top = {"c": p.max(-1), "h": p.argmax(-1) == y}
+    connection.register("top", top)
+    connection.execute(f"COPY (SELECT * FROM top) TO '{path}' (FORMAT PARQUET)")
+    query = bin_sums("c", "h", table=f"'{path}'", dtype="float32")
+
+    def run() -> object:
+        rows = connection.execute(query).fetchall()
+        return BinStatistics.from_table(rows).ece()
+
+    return run
 
 
 def _on_disk(folder: Path) -> tuple[np.ndarray, np.ndarray]:
