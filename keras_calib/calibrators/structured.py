@@ -220,7 +220,8 @@ class StructuredMatrixScaling(StructuredScaling):
 
     Unlike `MatrixScaling` it needs few samples: with few of them the penalties
     dominate, and it is the temperature. One fit to 5000 samples takes a fraction of a
-    second with 10 classes, and seconds with 100.
+    second with 10 classes, and seconds with 100; cross-validation takes a second, and
+    up to a minute.
 
     Example:
 

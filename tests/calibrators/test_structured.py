@@ -82,15 +82,15 @@ def test_the_strength_is_checked(strength):
 
 # probmetrics 1.3.0 on the logarithms of published probabilities: the likelihood of the
 # last 5000 of a permutation, fitted to the first n.
-SPLITS = [*((n, seed) for n in (300, 1000) for seed in range(3)), (5000, 0)]
+SPLITS = [(300, 0), (300, 1), (300, 2), (1000, 0), (5000, 0)]
 PROBMETRICS = {
     "vector": {
-        data.lenet: [1.33649, 1.32596, 1.34382, 1.32401, 1.31877, 1.32704, 1.32172],
-        data.wideresnet: [0.26131, 0.25887, 0.26466, 0.25711, 0.24634, 0.25665, 0.2443],
+        data.lenet: [1.33649, 1.32596, 1.34382, 1.32401, 1.32172],
+        data.wideresnet: [0.26131, 0.25887, 0.26466, 0.25711, 0.2443],
     },
     "matrix": {
-        data.lenet: [1.34172, 1.33157, 1.35749, 1.32044, 1.31916, 1.32767, 1.31294],
-        data.wideresnet: [0.25318, 0.2517, 0.26066, 0.24675, 0.2381, 0.25183, 0.23707],
+        data.lenet: [1.34172, 1.33157, 1.35749, 1.32044, 1.31294],
+        data.wideresnet: [0.25318, 0.2517, 0.26066, 0.24675, 0.23707],
     },
 }
 

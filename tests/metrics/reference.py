@@ -79,8 +79,6 @@ def nll(y, p, w):
 
 def refinement(y, p, w):
     """The likelihood after the best temperature, by SciPy."""
-    if p.shape[-1] == 1:
-        y, p = y.reshape(-1).astype(int), np.hstack([1 - p, p]).astype("float64")
     y, z = one_hot(y, p), np.log(p)
 
     def loss(u):
@@ -319,13 +317,6 @@ TABLE = {
             name="predicted",
         ),
         row(M.BrierScore, binary_brier, kind="binary", name="binary_brier"),
-        row(
-            M.RefinementLoss,
-            refinement,
-            kind="binary",
-            name="binary_refinement",
-            atol=1e-4,
-        ),
         row(M.MultilabelECE, multilabel, kind="labels"),
     ]
 }
