@@ -41,6 +41,7 @@ PEERS = {"GammaCE": None, "Keras's cross-entropy": 0.9, "linear_cross_entropy": 
 
 def rows() -> Iterator[Row]:
     """Yields times and memory of each form, by the size of the chunks."""
+    last = _chunked(CHUNKS[-1])
     for form, compiled in FORMS[keras.backend.backend()].items():
         calls = {name: compiled(loss) for name, loss in losses().items()}
         times = interleaved(calls, rounds=20)
@@ -54,6 +55,9 @@ def rows() -> Iterator[Row]:
             megabytes = memory(form, name), memory(form, "GammaCE")
             note = "peer: GammaCE; {:.0f} of {:.0f} MB".format(*megabytes)
             yield Row(f"{where}: memory", megabytes[0] / megabytes[1], goals[1], note)
+        ratio = ratios(times, last)["statistics"]
+        name = f"GammaCE and statistics in {last}, {form}: time"
+        yield Row(name, ratio, 1.03, "peer: without statistics")
 
 
 @functools.cache
@@ -74,10 +78,16 @@ def losses() -> dict[str, Callable]:
     def chunked(size: int) -> Callable:
         return lambda y, h, w: linear_loss(gamma, y, h, w, chunk_size=size)
 
+    def with_statistics(y, h, w):
+        how = {"chunk_size": CHUNKS[-1], "return_statistics": True}
+        value, found = linear_loss(gamma, y, h, w, **how)
+        return value + 1e-30 * ops.sum(found.columns)  # or they would not be computed
+
     found = {
         "GammaCE": lambda y, h, w: gamma(y, ops.matmul(h, w)),
         "Keras's cross-entropy": lambda y, h, w: cross_entropy(y, ops.matmul(h, w)),
         **{_chunked(size): chunked(size) for size in CHUNKS},
+        "statistics": with_statistics,
     }
     if keras.backend.backend() == "torch":
         found["linear_cross_entropy"] = _of_torch

@@ -42,6 +42,7 @@ class GradientWeightedCE(TrueClassLoss):
     gce            p^(q - 1)                                      q = 0.7
     focal          (1-p)^gamma / p - gamma (1-p)^(gamma-1) log p  gamma = 2.0
     poly           1 / p + epsilon                                epsilon = 1.0
+    threshold      1 / p where p > threshold, else 0              threshold = 0.1
     ```
 
     Args:

@@ -42,12 +42,17 @@ def _poly_1_weight(log_p: Tensor, p: Tensor, q: Tensor, epsilon: float) -> Tenso
     return poly_weight(log_p, p, q, (epsilon,))
 
 
+def _threshold_weight(log_p: Tensor, p: Tensor, q: Tensor, threshold: float) -> Tensor:
+    return gce_weight(log_p, p, q, 0.0, threshold)
+
+
 NAMED_WEIGHTS = {
     "accuracy": NamedWeight("1", smooth_error_weight),
     "cross_entropy": NamedWeight("1 / p", cross_entropy_weight),
     "mae": NamedWeight("2", mae_weight),
     "gamma": NamedWeight("1 / (gamma + (1 - gamma) p)", gamma_weight, 0.1),
-    "gce": NamedWeight("p ** (q - 1)", gce_weight, 0.7),
+    "gce": NamedWeight("p ** (q - 1)", gce_weight, 0.7, high=float("inf")),
+    "threshold": NamedWeight("(p > threshold) / p", _threshold_weight, 0.1),
     "focal": NamedWeight(
         "(1 - p) ** gamma / p - gamma (1 - p) ** (gamma - 1) log p",
         focal_weight,

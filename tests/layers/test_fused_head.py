@@ -14,7 +14,7 @@ K, LENGTH = 12, 6
 
 def arrays():
     rng = np.random.default_rng(0)
-    x = rng.integers(1, K, (20, LENGTH)).astype("int32")
+    x = rng.integers(1, K, (24, LENGTH)).astype("int32")
     x[:, -2:] = 0  # padding
     return x, np.roll(x, -1, 1), rng.uniform(0.5, 2.0, x.shape).astype("float32")
 

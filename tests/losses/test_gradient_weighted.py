@@ -33,6 +33,12 @@ PAIRS = [
         lambda p: (1 - p) ** 2 / p - 2 * (1 - p) * ops.log(p),
     ),
     ("poly", 1.0, PolyLoss(1.0, **KWARGS), lambda p: 1 / p + 1),
+    (
+        "threshold",
+        0.1,
+        GeneralizedCE(0.0, truncation=0.1, **KWARGS),
+        lambda p: ops.where(p > 0.1, 1 / p, 0.0),
+    ),
 ]
 
 
@@ -73,7 +79,8 @@ def test_formula_is_the_weight(name, parameter, loss, weight):
     formula = formula.replace("gamma (1 - p)", "gamma * (1 - p)")
     formula = formula.replace(") log p", ") * log(p)")
     names = {"p": p, "log": np.log, "gamma": parameter, "q": parameter}
-    expected = eval(formula, {**names, "epsilon": parameter})
+    more = dict.fromkeys(("epsilon", "threshold"), parameter)
+    expected = eval(formula, {**names, **more})
     arguments = () if parameter is None else (parameter,)
     x = [ops.convert_to_tensor(v, "float64") for v in (np.log(p), p, 1 - p)]
     got = ops.convert_to_numpy(named.weight(*x, *arguments)) / p
