@@ -177,4 +177,4 @@ def _minimum(uniform: Tensor, curve: Tensor) -> tuple[Tensor, Tensor]:
     places = xp.concatenate([knots[:-1] + s, knots, infinity])
     least = xp.argmin(values)
     # Where all are NaN, any of them is.
-    return values[least], places[least]
+    return at_least(values[least], 0.0), places[least]

@@ -92,6 +92,11 @@ def test_sure_predictions():
     assert float(measured([0, 1], [0.0, 1.0]).result()) == pytest.approx(0, abs=1e-6)
 
 
+def test_it_is_not_negative():
+    """As a spline near 0 may be."""
+    assert float(measured([0, 1], np.eye(3)[:2], from_logits=True).result()) == 0
+
+
 def test_chance():
     """Where logits mislead, the best prediction is the uniform one, of T = infinity."""
     rng = np.random.default_rng(0)
