@@ -49,6 +49,13 @@ def row_min(x: Tensor) -> Tensor:
     return _over_rows("min", x)
 
 
+def row_dot(x: Tensor, y: Tensor) -> Tensor:
+    """Returns the sum of products of each row, of shape (N,)."""
+    if keras.backend.backend() == "jax":
+        return ops.sum(x * y, axis=-1)  # which XLA fuses
+    return ops.einsum("nk,nk->n", x, y)
+
+
 def _over_rows(name: str, x: Tensor) -> Tensor:
     # Eagerly, `ops.max` and `ops.min` refuse an empty batch.
     if keras.backend.backend() == "tensorflow":

@@ -21,7 +21,7 @@ from keras_calib.ops.floats import (
     dtype_name,
 )
 from keras_calib.ops.labels import integer_labels, is_valid
-from keras_calib.ops.rows import pick, top
+from keras_calib.ops.rows import pick, row_dot, top
 from keras_calib.types import Tensor
 
 __all__ = ["TokenStatistics"]
@@ -118,18 +118,11 @@ def token_columns(y: Tensor, z: Tensor) -> Tensor:
     log_p = pick(shifted, place) - log_total
     log_p = ops.where(place == y, log_p, float("nan"))
     # Where e is 0 in any case, the logit is made finite, and so is their product.
-    entropy = log_total - _dot(at_least(shifted, -1e3), e) / total
-    squares = _dot(e, e) / (total * total)
+    entropy = log_total - row_dot(at_least(shifted, -1e3), e) / total
+    squares = row_dot(e, e) / (total * total)
     error = at_least(squares + (1.0 - 2.0 * ops.exp(log_p)), 0.0)
     hit = ops.cast(first == y, dtype_name(z))
     return ops.stack([log_p, 1.0 / total, hit, entropy, error], axis=-1)
-
-
-def _dot(x: Tensor, y: Tensor) -> Tensor:
-    """Returns the sum of products of each row."""
-    if keras.backend.backend() == "jax":
-        return ops.sum(x * y, axis=-1)  # which XLA fuses
-    return ops.einsum("nk,nk->n", x, y)
 
 
 class TokenBatch(Batch):
