@@ -6,15 +6,14 @@ import pytest
 from keras_calib.metrics import BinStatistics
 from keras_calib.sql import bin_sums
 
-RNG = np.random.default_rng(0)
-
 
 def columns(num_bins, dtype, n=2000):
     """Confidences, some of them on edges or next to one, hits and weights."""
     edges = (np.arange(num_bins + 1) / num_bins).astype(dtype)
     near = np.concatenate([edges, np.nextafter(edges, 0), np.nextafter(edges, 1)])
-    c = np.concatenate([near.clip(0, 1), RNG.random(n).astype(dtype)]).astype(dtype)
-    return c, RNG.integers(0, 2, len(c)), RNG.random(len(c))
+    rng = np.random.default_rng(0)
+    c = np.concatenate([near.clip(0, 1), rng.random(n).astype(dtype)]).astype(dtype)
+    return c, rng.integers(0, 2, len(c)), rng.random(len(c))
 
 
 def by_duckdb(query, c, h, w):

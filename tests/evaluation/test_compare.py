@@ -9,10 +9,15 @@ from tests.backends import slow_on_jax
 from tests.metrics.reference import data
 
 Y, P, W = data("classes")
-RNG = np.random.default_rng(1)
-Q = (P * RNG.random(P.shape)).astype("float64")
-Q /= Q.sum(-1, keepdims=True)
 P = P.astype("float64")
+
+
+def other_model():
+    q = P * np.random.default_rng(1).random(P.shape)
+    return q / q.sum(-1, keepdims=True)
+
+
+Q = other_model()
 
 
 def parts(p, bins=15):

@@ -9,9 +9,15 @@ from tests.backends import slow_on_jax
 from tests.metrics.reference import data
 
 M, N, K = 3, 80, 4
-RNG = np.random.default_rng(0)
-P = RNG.dirichlet(np.full(K, 0.5), (M, N))
-Y, W = RNG.integers(0, K, N), RNG.integers(0, 3, N).astype("float64")
+
+
+def ensemble():
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.full(K, 0.5), (M, N))
+    return p, rng.integers(0, K, N), rng.integers(0, 3, N).astype("float64")
+
+
+P, Y, W = ensemble()
 
 
 def entropy(p):
@@ -49,7 +55,7 @@ def test_pooled_and_own_figures(monkeypatch):
 @slow_on_jax
 def test_every_form_of_the_axis():
     expected = keras_calib.evaluate(Y, P, members=0)
-    z = np.log(P) + RNG.normal(size=(M, N, 1))
+    z = np.log(P) + np.random.default_rng(1).normal(size=(M, N, 1))
     for found in (
         keras_calib.evaluate(Y, list(P), members=0),
         keras_calib.evaluate(Y, np.moveaxis(P, 0, 1), members=1),

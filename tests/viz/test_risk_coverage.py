@@ -11,8 +11,13 @@ matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
 pyplot = pytest.importorskip("matplotlib.pyplot")
 
-RNG = np.random.default_rng(0)
-P, Y = RNG.dirichlet(np.ones(3), 200), RNG.integers(0, 3, 200)
+
+def samples():
+    rng = np.random.default_rng(0)
+    return rng.dirichlet(np.ones(3), 200), rng.integers(0, 3, 200)
+
+
+P, Y = samples()
 FOUND = keras_calib.evaluate(Y, P)
 
 
