@@ -113,23 +113,18 @@ def _jax(loss: Callable) -> Callable:
     return lambda: jax.block_until_ready(step(*arrays()))
 
 
-def _tensorflow(xla: bool) -> Callable:
+def _tensorflow(loss: Callable, xla: bool) -> Callable:
     import tensorflow as tf
 
-    def compiled(loss: Callable) -> Callable:
-        @tf.function(jit_compile=xla)
-        def step(y, *x):
-            with tf.GradientTape() as tape:
-                tape.watch(x)
-                value = loss(y, *x)
-            return value, *tape.gradient(value, x)
+    @tf.function(jit_compile=xla)
+    def step(y, *x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = loss(y, *x)
+        return value, *tape.gradient(value, x)
 
-        # Asking for the value waits for the step.
-        return lambda: [
-            float(x[..., :1, :1].numpy().sum()) for x in step(*arrays())[1:]
-        ]
-
-    return compiled
+    # Asking for the value waits for the step.
+    return lambda: [float(x[..., :1, :1].numpy().sum()) for x in step(*arrays())[1:]]
 
 
 def _torch(loss: Callable) -> Callable:
@@ -143,7 +138,10 @@ def _torch(loss: Callable) -> Callable:
 
 FORMS = {
     "jax": {"jit": _jax},
-    "tensorflow": {"graph": _tensorflow(False), "XLA": _tensorflow(True)},
+    "tensorflow": {
+        "graph": functools.partial(_tensorflow, xla=False),
+        "XLA": functools.partial(_tensorflow, xla=True),
+    },
     "torch": {"eager": _torch},
 }
 

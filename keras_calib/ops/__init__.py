@@ -19,6 +19,5 @@ from keras_calib.ops.normal import *
 from keras_calib.ops.platform import *
 from keras_calib.ops.poly import *
 from keras_calib.ops.robust import *
-from keras_calib.ops.summary import *
 from keras_calib.ops.sums import *
 from keras_calib.ops.token_statistics import *

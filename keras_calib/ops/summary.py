@@ -13,8 +13,6 @@ from keras_calib.ops.platform import by_platform
 from keras_calib.ops.rows import first_of_largest, pick
 from keras_calib.types import Tensor
 
-__all__ = ["Summary", "summary"]
-
 
 class Summary(NamedTuple):
     """What is known of rows of logits z with labels y, as tensors of shape (N,).

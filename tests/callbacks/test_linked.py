@@ -34,7 +34,7 @@ MOVING = {
     ),
     "AdaptiveGamma": (AdaptiveGamma(rate=1.0), gamma_ce, "gamma"),
 }
-NOT_MOVING = {"ReliabilityDiagramLogger", "TrainingChecklist"}
+NOT_MOVING = {"RefineThenCalibrate", "ReliabilityDiagramLogger", "TrainingChecklist"}
 
 
 def fit(callback, loss, metrics):
