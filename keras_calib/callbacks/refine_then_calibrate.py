@@ -59,11 +59,12 @@ class RefineThenCalibrate(keras.callbacks.Callback):
     >>> from keras_calib.callbacks import RefineThenCalibrate
     >>> rng = np.random.default_rng(0)
     >>> x = rng.normal(size=(300, 2))
-    >>> y = (x + rng.gumbel(size=x.shape)).argmax(-1)
+    >>> y = (1.5 * x + rng.gumbel(size=x.shape)).argmax(-1)
     >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
-    >>> model.compile("adam", keras_calib.GammaCE(0.0, from_logits=True))
+    >>> loss = keras_calib.GammaCE(0.0, from_logits=True)
+    >>> model.compile(keras.optimizers.Adam(0.1), loss)
     >>> callback = RefineThenCalibrate((x[200:], y[200:]), verbose=0)
-    >>> _ = model.fit(x[:200], y[:200], epochs=2, verbose=0, callbacks=[callback])
+    >>> _ = model.fit(x[:200], y[:200], epochs=9, verbose=0, callbacks=[callback])
     >>> callback.calibrated_model.predict(x, verbose=0).shape
     (300, 2)
 
