@@ -111,6 +111,7 @@ def ensemble(samples, _):
     return -samples.weight @ np.log(p @ fitted["mixture"]), peer.fun
 
 
+@slow_on_jax  # the fits are numpy's on each backend
 @pytest.mark.parametrize("fit", [vector, matrix, quadratic, ensemble])
 def test_at_the_optimum(fit):
     for seed in range(200):

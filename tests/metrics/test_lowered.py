@@ -17,6 +17,7 @@ ALLOWED = {
     "equal_mass": {"gather", "scatter"},
     "ks_calibration_error": {"gather", "scatter"},
     "negative_log_likelihood": {"gather"},  # one number a row
+    "perplexity": {"gather"},
     "smooth_ece": {"scatter"},
     "top_k_calibration_error": {"sort", "top_k"},
 }
