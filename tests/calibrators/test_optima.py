@@ -8,6 +8,7 @@ from scipy.special import expit, log_softmax, softmax
 from keras_calib import calibrators
 from keras_calib.calibrators.ensemble import likeliest_mixture
 from keras_calib.calibrators.samples import Samples
+from tests.backends import slow_on_jax
 
 TIGHT = {"ftol": 1e-15, "gtol": 1e-9, "maxiter": 10000, "maxfun": 10000}
 
