@@ -214,9 +214,9 @@ class _Pair:
     def __init__(self, settings: Settings) -> None:
         self._bins = settings.num_bins
         self._models = Sums(settings), Sums(settings)
-        # Of the differences, and of their squares.
+        # The sums of the differences and of their squares.
         self._sums: dict[str, np.ndarray] = {}
-        # Of the products of both residuals, by the bins of both.
+        # The sums of the products of both residuals, by the bins of both.
         self._products = np.zeros((self._bins, self._bins))
 
     @in_float64

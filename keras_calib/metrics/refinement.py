@@ -178,7 +178,7 @@ def _minimum(uniform: Tensor, curve: Tensor) -> tuple[Tensor, Tensor]:
     rise, a = f[1:] - f[:-1], slope[:-1]
     b = 3.0 * rise - 2.0 * a - slope[1:]
     c = a + slope[1:] - 2.0 * rise
-    # Of the roots of the derivative, the one where the second derivative is positive.
+    # The root of the derivative at which the second derivative is positive.
     root = divide_no_nan(-a, b + xp.sqrt(at_least(b * b - 3.0 * a * c, 0.0)))
     s = at_most(at_least(root, 0.0), 1.0)
     values = xp.concatenate([f[:-1] + s * (a + s * (b + s * c)), f, at_infinity])
