@@ -54,7 +54,7 @@ def test_values(form, k, monkeypatch):
         rtol = 2e-6 + 2.0**-24 * float(spread)
         ours = found.total, found.rest, found.squared_error, found.log_p
         np.testing.assert_allclose(
-            [float(x[n]) for x in ours], exact(z[n], y[n]), rtol=2 * rtol, atol=1e-38
+            [float(x[n]) for x in ours], exact(z[n], y[n]), rtol=rtol, atol=1e-38
         )
 
 
