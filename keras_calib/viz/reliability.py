@@ -209,8 +209,10 @@ class ReliabilityDisplay(Display):
         models = zip(axes, self.statistics.items(), intervals, strict=True)
         for axis, (name, statistics), interval in models:
             _draw(axis, name, statistics, *interval)
-        for axis in axes[::_IN_A_ROW]:
-            axis.set_ylabel("Accuracy")
+        for axis in axes:
+            place = axis.get_subplotspec()
+            if place is None or place.is_first_col():
+                axis.set_ylabel("Accuracy")
         self.ax_ = axes if count > 1 else axes[0]
         self.figure_ = axes[0].figure
         return self

@@ -318,3 +318,11 @@ def test_a_smooth_curve_needs_its_bandwidth():
     for given in (BinStatistics(*np.ones((4, 5))), keras_calib.AURC()):
         with pytest.raises(ValueError, match="a smooth curve needs an Evaluation"):
             reliability_diagram(given, smooth=True)
+
+
+def test_each_row_of_given_axes_says_what_it_shows():
+    y, p = [0, 1], np.array([[0.8, 0.2], [0.7, 0.3]])
+    models = {name: keras_calib.evaluate(y, p) for name in "abcd"}
+    _, axes = pyplot.subplots(2, 2)
+    display = reliability_diagram(models, ax=axes)
+    assert [ax.get_ylabel() for ax in display.ax_] == ["Accuracy", ""] * 2
