@@ -75,7 +75,7 @@ def html_report(
         tables.insert(0, ("Comparison", comparison._repr_html_()))
     tables.append(("Bins", found.statistics._repr_html_()))
     template = Environment(autoescape=True).from_string(_TEMPLATE)
-    return template.render(
+    page: str = template.render(
         title=title,
         failures=failures,
         pictures=[
@@ -84,6 +84,7 @@ def html_report(
         ],
         tables=[(heading, Markup(table)) for heading, table in tables],
     )
+    return page
 
 
 def _svg(display: viz.ReliabilityDisplay | viz.RiskCoverageDisplay) -> str:

@@ -99,6 +99,8 @@ def _jax_reduction() -> Any:
         start = np.asarray(low, dtype), np.asarray(last, "int32"), zero, zero, zero
         return jax.lax.reduce(terms, start, both, (1,))
 
-    reduction = jax.custom_jvp(reduction)
-    reduction.defjvp(lambda primals, tangents: jax.jvp(separate, primals, tangents))
-    return reduction
+    differentiable: Any = jax.custom_jvp(reduction)
+    differentiable.defjvp(
+        lambda primals, tangents: jax.jvp(separate, primals, tangents)
+    )
+    return differentiable
