@@ -46,7 +46,10 @@ def _parser() -> argparse.ArgumentParser:
     ).add_argument
     add("file", help="parquet, csv, jsonl, npz or npy")
     add(
-        "--label", required=True, help="the column of the labels, or for npy their file"
+        "--label",
+        required=True,
+        help="the column of the labels, or for npy their file; with --multilabel a "
+        "pattern such as 'y_*'",
     )
     add(
         "--probabilities",
@@ -60,6 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--compare", metavar="FILE", help="a file of another model on the same samples")
     add("--num-bins", type=int, default=15, help="the number of bins (15)")
     add("--ignore-class", type=int, help="a label whose samples are ignored")
+    add(
+        "--multilabel",
+        action="store_true",
+        help="the columns are of independent labels, each 0 or 1",
+    )
+    add("--top-k", type=int, metavar="K", help="measure the K most probable classes")
     add("--fast", action="store_true", help="measure the predicted class alone")
     add("--out", action="append", default=[], help="write a report: .html or .json")
     add(
@@ -87,10 +96,12 @@ def _run(options: argparse.Namespace) -> int:
         "ignore_class": options.ignore_class,
         "exact": False if options.fast else None,
         "top_label_only": options.fast,
+        "multilabel": options.multilabel,
     }
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        found = evaluate(given.y, given.p, by=given.column(options.by), **how)
+        by = given.column(options.by)
+        found = evaluate(given.y, given.p, by=by, top_k=options.top_k, **how)
     comparison = None
     if options.compare:
         comparison = _compared(given, _Given(options.compare, options), how)
@@ -116,6 +127,9 @@ class _Given:
         else:
             pattern = options.probabilities or options.logits
             self.p, classes = self._columns.predictions(pattern)
+        if options.multilabel and not self._of_files:
+            self.y = self._columns.labels_of(options.label, classes)
+            return
         self.y = self.column(options.label)
         if classes:
             self.y = self._columns.labels(options.label, classes)

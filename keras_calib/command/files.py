@@ -112,6 +112,25 @@ class Columns:
             )
         return np.array([place[x] for x in column])
 
+    def labels_of(self, pattern: str, classes: list[str]) -> np.ndarray:
+        """Returns independent labels of shape `(N, L)`, in the order of their classes.
+
+        Args:
+            pattern: the columns, whose `*` stands for what it does in the predictions.
+            classes: what it stands for there.
+        """
+        y, found = self.predictions(pattern)
+        if len(classes) < 2:
+            return y
+        place = {name: k for k, name in enumerate(found)}
+        if place.keys() != set(classes):
+            given, wanted = (", ".join(x[:12]) for x in (found, classes))
+            raise FileError(
+                f"{self.path}: {pattern!r} stands for {given}, and in the predictions "
+                f"for {wanted}"
+            )
+        return y[:, [place[name] for name in classes]]
+
 
 def _of_numpy(path: str, kind: str) -> Mapping[str, Any]:
     try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from keras_calib import viz
 from keras_calib.evaluation.figures import FIGURES, Figure
@@ -27,6 +29,8 @@ class Evaluation(dict[str, float]):
             and which `risk_coverage` and `coverage_at_risk` read.
         n: the number of samples that count.
         num_classes: the number of classes.
+        num_labels: the number of independent labels, 0 of a problem of classes.
+        class_sums: the sums over the bins of the probability of every class or label.
         coverage: the fraction of samples of `accuracy_at_coverage`.
         exact: whether all confidences were sorted. If not, the figures that depend on
             their order come from fine bins.
@@ -56,17 +60,28 @@ class Evaluation(dict[str, float]):
         *,
         n: int,
         num_classes: int,
+        num_labels: int = 0,
+        class_sums: Sequence[np.ndarray] = (),
         coverage: float = 0.9,
         exact: bool = True,
         error_bounds: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(figures)
         self.statistics, self.fine_statistics = statistics, fine_statistics
-        self.n, self.num_classes = int(n), num_classes
+        self.n, self.num_classes, self.num_labels = int(n), num_classes, num_labels
+        self.class_sums = class_sums
         self.coverage, self.exact = coverage, exact
         self.error_bounds = dict(error_bounds or {})
         self.members: list[Evaluation] = []
         self.slices: Slices | None = None
+
+    @property
+    def per_class(self) -> list[BinStatistics]:
+        """The statistics of the probability of every class, or of every label.
+
+        `reliability_diagram(found.per_class)` draws them as a grid.
+        """
+        return [BinStatistics(*sums) for sums in zip(*self.class_sums, strict=True)]
 
     def mean_of_members(self) -> dict[str, float]:
         """Returns the means of the members' own figures, none without an ensemble."""
@@ -81,11 +96,13 @@ class Evaluation(dict[str, float]):
         return {
             "n": self.n,
             "num_classes": self.num_classes,
+            "num_labels": self.num_labels,
             "num_bins": self.statistics.num_bins,
             "coverage": self.coverage,
             "exact": self.exact,
             "error_bounds": self.error_bounds,
             "figures": dict(self),
+            "per_class_ece": [statistics.ece() for statistics in self.per_class],
             "members": [member.to_dict() for member in self.members],
             "slices": {str(k): v.to_dict() for k, v in (self.slices or {}).items()},
             "statistics": self.statistics.to_dict(),
@@ -158,10 +175,10 @@ class Evaluation(dict[str, float]):
         return (figure for figure in FIGURES if figure.name in self)
 
     def _title(self) -> str:
-        return (
-            f"{self.n} samples, {self.num_classes} classes, "
-            f"{self.statistics.num_bins} bins"
-        )
+        what = f"samples, {self.num_classes} classes"
+        if self.num_labels:
+            what = f"outcomes of {self.num_labels} labels"
+        return f"{self.n} {what}, {self.statistics.num_bins} bins"
 
     def _note(self, figure: Figure) -> str:
         notes = [figure.note]

@@ -7,21 +7,19 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from keras import ops
 
 from keras_calib.arguments import boolean, in_range
 from keras_calib.evaluation.answer import Evaluation
 from keras_calib.evaluation.batches import Batch, batches_of, in_chunks, shown
 from keras_calib.evaluation.figures import FIGURES
+from keras_calib.evaluation.multilabel import sums_of
+from keras_calib.evaluation.per_sample import values_of
 from keras_calib.evaluation.settings import Settings
-from keras_calib.evaluation.sums import Sums
 from keras_calib.metrics import BinStatistics
 from keras_calib.metrics.tables import html_table, text_table
 from keras_calib.ops.arrays import require
 from keras_calib.ops.binning import bin_index
-from keras_calib.ops.class_batch import ClassBatch
-from keras_calib.ops.floats import in_float64
-from keras_calib.types import Tensor
+from keras_calib.ops.floats import in_float64, in_numpy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,6 +126,7 @@ def compare(
     num_bins: int = 15,
     exact: bool | None = None,
     top_label_only: bool = False,
+    multilabel: bool = False,
     level: float = 0.95,
     verbose: bool | None = None,
     validate: bool = True,
@@ -150,6 +149,7 @@ def compare(
         num_bins: the number of bins.
         exact: whether to sort all confidences, as for `evaluate`.
         top_label_only: whether to compare what depends on the top label alone.
+        multilabel: whether `y_pred` are of independent labels, as for `evaluate`.
         level: the level of the intervals.
         verbose: whether to show a progress bar; by default for more than one chunk.
         validate: whether to check the values of labels, predictions and weights.
@@ -177,6 +177,7 @@ def compare(
         exact=exact,
         validate=validate,
         top_label_only=top_label_only,
+        multilabel=multilabel,
     )
     several = isinstance(y_pred, Mapping) and len(y_pred) == 2
     require(
@@ -213,7 +214,7 @@ class _Pair:
 
     def __init__(self, settings: Settings) -> None:
         self._bins = settings.num_bins
-        self._models = Sums(settings), Sums(settings)
+        self._models = sums_of(settings), sums_of(settings)
         # The sums of the differences and of their squares.
         self._sums: dict[str, np.ndarray] = {}
         # The sums of the products of both residuals, by the bins of both.
@@ -224,10 +225,10 @@ class _Pair:
         """Adds a chunk of each model, of the same samples."""
         batches = [m.add(c) for m, c in zip(self._models, chunk, strict=True)]
         weight = batches[0].sample_weight
-        w = np.ones(len(batches[0].scores)) if weight is None else _array(weight)
+        w = np.ones(len(batches[0].scores)) if weight is None else in_numpy(weight)
         counts = w != 0
         values = [
-            {k: x[counts] for k, x in _of_samples(batch).items()} for batch in batches
+            {k: x[counts] for k, x in values_of(batch).items()} for batch in batches
         ]
         w = w[counts]
         for name in values[0]:
@@ -235,7 +236,7 @@ class _Pair:
             sums = np.array([(w * d).sum(), (w * d * d).sum()])
             self._sums[name] = self._sums.get(name, 0.0) + sums
         one, other = (
-            bin_index(_array(b.confidence)[counts], self._bins, b.precision)
+            bin_index(in_numpy(b.confidence)[counts], self._bins, b.precision)
             for b in batches
         )
         product = w * values[0]["calibration_gap"] * values[1]["calibration_gap"]
@@ -274,23 +275,8 @@ class _Pair:
         return alone - 2 * float(signs[0] @ self._products @ signs[1])
 
 
-def _of_samples(batch: ClassBatch) -> dict[str, np.ndarray]:
-    """Returns the values of the samples whose means are figures."""
-    confidence, hit = _array(batch.confidence), _array(batch.hit)
-    return {
-        "accuracy": hit,
-        "calibration_gap": confidence - hit,
-        "negative_log_likelihood": _array(batch.cross_entropy),
-        "brier_score": _array(batch.squared_error),
-    }
-
-
 def _better(better: str, low: float, high: float) -> int | None:
     """Returns the place of the model that is better, `None` if that is not clear."""
     if low <= 0 <= high or better not in ("higher", "lower"):
         return None
     return int((low > 0) == (better == "higher"))
-
-
-def _array(x: Tensor) -> np.ndarray:
-    return np.asarray(ops.convert_to_numpy(x), "float64")

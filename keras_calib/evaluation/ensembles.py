@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from keras import ops
 
 from keras_calib.evaluation.answer import Evaluation
 from keras_calib.evaluation.batches import Batch
 from keras_calib.evaluation.figures import ENSEMBLE, computed
+from keras_calib.evaluation.multilabel import sums_of
 from keras_calib.evaluation.pooling import pooled
 from keras_calib.evaluation.settings import Settings
 from keras_calib.evaluation.sums import Sums
@@ -17,8 +17,7 @@ from keras_calib.metrics import CalibrationMetric
 from keras_calib.ops.arrays import require
 from keras_calib.ops.binary_batch import is_one_probability
 from keras_calib.ops.class_batch import ClassBatch
-from keras_calib.ops.floats import in_float64
-from keras_calib.types import Tensor
+from keras_calib.ops.floats import in_float64, in_numpy
 
 
 class EnsembleSums:
@@ -30,7 +29,7 @@ class EnsembleSums:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._pool = Sums(settings)
+        self._pool = sums_of(settings)
         self._members: list[Sums] = []
         # The weight, and the sums of mutual information and of disagreement.
         self._spread = np.zeros(3)
@@ -41,12 +40,13 @@ class EnsembleSums:
         members = members_of(samples)
         if not self._members:
             require(len(members) > 1, "an ensemble needs 2 members", f"{len(members)}")
-            self._members = [Sums(self._settings) for _ in members]
+            self._members = [sums_of(self._settings) for _ in members]
         axis = self._settings.axis
+        one = self._settings.multilabel or is_one_probability(members[0].y_pred, axis)
         mean = pooled(
             samples.y_pred,
             from_logits=samples.from_logits,
-            one=is_one_probability(members[0].y_pred, axis),
+            one=one,
             axis=axis,
         )
         pool = self._pool.add(replace(samples, y_pred=mean))
@@ -80,8 +80,8 @@ def members_of(samples: Batch) -> list[Batch]:
 @in_float64
 def _spread(pool: ClassBatch, members: list[ClassBatch]) -> np.ndarray:
     """Returns the weight, and the sums of mutual information and disagreement."""
-    entropy, *own = (_array(batch.entropy) for batch in (pool, *members))
-    classes = np.stack([_array(batch.predicted) for batch in members])
+    entropy, *own = (in_numpy(batch.entropy) for batch in (pool, *members))
+    classes = np.stack([in_numpy(batch.predicted) for batch in members])
     count = len(members)
     agree = np.zeros(len(entropy))
     for i in range(1, count):
@@ -96,9 +96,5 @@ def _spread(pool: ClassBatch, members: list[ClassBatch]) -> np.ndarray:
     weight = pool.sample_weight
     if weight is None:
         return np.asarray(values.sum(-1))
-    weight = _array(weight)
+    weight = in_numpy(weight)
     return np.asarray(np.where(weight != 0, weight * values, 0.0).sum(-1))
-
-
-def _array(x: Tensor) -> np.ndarray:
-    return np.asarray(ops.convert_to_numpy(x), "float64")

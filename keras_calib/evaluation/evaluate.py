@@ -9,9 +9,9 @@ from keras_calib.arguments import boolean
 from keras_calib.evaluation.answer import Evaluation
 from keras_calib.evaluation.batches import batches_of, in_chunks, shown
 from keras_calib.evaluation.ensembles import EnsembleSums, members_of
+from keras_calib.evaluation.multilabel import sums_of
 from keras_calib.evaluation.settings import Settings
 from keras_calib.evaluation.slices import Slices, slices_of, warn_of_few
-from keras_calib.evaluation.sums import Sums
 
 __all__ = ["evaluate"]
 
@@ -28,8 +28,10 @@ def evaluate(
     by: Any = None,
     num_bins: int = 15,
     coverage: float = 0.9,
+    top_k: int | None = None,
     exact: bool | None = None,
     top_label_only: bool = False,
+    multilabel: bool = False,
     verbose: bool | None = None,
     validate: bool = True,
 ) -> Evaluation:
@@ -69,11 +71,18 @@ def evaluate(
             value are measured, too: `slices`.
         num_bins: the number of bins.
         coverage: the fraction of samples for `accuracy_at_coverage`.
+        top_k: the number of the most probable classes that are also measured together,
+            by `top_k_accuracy` and `top_k_calibration_error`.
         exact: whether to sort all confidences, which takes memory for each sample.
             `None` does so for up to 10 million of them, `False` for none.
         top_label_only: whether to measure the predicted class and its confidence alone:
             accuracy, calibration of the top label, selective prediction. With
             `exact=False` that takes about the time of an argmax.
+        multilabel: whether `y_pred` are logits or probabilities of independent labels,
+            of shape `(N, ..., L)`, and `y_true` 0 or 1 for each. All labels are
+            measured together, each as a binary problem, and by `multilabel_ece` as the
+            mean of the labels' own errors, which `per_class` has. `n` counts every
+            label of every sample, and `ignore_class` leaves out single labels.
         verbose: whether to show a progress bar; by default for more than one chunk.
         validate: whether to check the values of labels, predictions and weights,
             chunk by chunk. Without the checks, figures of impossible values are NaN.
@@ -103,7 +112,15 @@ def evaluate(
     True
     """
     settings = Settings(
-        ignore_class, axis, num_bins, coverage, exact, validate, top_label_only
+        ignore_class,
+        axis,
+        num_bins,
+        coverage,
+        exact,
+        validate,
+        top_label_only,
+        multilabel,
+        top_k,
     )
     batches, count = batches_of(
         y_true,
@@ -116,7 +133,7 @@ def evaluate(
     if by is not None:
         numbers, names = slices_of(by, count)
         batches = [replace(batch, by=numbers) for batch in batches]
-    kind = Sums if members is None else EnsembleSums
+    kind: Any = sums_of if members is None else EnsembleSums
     sums = kind(settings)
     # A slice may hold no sample that counts.
     slices = [kind(replace(settings, validate=False)) for _ in names]
@@ -126,7 +143,7 @@ def evaluate(
         sums.add(chunk)
         for number, part in chunk.parts():
             slices[number].add(part)
-    found = sums.evaluation()
+    found: Evaluation = sums.evaluation()
     if by is not None:
         found.slices = Slices(zip(names, (s.evaluation() for s in slices), strict=True))
         warn_of_few(found.slices)

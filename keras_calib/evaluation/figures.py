@@ -9,9 +9,11 @@ from keras_calib.evaluation.predicted_classes import PredictedClasses
 from keras_calib.metrics import (
     BrierScore,
     ClasswiseECE,
+    MultilabelECE,
     NegativeLogLikelihood,
     PredictiveEntropy,
     RefinementLoss,
+    TopKCalibrationError,
 )
 from keras_calib.metrics.collection import results_by_name
 from keras_calib.ops import order_bounds as bounds, ranked
@@ -19,10 +21,11 @@ from keras_calib.ops import order_bounds as bounds, ranked
 # What a figure is computed from: a metric, or a function of the sums.
 Source: TypeAlias = Callable[..., Any]
 
-ACCURACY, CALIBRATION, LABEL_1, SCORES, SELECTIVE, ENSEMBLE = (
+ACCURACY, CALIBRATION, LABEL_1, TOP_K, SCORES, SELECTIVE, ENSEMBLE = (
     "accuracy",
     "calibration",
     "calibration of label 1",
+    "the k most probable classes",
     "proper scores",
     "selective prediction",
     "ensemble",
@@ -128,6 +131,13 @@ FIGURES = (
         "this part of ece",
     ),
     Figure("classwise_ece", CALIBRATION, "lower", ClasswiseECE, "l1, of every class"),
+    Figure(
+        "multilabel_ece",
+        CALIBRATION,
+        "lower",
+        MultilabelECE,
+        "l1, mean over the labels",
+    ),
     Figure("binary_ece", LABEL_1, "lower", lambda s: s.label_1.bins.ece(), "l1"),
     Figure(
         "binary_equal_mass_ece",
@@ -158,6 +168,10 @@ FIGURES = (
         "label 0 among the most probable",
         bound=lambda s: bounds.aurc_bound(s.label_1.cells),
     ),
+    Figure(
+        "top_k_accuracy", TOP_K, "higher", lambda s: s.top_k.hits.sum() / s.top_k.total
+    ),
+    Figure("top_k_calibration_error", TOP_K, "lower", TopKCalibrationError, "l1"),
     Figure("negative_log_likelihood", SCORES, "lower", NegativeLogLikelihood, "nats"),
     Figure("refinement_loss", SCORES, "lower", RefinementLoss, "nats, at the best T"),
     Figure("brier_score", SCORES, "lower", BrierScore),

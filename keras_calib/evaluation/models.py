@@ -73,7 +73,8 @@ def evaluate_model(
     if from_logits is None:
         from_logits = _says_logits(model.loss if model.compiled else None)
     if from_logits is None and (first := next(batches, None)):
-        from_logits = kind_of(first[1], kwargs.get("axis", -1)) == "logits"
+        scores = np.ravel(first[1]) if kwargs.get("multilabel") else first[1]
+        from_logits = kind_of(scores, kwargs.get("axis", -1)) == "logits"
         batches = itertools.chain([first], batches)
     return evaluate(batches, from_logits=bool(from_logits), verbose=False, **kwargs)
 

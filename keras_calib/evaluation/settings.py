@@ -27,6 +27,8 @@ class Settings:
     exact: bool | None = None
     validate: bool = True
     top_label_only: bool = False
+    multilabel: bool = False
+    top_k: int | None = None
 
     def __post_init__(self) -> None:
         label("ignore_class", self.ignore_class)
@@ -36,6 +38,14 @@ class Settings:
         unless_none(boolean, "exact", self.exact)
         boolean("validate", self.validate)
         boolean("top_label_only", self.top_label_only)
+        boolean("multilabel", self.multilabel)
+        unless_none(whole_number, "top_k", self.top_k)
+        require(
+            self.top_k is None or not (self.multilabel or self.top_label_only),
+            "`top_k` needs the probabilities of classes: leave out multilabel and "
+            "top_label_only",
+            f"top_k={self.top_k}",
+        )
 
     def check(self, samples: Batch) -> None:
         """Checks the axis, and the values unless that is switched off."""
@@ -53,4 +63,5 @@ class Settings:
                 from_logits=samples.from_logits,
                 ignore_class=self.ignore_class,
                 axis=axis,
+                binary=self.multilabel or None,
             )

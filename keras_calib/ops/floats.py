@@ -97,6 +97,11 @@ def cast(x: Tensor, dtype: str) -> Tensor:
 # on torch all of these, on JAX floor. The functions below keep the dtype.
 
 
+def in_numpy(x: Tensor) -> np.ndarray:
+    """Returns a tensor or an array as a numpy array in float64."""
+    return np.asarray(ops.convert_to_numpy(x), "float64")
+
+
 def at_least(x: Tensor, low: Tensor) -> Tensor:
     """Returns max(x, low) in the dtype of `x`."""
     if namespace(x) is np:

@@ -278,7 +278,7 @@ def _require_probabilities(given: Given) -> None:
         False,
         "y_pred does not sum to 1 over the classes; divide it by the sum, use "
         "from_logits=True for logits, or a binary loss or metric for independent "
-        "labels",
+        "labels (multilabel=True in evaluate)",
         sums,
         "sums",
     )

@@ -95,6 +95,27 @@ def test_names_of_classes_and_binary_files(tmp_path, capsys):
     assert "negative_log_likelihood" not in capsys.readouterr().out
 
 
+def test_independent_labels_and_the_k_most_probable(tmp_path, file, capsys):
+    y = np.eye(5, dtype=int)[Y]
+    p = np.clip(P.astype("float64") * 1.5, 0, 1)
+    turned = columns_of(y[:, ::-1], "y_", CLASSES[::-1])
+    labels = write(tmp_path / "labels.csv", **turned, **columns_of(p))
+    how = ["--label", "y_*", "--probabilities", "p_*", "--multilabel"]
+    assert main(["evaluate", labels, *how]) == 0
+    found = keras_calib.evaluate(y, p, multilabel=True)
+    assert capsys.readouterr().out == f"{found}\n"
+    np.savez(tmp_path / "labels.npz", y_all=y, p_all=p)
+    assert main(["evaluate", str(tmp_path / "labels.npz"), *how]) == 0
+    assert capsys.readouterr().out == f"{found}\n"
+    other = write(
+        tmp_path / "other.csv", **columns_of(y, "y_", "abcde"), **columns_of(p)
+    )
+    assert main(["evaluate", other, *how]) == 2
+    assert "'y_*' stands for a, b, c, d, e, and in" in capsys.readouterr().err
+    assert main(["evaluate", file, *COLUMNS, "--top-k", "2"]) == 0
+    assert capsys.readouterr().out == f"{keras_calib.evaluate(Y, P, top_k=2)}\n"
+
+
 def test_thresholds_set_the_status(file, tmp_path, capsys):
     ece = keras_calib.evaluate(Y, P)["ece"]
     for condition, status in (
