@@ -97,7 +97,7 @@ dist: $(STAMPS)/dev ## Build the sdist and the wheel into dist/ and check them
 	$(RUN) tests/check_dist.py dist
 
 clean: ## Remove caches, build products and the output of the demo
-	rm -rf dist build docs/_build *.egg-info demo_output examples/demo_output
+	rm -rf dist build docs/_build docs/api/*.rst *.egg-info demo_output examples/demo_output
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -26,7 +26,10 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
 ]
+templates_path = ["_templates"]
 # The output of the scripts, which the pages repeat.
 exclude_patterns = ["_build", "demo", "experiments/*/**"]
 # `name` in a docstring links to the object if it is documented, and is code otherwise.
@@ -38,10 +41,13 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 maximum_signature_line_length = 80
-autosummary_generate = False
+autosummary_generate = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_custom_sections = [("Call arguments", "params_style")]
+
+# A copy button takes the code, without prompts and output.
+copybutton_exclude = ".linenos, .gp, .go"
 
 html_theme = "furo"
 html_title = f"keras_calib {version}"

@@ -36,11 +36,12 @@ class Suggested(float):
     """
 
 
-class _WholeSignature:
+class WholeSignature:
     """The signature of a class, with the arguments behind each `**kwargs`.
 
-    An argument whose value is only suggested has no default. An instance has no
-    signature of its own: `inspect.signature(loss)` is that of its `__call__`.
+    Without it, tools read the `__new__` of Keras's layers and models, which takes
+    anything. An argument whose value is only suggested has no default. An instance has
+    no signature of its own: `inspect.signature(loss)` is that of its `__call__`.
     """
 
     def __get__(self, instance: Any, owner: type) -> inspect.Signature:
@@ -67,7 +68,7 @@ class Configurable:
     configuration then do not show it.
     """
 
-    __signature__ = _WholeSignature()
+    __signature__ = WholeSignature()
     # The name of an instance, where that is not the class's in snake case.
     default_name: str | None = None
     # What the class's own docstring says, by section.

@@ -1,4 +1,4 @@
-"""Bin sums where the predictions lie, by the database's own engine."""
+"""Sums over bins of confidence, computed by the database that holds the predictions."""
 
 from __future__ import annotations
 

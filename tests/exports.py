@@ -68,8 +68,8 @@ def main():
     """Writes those lines, as `make format` does."""
     for room in ROOMS:
         path = Path(room.__file__)
-        title = path.read_text("utf-8").partition("\n\n")[0]
-        path.write_text(f"{title}\n\n{''.join(lines(room))}", "utf-8")
+        docstring = path.read_text("utf-8").partition("\n\nfrom ")[0]
+        path.write_text(f"{docstring}\n\n{''.join(lines(room))}", "utf-8")
 
 
 if __name__ == "__main__":

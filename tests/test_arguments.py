@@ -19,7 +19,16 @@ from keras_calib.arguments import (
     signature,
     whole_number,
 )
-from tests.exports import exports
+from tests.exports import ROOMS, exports
+
+
+def test_tools_read_the_constructors_of_layers_and_models():
+    """Keras's classes have a `__new__` that takes anything."""
+    for room in ROOMS:
+        for thing in exports(room).values():
+            if inspect.isclass(thing) and issubclass(thing, keras.Layer):
+                kinds = {p.kind for p in thing.__signature__.parameters.values()}
+                assert inspect.Parameter.VAR_KEYWORD not in kinds, thing
 
 
 class Shared(TypedDict, total=False):

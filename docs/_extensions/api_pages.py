@@ -1,39 +1,45 @@
-"""Lists on the API pages what the files of a room export.
+"""Tells the templates of the API pages what each room exports.
 
-On a page of `api/`, a line `{{ keras_calib.losses }}` stands for every file of that
-room but those that have such a line of their own.
+`sphinx.ext.autosummary` writes `docs/api/*.rst` from `docs/_templates`: a page for each
+of `PAGES`, with tables, and a page for each object in a table.
 """
 
 import importlib
 import inspect
 import pkgutil
-import re
 from pathlib import Path
 
 import keras
 
 import keras_calib
 
-PLACE = re.compile(r"^\{\{ (\S+) \}\}$", re.MULTILINE)
+# The modules that have a page, in its order: the title, and the guide to read with it.
+PAGES = {
+    "keras_calib.losses": ("Losses", "choosing_a_loss"),
+    "keras_calib.metrics": ("Metrics", "measuring_calibration"),
+    "keras_calib.evaluation": ("Evaluate and check", "measuring_calibration"),
+    "keras_calib.calibrators": ("Calibrators", "post_hoc_calibration"),
+    "keras_calib.callbacks": ("Callbacks", "annealing_gamma"),
+    "keras_calib.layers": ("Layers and models", "language_models"),
+    "keras_calib.serving": ("Serving", "serving"),
+    "keras_calib.viz": ("Plots", "measuring_calibration"),
+    "keras_calib.sql": ("Databases", "measuring_calibration"),
+    "keras_calib.ops": ("Operations", None),
+}
+# A file that is shown on the page of another room.
+ELSEWHERE = {"keras_calib.ops.checks": "keras_calib.evaluation"}
 _KERAS = keras.losses.Loss, keras.metrics.Metric, keras.Layer, keras.callbacks.Callback
 
 
-def places(folder):
-    """Returns the modules that have a line of their own."""
-    pages = Path(folder).glob("*.md")
-    return {name for page in pages for name in PLACE.findall(page.read_text("utf-8"))}
-
-
-def files(name, others):
-    """Returns the files of a room, or the file itself, that export something."""
-    module = importlib.import_module(name)
-    names = [name]
+def files(page):
+    """Returns the modules on a page that export something."""
+    module = importlib.import_module(page)
+    names = [page]
     if hasattr(module, "__path__"):
-        found = sorted(
-            f"{name}.{m.name}" for m in pkgutil.iter_modules(module.__path__)
-        )
-        names = [file for file in found if file not in others]
-    modules = [importlib.import_module(file) for file in names]
+        found = (f"{page}.{m.name}" for m in pkgutil.iter_modules(module.__path__))
+        names = sorted({*found} - {*ELSEWHERE})
+    names += [file for file, room in ELSEWHERE.items() if room == page]
+    modules = map(importlib.import_module, names)
     return [module for module in modules if hasattr(module, "__all__")]
 
 
@@ -47,50 +53,60 @@ def path_of(module, name):
     return f"{module.__name__ if alone else module.__package__}.{name}"
 
 
-def directive(module, name):
-    """Returns the line that documents an object under its shortest path."""
-    thing, path = getattr(module, name), path_of(module, name)
+def thing_at(path):
+    """Returns the object of a path."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def is_base(thing):
+    return inspect.isclass(thing) and thing.__doc__.startswith("Base of")
+
+
+def kind(path):
+    """Returns the title of the table that an object is in."""
+    thing = thing_at(path)
+    if is_base(thing):
+        return "Bases of your own"
     if not callable(thing):
-        return f".. autodata:: {path}\n   :no-value:\n"
-    if not inspect.isclass(thing):
-        return f".. autofunction:: {path}\n"
-    base = thing.__doc__.startswith("Base of")
-    members = base or not issubclass(thing, (*_KERAS, tuple))
-    return f".. autoclass:: {path}\n" + ("   :members:\n" if members else "")
+        return "Types and names"
+    return "Classes" if inspect.isclass(thing) else "Functions"
 
 
-def section(module):
-    """Returns the section of a file: its title and what it exports."""
-    title = module.__doc__.splitlines()[0].rstrip(".")
-    lines = "".join(directive(module, name) for name in module.__all__)
-    return f"## {title}\n\n```{{eval-rst}}\n{lines}```\n"
+def tables(page):
+    """Returns the titles of the tables on a page, each with the paths in it."""
+    paths = [path_of(module, name) for module in files(page) for name in module.__all__]
+    paths.sort(key=lambda path: path.rpartition(".")[2].lower())
+    titles = "Classes", "Functions", "Bases of your own", "Types and names"
+    found = {title: [p for p in paths if kind(p) == title] for title in titles}
+    return {title: names for title, names in found.items() if names}
 
 
-def summary(modules):
-    """Returns a table of names, each with its first line."""
-    paths = [path_of(module, name) for module in modules for name in module.__all__]
-    if len(paths) < 3:
-        return ""
-    rows = "".join(f"   {path}\n" for path in paths)
-    return f"```{{eval-rst}}\n.. autosummary::\n   :nosignatures:\n\n{rows}```\n\n"
-
-
-def expanded(text, others):
-    """Returns a page with a table and sections in place of each line."""
-
-    def sections(line):
-        modules = files(line[1], others)
-        return summary(modules) + "\n".join(map(section, modules))
-
-    return PLACE.sub(sections, text)
+def has_members(path):
+    """Returns whether the page of a class describes its methods: Keras has the rest."""
+    thing = thing_at(path)
+    of_keras = inspect.isclass(thing) and issubclass(thing, (*_KERAS, tuple))
+    return is_base(thing) or (inspect.isclass(thing) and not of_keras)
 
 
 def setup(app):
-    folder = Path(app.srcdir) / "api"
-
-    def read(app, name, source):
-        if name.startswith("api/"):
-            source[0] = expanded(source[0], places(folder))
-
-    app.connect("source-read", read)
-    return {"parallel_read_safe": True}
+    pages = {
+        page: {
+            "title": title,
+            "guide": guide,
+            "docstring": inspect.getdoc(importlib.import_module(page)),
+            "tables": tables(page),
+        }
+        for page, (title, guide) in PAGES.items()
+    }
+    listed = [
+        p for page in pages.values() for names in page["tables"].values() for p in names
+    ]
+    for old in Path(app.srcdir, "api").glob("*.rst"):
+        if old.stem not in (*pages, *listed):
+            old.unlink()
+    app.config.autosummary_context = {
+        "pages": pages,
+        "with_members": [path for path in listed if has_members(path)],
+    }
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,4 +1,4 @@
-"""Every figure of calibration of what users hold, in one call."""
+"""Every figure of calibration, in one call."""
 
 from keras_calib.evaluation.answer import *
 from keras_calib.evaluation.compare import *

@@ -1,16 +1,31 @@
 """The head of a model trained with a margin softmax."""
 
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import keras
 from keras import ops
 
 from keras_calib._keras import set_tensor_attr
-from keras_calib.arguments import boolean, in_range, saveable, unless_none, whole_number
+from keras_calib.arguments import (
+    WholeSignature,
+    boolean,
+    in_range,
+    saveable,
+    unless_none,
+    whole_number,
+)
 from keras_calib.ops.floats import at_least
 from keras_calib.types import Tensor
 
 __all__ = ["CosineLogits"]
+
+
+class LayerArguments(TypedDict, total=False):
+    """The arguments of every Keras layer."""
+
+    trainable: bool
+    name: str | None
+    dtype: Any
 
 
 @saveable
@@ -33,8 +48,9 @@ class CosineLogits(keras.layers.Layer):
             the confidence: among K classes a probability p needs a scale of
             (K - 1) / K * log((K - 1) p / (1 - p)).
         kernel_initializer: initializer of the directions.
-        **kwargs: `name`, `dtype` and `trainable`, as in `keras.layers.Layer`. In
-            mixed precision pass `dtype="float32"`.
+        trainable: whether training moves the directions, and the scale.
+        name: name of the layer.
+        dtype: as in `keras.layers.Layer`. In mixed precision pass `"float32"`.
 
     Input shape:
         `(..., features)`.
@@ -58,6 +74,8 @@ class CosineLogits(keras.layers.Layer):
       [arXiv:1704.06369](https://arxiv.org/abs/1704.06369), sections 3.2 and 3.3.
     """
 
+    __signature__ = WholeSignature()
+
     def __init__(
         self,
         units: int,
@@ -65,7 +83,7 @@ class CosineLogits(keras.layers.Layer):
         learn_scale: bool = False,
         min_scale: float = 1.0,
         kernel_initializer: Any = "glorot_uniform",
-        **kwargs: Any,
+        **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.units = whole_number("units", units, 2)

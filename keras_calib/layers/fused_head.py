@@ -12,7 +12,7 @@ import keras
 from keras import ops
 
 from keras_calib._keras import get_keras_mask, made_in, set_keras_mask
-from keras_calib.arguments import saveable, unless_none, whole_number
+from keras_calib.arguments import WholeSignature, saveable, unless_none, whole_number
 from keras_calib.losses.hyperparameter import Hyperparameter
 from keras_calib.losses.linear import linear_loss, loss_of_logits
 from keras_calib.metrics.accuracy import Accuracy
@@ -64,7 +64,7 @@ class FusedHeadModel(keras.Model):
     Args:
         model: a functional or sequential model that has been built.
         chunk_size: the largest number of samples in a chunk, see `linear_loss`.
-        **kwargs: `name`, as in `keras.Model`.
+        name: name of the model.
 
     Raises:
         ValueError: for a model whose last layer cannot be separated; in `compile` for a
@@ -88,10 +88,16 @@ class FusedHeadModel(keras.Model):
     (6, 10, 50)
     """
 
+    __signature__ = WholeSignature()
+
     def __init__(
-        self, model: keras.Model, chunk_size: int | None = None, **kwargs: Any
+        self,
+        model: keras.Model,
+        chunk_size: int | None = None,
+        *,
+        name: str | None = None,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(name=name)
         self.chunk_size = unless_none(whole_number, "chunk_size", chunk_size)
         self.model = model
         self._last = LastLayer.of(model)

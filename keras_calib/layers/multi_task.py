@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_calib._keras import get_keras_mask, set_keras_mask
-from keras_calib.arguments import one_of, saveable
+from keras_calib.arguments import WholeSignature, one_of, saveable
 from keras_calib.types import Tensor
 
 __all__ = ["MultiTaskModel"]
@@ -34,7 +34,7 @@ class MultiTaskModel(keras.Model):
     Args:
         model: a model whose output is a dictionary with one entry for each task.
         tasks: `"classification"` or `"regression"` by the name of the task.
-        **kwargs: `name`, as in `keras.Model`.
+        name: name of the model.
 
     Raises:
         ValueError: if the tasks are not the outputs of the model, if a kind is
@@ -60,10 +60,16 @@ class MultiTaskModel(keras.Model):
       [arXiv:1705.07115](https://arxiv.org/abs/1705.07115), section 3.2.
     """
 
+    __signature__ = WholeSignature()
+
     def __init__(
-        self, model: keras.Model, tasks: Mapping[str, Task], **kwargs: Any
+        self,
+        model: keras.Model,
+        tasks: Mapping[str, Task],
+        *,
+        name: str | None = None,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(name=name)
         outputs = model.output if isinstance(model.output, dict) else {}
         if set(tasks) != set(outputs):
             raise ValueError(

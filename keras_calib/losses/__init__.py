@@ -1,4 +1,9 @@
-"""Losses that shape confidence while a model trains."""
+"""Losses that shape confidence while a model trains.
+
+Like Keras's own losses, they take `from_logits`, `reduction`, `name` and `dtype`,
+sample weights and masks. Each class has a function form, which returns one loss for
+each sample and takes the arguments of the class but `reduction`, `name` and `dtype`.
+"""
 
 from keras_calib.losses.alpha_balanced import *
 from keras_calib.losses.base import *

@@ -1,4 +1,8 @@
-"""Metrics that stream calibration as data goes by."""
+"""Metrics that measure calibration as data goes by.
+
+All metrics are streaming: they keep a few sums, whatever the number of samples. They
+accept sample weights, masks and `ignore_class`, and are summed over replicas.
+"""
 
 from keras_calib.metrics.accuracy import *
 from keras_calib.metrics.base import *

@@ -1,4 +1,7 @@
-"""Pure functions on tensors, which know no loss, metric or layer."""
+"""Pure functions on tensors, on which the losses and metrics are built.
+
+They work on every Keras backend, and use none of the classes.
+"""
 
 from keras_calib.ops.binary_batch import *
 from keras_calib.ops.binning import *

@@ -1,4 +1,4 @@
-"""Calibrated models for TensorFlow Serving. TensorFlow is imported on export."""
+"""Export of calibrated models for TensorFlow Serving."""
 
 from keras_calib.serving.export import *
 from keras_calib.serving.verify import *

@@ -1,4 +1,7 @@
-"""Figures. Matplotlib is imported only when one is drawn."""
+"""Figures, drawn with matplotlib.
+
+Install it by `pip install 'keras-calib[plot]'`; it is imported when a figure is drawn.
+"""
 
 from keras_calib.viz.loss_curves import *
 from keras_calib.viz.reliability import *

@@ -1,5 +1,6 @@
 """The site builds without a warning, and loads nothing from the network."""
 
+import inspect
 import os
 import re
 import subprocess
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.backends import tensorflow_only
+from tests.docs.test_api import LISTED, api_pages
 
+PACKAGES = "sphinx", "myst_parser", "furo", "math_core", "sphinx_copybutton"
 DOCS = Path(__file__).parents[2] / "docs"
 # Addresses that a browser loads without a click.
 FETCHED = re.compile(
@@ -23,7 +26,7 @@ FETCHED_BY_CSS = re.compile(r"@import[^;]*//|url\([\"']?(?:https?:)?//")
 @pytest.mark.slow
 def test_the_site(tmp_path):
     """In one test, because each process that runs a part of it would build the site."""
-    for package in ("sphinx", "myst_parser", "furo", "math_core"):
+    for package in PACKAGES:
         pytest.importorskip(package, reason=f"the extra 'docs' has {package}")
     command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going"]
     done = subprocess.run(
@@ -42,6 +45,8 @@ def test_the_site(tmp_path):
     formulas_are_mathml(pages.values())
     docstrings_leave_no_markdown(pages)
     names_in_code_link_to_the_api(pages["articles/gamma_cross_entropy.html"])
+    every_object_has_a_page_with_its_signature_and_source(pages)
+    code_has_a_copy_button(tmp_path)
 
 
 def nothing_is_fetched(pages, sheets):
@@ -64,9 +69,32 @@ def docstrings_leave_no_markdown(pages):
 
 
 def names_in_code_link_to_the_api(page):
-    link = r'<a [^>]*href="../api/callbacks.html#keras_calib.callbacks.AdaptiveGamma"'
+    name = "keras_calib.callbacks.AdaptiveGamma"
+    link = rf'<a [^>]*href="../api/{name}.html#{name}"'
     assert re.search(link + r".*?Adaptive</span><wbr><span class=\"pre\">Gamma", page)
     assert "tests/</span><wbr>" in page
+
+
+def every_object_has_a_page_with_its_signature_and_source(pages):
+    for path in LISTED:
+        html = pages[f"api/{path}.html"]
+        assert f'id="{path}"' in html, path
+        shown = html.partition(f'id="{path}"')[2].partition("</dt>")[0]
+        thing = api_pages.thing_at(path)
+        code = getattr(thing, "__code__", None)
+        # The function form of a loss is made from its class: it has no source.
+        if inspect.isclass(thing) or (code and code.co_name == thing.__name__):
+            assert 'href="../_modules/keras_calib/' in shown, path
+        text = "".join(re.sub("<.*?>", "", shown, flags=re.DOTALL).split())
+        assert "(*args,**kwargs)" not in text, path
+    for page in api_pages.PAGES:
+        for paths in api_pages.tables(page).values():
+            for path in paths:
+                assert f'href="{path}.html#{path}"' in pages[f"api/{page}.html"], path
+
+
+def code_has_a_copy_button(built):
+    assert (built / "_static" / "copybutton.js").exists()
 
 
 @pytest.mark.parametrize(
