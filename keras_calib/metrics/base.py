@@ -156,7 +156,7 @@ class MeanMetric(CalibrationMetric):
         """Adds weights and weighted values."""
         values = self.values(batch)
         sums = bin_sums(weighted(batch.sample_weight, values))
-        terms = ops.concatenate([ops.cast(s, values.dtype) for s in sums])
+        terms = ops.concatenate([ops.cast(s, sums[-1].dtype) for s in sums])
         shown = self._shows_bad_logits and batch.from_logits
         self._sums.add(terms, batch.sound_labels if shown else batch.sound)
 

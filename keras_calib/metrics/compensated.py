@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 from keras import ops
 
-from keras_calib.ops.floats import nan_unless
+from keras_calib.ops.floats import dtype_name, nan_unless
 from keras_calib.types import Tensor
 
 if TYPE_CHECKING:
@@ -51,14 +52,11 @@ class CompensatedSum:
                 f"batch. Received: sums of shape {tuple(x.shape)} after sums of shape "
                 f"{tuple(self.high.shape)}"
             )
-        x = ops.cast(x, self.high.dtype)
         x = nan_unless(sound, x)
-        old = ops.convert_to_tensor(self.high)
-        new = old + x
-        x_part = new - old
-        rounded = (old - (new - x_part)) + (x - x_part)
-        self.high.assign(new)
-        self.low.assign(ops.convert_to_tensor(self.low) + rounded)
+        high, low = map(ops.convert_to_tensor, (self.high, self.low))
+        high, low = _plus(high, low, x)
+        self.high.assign(high)
+        self.low.assign(low)
 
     def tensor(self) -> Tensor:
         """Returns the sum as a tensor."""
@@ -72,3 +70,16 @@ class CompensatedSum:
         """Returns the sum in float64."""
         high, low = map(ops.convert_to_numpy, (self.high, self.low))
         return np.asarray(np.add(high, low, dtype="float64"))
+
+
+def _plus(high: Tensor, low: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    if dtype_name(x) != dtype_name(high) and keras.backend.backend() == "torch":
+        # Each operation is a launch, and float64 needs the fewest.
+        total = (x + high) + low
+        new = ops.cast(total, high.dtype)
+        return new, total - new
+    x = ops.cast(x, high.dtype)
+    new = high + x
+    x_part = new - high
+    rounded = (high - (new - x_part)) + (x - x_part)
+    return new, low + rounded

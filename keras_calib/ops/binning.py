@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_calib.arguments import whole_number
-from keras_calib.ops.floats import dtype_name, namespace
+from keras_calib.ops.floats import dtype_name, index_dtype, namespace
 from keras_calib.ops.platform import by_platform
 from keras_calib.types import Tensor
 
@@ -46,7 +47,7 @@ def fine_edges() -> np.ndarray:
 
 
 def bin_index(x: Tensor, num_bins: int, dtype: str | None = None) -> Tensor:
-    """Returns the equal-width bin of each x in [0, 1], as int32.
+    """Returns the equal-width bin of each x in [0, 1], as int32 (int64 on torch).
 
     Bin i is [i/M, (i+1)/M), and the last bin is closed. The edges are the floats
     nearest to i/M in the dtype in which the probabilities were computed, so that a
@@ -60,7 +61,7 @@ def bin_index(x: Tensor, num_bins: int, dtype: str | None = None) -> Tensor:
     """
     xp = namespace(x)
     if whole_number("num_bins", num_bins) == 1:
-        return xp.zeros_like(x, dtype="int32")
+        return xp.zeros_like(x, dtype=index_dtype(x))
     edges = equal_width_edges(num_bins)[1:-1].astype(dtype or dtype_name(x))
     if xp is np and num_bins <= _FEW_EDGES and edges.dtype.itemsize >= 4:
         return _corrected_guess(edges, x)
@@ -83,7 +84,7 @@ def _corrected_guess(edges: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def fine_index(x: Tensor) -> Tensor:
-    """Returns the fine bin of each x in [0, 1], as int32, see `fine_edges`.
+    """Returns the fine bin of each x in [0, 1], see `fine_edges`.
 
     The index is exact: comparisons find the octave, and all edges within it are
     dyadic. (XLA's search would compare each x with every one of the 4608 edges.)
@@ -95,7 +96,7 @@ def fine_index(x: Tensor) -> Tensor:
     low = ops.take(_OCTAVE_EDGES[:-1].astype(dtype), octave)
     steps = ops.take((_STEPS / np.diff(_OCTAVE_EDGES)).astype(dtype), octave)
     # Clipped as integers, so that NaN falls into a bin and makes its sums NaN.
-    step = ops.clip(ops.cast((x - low) * steps, "int32"), 0, _STEPS - 1)
+    step = ops.clip(ops.cast((x - low) * steps, index_dtype(x)), 0, _STEPS - 1)
     return _STEPS * octave + step
 
 
@@ -120,7 +121,7 @@ def _fine_index_by_bits(x: np.ndarray) -> np.ndarray:
 
 
 def edges_below(edges: np.ndarray, x: Tensor) -> Tensor:
-    """Returns the number of edges <= x for each x, as int32."""
+    """Returns the number of edges <= x for each x."""
     edges = edges.astype(dtype_name(x))
     if namespace(x) is np:
         return np.searchsorted(edges, x, side="right").astype("int32")
@@ -138,6 +139,12 @@ def searched(edges: np.ndarray, x: Tensor) -> Tensor:
 
         # One op, where searchsorted takes five.
         return tf.raw_ops.Bucketize(input=x, boundaries=edges.tolist())
+    if keras.backend.backend() == "torch":
+        import torch
+
+        x = ops.convert_to_tensor(x)
+        bounds = _torch_edges(tuple(edges.tolist()), x.dtype, x.device)
+        return torch.bucketize(x.contiguous(), bounds, right=True)
     # On TensorFlow, a row of edges finds one row of values.
     index = ops.searchsorted(edges, ops.reshape(x, (-1,)), side="right")
     return ops.reshape(ops.cast(index, "int32"), ops.shape(x))
@@ -161,3 +168,11 @@ def _jitted_comparisons(edges: tuple[float, ...]) -> Callable[[Tensor], Tensor]:
     # Outside of a compiled step they are many small calls.
     jitted: Callable[[Tensor], Tensor] = jax.jit(partial(comparisons, edges))
     return jitted
+
+
+@functools.cache
+def _torch_edges(edges: tuple[float, ...], dtype: Any, device: Any) -> Tensor:
+    import torch
+
+    # Copied to the device once.
+    return torch.tensor(edges, dtype=dtype, device=device)

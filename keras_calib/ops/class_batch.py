@@ -234,7 +234,7 @@ class ClassBatch(Batch):
 
     def _possible_scores(self) -> Tensor:
         if self.from_logits:
-            return self._total > 0.0  # False for NaN
+            return self.confidence > 0.0  # False for NaN
         return are_distributions(self.scores)
 
     def _possible_labels(self) -> Tensor:
@@ -259,12 +259,18 @@ class ClassBatch(Batch):
         """Probabilities of shape (N, K)."""
         if not self.from_logits:
             return self.scores
+        if keras.backend.backend() == "torch":  # one launch for four
+            return ops.convert_to_tensor(self.scores).softmax(-1)
         return self._exponentials / ops.expand_dims(self._total, -1)
 
     @cached_property
     def confidence(self) -> Tensor:
         """The largest probability, of shape (N,)."""
-        return 1.0 / self._total if self.from_logits else self._top[0]
+        if not self.from_logits:
+            return self._top[0]
+        if keras.backend.backend() == "torch":
+            return ops.amax(self.probabilities, axis=-1)
+        return 1.0 / self._total
 
     @cached_property
     def hit(self) -> Tensor:

@@ -51,6 +51,11 @@ def dtype_name(x: Tensor) -> str:
     return str(getattr(x.dtype, "name", x.dtype)).removeprefix("torch.")
 
 
+def index_dtype(x: Tensor) -> str:
+    """Returns the dtype of indices beside `x`: torch casts any other than int64."""
+    return "int64" if _TORCH and namespace(x) is ops else "int32"
+
+
 def is_half(x: Tensor) -> bool:
     """Says whether a tensor has half precision, float16 or bfloat16."""
     return dtype_name(x).endswith("float16")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_calib.ops.floats import cast, dtype_name, namespace
+from keras_calib.ops.floats import cast, dtype_name, index_dtype, namespace
 from keras_calib.types import Tensor
 
 __all__ = ["class_labels", "is_valid"]
@@ -83,16 +83,16 @@ def read_labels(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, bool]:
 
 
 def class_labels(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, bool]:
-    """Reads labels of any format as `read_labels` does, integers as int32.
+    """Reads labels of any format as `read_labels` does, integers as indices.
 
     A label that is not a whole number, such as 0.5, becomes the least int32, which is
     no class.
     """
     labels, soft = read_labels(y_true, y_pred)
-    dtype = dtype_name(labels)
-    if soft or dtype == "int32":
+    dtype, indices = dtype_name(labels), index_dtype(labels)
+    if soft or dtype == indices:
         return labels, soft
-    whole = cast(labels, "int32")
+    whole = cast(labels, indices)
     same = cast(whole, dtype) == labels
     return namespace(labels).where(same, whole, np.iinfo("int32").min), soft
 

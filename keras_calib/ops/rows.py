@@ -76,11 +76,11 @@ def top_k(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def top(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the largest of each row and its index, int32; the first of equal ones."""
+    """Returns the largest of each row and its index; the first of equal ones."""
     backend = keras.backend.backend()
     if backend == "torch":
         value, index = ops.convert_to_tensor(x).max(-1)
-        return value, ops.cast(index, "int32")
+        return value, index
     if backend == "jax":
         return tuple(by_platform(first_of_largest, reduced_top, x))
     if compiled_by_xla():
@@ -157,6 +157,10 @@ def pick(x: Tensor, index: Tensor) -> Tensor:
     if keras.backend.backend() == "jax" and x.shape[-1] < 1024:
         # For one entry, a TPU reads a tile of 1024 numbers.
         return by_platform(_gathered, _gathered, x, index, tpu=_summed)
+    if keras.backend.backend() == "torch":
+        # One op, where take_along_axis takes four.
+        x, index = map(ops.convert_to_tensor, (x, index))
+        return x.gather(1, index.long()[:, None])[:, 0]
     return _gathered(x, index)
 
 

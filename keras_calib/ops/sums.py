@@ -185,8 +185,6 @@ def _torch_sums(columns: Columns, index: Tensor, num_bins: int) -> Sums:
     dtype = torch.float32 if index.device.type == "mps" else torch.float64
     terms = torch.cat(rows).to(dtype)
     sums = terms.new_zeros((len(terms), num_bins)).index_add(1, index, terms)
-    # Rounded to the dtype of the columns, all at once.
-    sums = sums.to(next(x.dtype for x in full if x.is_floating_point()))
     parts = torch.split(sums, [len(row) for row in rows])
     return [
         part.T.reshape(num_bins, *x.shape[1:])
