@@ -11,7 +11,6 @@ import numpy as np
 from keras_calib.activations import softmax
 from keras_calib.arguments import boolean, label, one_of, unless_none, whole_number
 from keras_calib.calibrators.base import MIN_PROBABILITY, Calibrator
-from keras_calib.calibrators.batches import batches_of
 from keras_calib.calibrators.calibrated_model import CalibratedModel
 from keras_calib.calibrators.cross_validation import cross_validate
 from keras_calib.calibrators.head import HeadReader
@@ -20,6 +19,7 @@ from keras_calib.calibrators.objectives import figures, top_label
 from keras_calib.calibrators.report import CalibrationReport, as_arguments
 from keras_calib.calibrators.samples import Samples
 from keras_calib.calibrators.temperature import TemperatureScaling, log_temperature
+from keras_calib.metrics.model_data import batches_of
 from keras_calib.ops.floats import dtype_name
 
 __all__ = ["calibrate"]

@@ -10,9 +10,9 @@ from keras import ops
 
 from keras_calib._keras import get_keras_mask
 from keras_calib.activations import log_softmax
-from keras_calib.calibrators.batches import Batch
 from keras_calib.calibrators.reading import as_logits, flat, logits_behind
 from keras_calib.calibrators.samples import Samples
+from keras_calib.metrics.model_data import Batch
 from keras_calib.ops.arrays import require_any, require_weights
 from keras_calib.ops.floats import dtype_name
 from keras_calib.ops.kinds import kind_of

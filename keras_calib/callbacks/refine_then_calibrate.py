@@ -10,12 +10,12 @@ import numpy as np
 from keras_calib.arguments import in_range, label, one_of, unless_none, whole_number
 from keras_calib.calibrators import CalibrationReport, Calibrator, calibrate
 from keras_calib.calibrators.base import MIN_PROBABILITY
-from keras_calib.calibrators.batches import batches_of
 from keras_calib.calibrators.head import HeadReader
 from keras_calib.calibrators.methods import Method
 from keras_calib.calibrators.temperature import refinement_loss
 from keras_calib.callbacks.held_out import readable_again
 from keras_calib.callbacks.logs import Logs
+from keras_calib.metrics.model_data import batches_of
 
 __all__ = ["RefineThenCalibrate"]
 

@@ -13,7 +13,7 @@ import numpy as np
 from keras_calib._keras import get_keras_mask
 from keras_calib.arguments import whole_number
 from keras_calib.evaluation.distributions import is_distribution, parameters
-from keras_calib.ops.arrays import as_numbers, require, require_samples
+from keras_calib.ops.arrays import as_numbers, masked, require, require_samples
 
 # The number of predictions in a chunk.
 CHUNK = 2**21
@@ -270,12 +270,3 @@ def _members_second(y_pred: Any, members: int) -> np.ndarray:
         f"members={members!r}, y_pred.shape={y_pred.shape}",
     )
     return np.moveaxis(y_pred, members, 1)
-
-
-def masked(weight: Any, mask: np.ndarray) -> np.ndarray:
-    """Returns weights of the shape of a Keras mask, 0 where it hides a sample."""
-    if weight is None:
-        return mask
-    weight = as_numbers("sample_weight", weight)
-    missing = (1,) * (mask.ndim - weight.ndim)
-    return np.asarray(weight.reshape(weight.shape + missing) * mask)

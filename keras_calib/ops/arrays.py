@@ -189,3 +189,12 @@ def require(
         span = [f"{finite.min():g} to {finite.max():g}"] if finite.size else []
         received = f"{of} {' and '.join(span + [f'{x:g}' for x in others])}"
     raise ValueError(f"{message}. Received: {received}")
+
+
+def masked(weight: Any, mask: np.ndarray) -> np.ndarray:
+    """Returns weights of the shape of a Keras mask, 0 where it hides a sample."""
+    if weight is None:
+        return mask
+    weight = as_numbers("sample_weight", weight)
+    missing = (1,) * (mask.ndim - weight.ndim)
+    return np.asarray(weight.reshape(weight.shape + missing) * mask)

@@ -1,20 +1,23 @@
 """Reliability diagrams."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import cycle
 from typing import Any, Self, TypeAlias
 
+import keras
 import numpy as np
 from keras import ops
 
 from keras_calib.arguments import boolean, one_of, whole_number
 from keras_calib.metrics import BinaryECE, BinStatistics, ExpectedCalibrationError
-from keras_calib.ops.arrays import as_numbers, require_any
+from keras_calib.metrics.model_predictions import predictions_of
+from keras_calib.ops.arrays import as_numbers, require, require_any
 from keras_calib.ops.binary_batch import is_one_probability
 from keras_calib.ops.calibration import Binning
 from keras_calib.ops.validation import validate as check_arrays
 from keras_calib.types import Tensor
-from keras_calib.viz.display import BLUE, GREEN, VERMILION, Display, new_axes
+from keras_calib.viz.display import BLUE, COLORS, GREEN, VERMILION, Display, new_axes
 from keras_calib.viz.smooth import SmoothCurve, smooth_curve
 
 __all__ = ["ReliabilityDisplay", "reliability_diagram"]
@@ -23,6 +26,9 @@ __all__ = ["ReliabilityDisplay", "reliability_diagram"]
 Statistics: TypeAlias = Any
 
 _GRAY = "#666666"
+
+# Printed at half its size, the smallest text has 5 points, which is legible.
+_SMALLEST = 10
 
 # The bandwidth of the smooth ECE is the error itself, at least 0.001. A large one would
 # flatten the curve.
@@ -45,7 +51,10 @@ class ReliabilityDisplay(Display):
     Args:
         statistics: a `BinStatistics`, or what has one as `statistics`: a metric with
             bins, or an `Evaluation`; or several by name, which are drawn side by side.
-            A metric of classes or labels is drawn as one diagram each.
+            A metric of classes or labels is drawn as one diagram each. A model that is
+            named has the color of its place, in every kind of figure.
+        binning: `"equal_mass"` for bins that hold the same number of samples each, of
+            an `Evaluation` or a metric that has fine bins.
         level: probability of the credible intervals.
 
     Attributes:
@@ -67,8 +76,16 @@ class ReliabilityDisplay(Display):
     'Accuracy'
     """
 
-    def __init__(self, statistics: Statistics, *, level: float = 0.95) -> None:
-        statistics = bins_of(statistics)
+    def __init__(
+        self,
+        statistics: Statistics,
+        *,
+        binning: Binning = "equal_width",
+        level: float = 0.95,
+    ) -> None:
+        one_of("binning", binning, Binning)
+        self._colors = list(_colors_of(statistics))
+        statistics = bins_of(statistics, binning == "equal_mass")
         if not statistics:
             raise ValueError(
                 "`statistics` must hold at least one BinStatistics. Received: none"
@@ -114,10 +131,8 @@ class ReliabilityDisplay(Display):
             level: probability of the credible intervals.
             ax: matplotlib axes, one for each model; a new figure by default.
         """
-        one_of("binning", binning, Binning)
-        found = bins_of(statistics, binning == "equal_mass")
         curves = _curves_of(statistics, level) if boolean("smooth", smooth) else {}
-        display = cls(found, level=level).plot(ax)
+        display = cls(statistics, binning=binning, level=level).plot(ax)
         for axes, curve in zip(np.ravel(display.ax_), curves, strict=False):
             _draw_curve(axes, curve)
         return display
@@ -129,6 +144,7 @@ class ReliabilityDisplay(Display):
         y_pred: Tensor | Mapping[str, Tensor],
         *,
         num_bins: int = 15,
+        binning: Binning = "equal_width",
         from_logits: bool = False,
         sample_weight: Tensor = None,
         ignore_class: int | None = None,
@@ -143,7 +159,9 @@ class ReliabilityDisplay(Display):
             y_true: integer labels, or targets of shape `(..., K)`.
             y_pred: predictions of shape `(..., K)`, or for a binary problem of
                 shape `(N,)` or `(..., 1)`; or several by name.
-            num_bins: the number of equal-width bins.
+            num_bins: the number of bins.
+            binning: `"equal_width"`, or `"equal_mass"` for bins that hold the same
+                number of samples each, cut out of fine bins.
             from_logits: whether predictions are logits.
             sample_weight: one weight for each sample.
             ignore_class: integer label whose samples are left out.
@@ -158,30 +176,74 @@ class ReliabilityDisplay(Display):
         """
         if not isinstance(y_pred, Mapping):
             y_pred = {"": y_pred}
-        axis = whole_number("axis", axis, -math.inf)
         reading: Any = {
             "from_logits": from_logits,
             "ignore_class": ignore_class,
-            "axis": axis,
+            "axis": whole_number("axis", axis, -math.inf),
         }
-        statistics = {}
+        found = {}
         for name, predictions in y_pred.items():
-            if validate:
-                weights = {"sample_weight": sample_weight}
-                check_arrays(y_true, predictions, **weights, **reading)
-            if not ops.is_tensor(predictions):  # which may have a Keras mask
-                predictions = as_numbers("y_pred", predictions)
-            binary = is_one_probability(predictions, axis)
-            kind = BinaryECE if binary else ExpectedCalibrationError
-            metric = kind(num_bins=num_bins, **reading)
-            labels, weight = as_numbers("y_true", y_true), sample_weight
-            if weight is not None:
-                weight = as_numbers("sample_weight", weight)
-            metric.update_state(labels, predictions, weight)
-            statistics[name] = metric.statistics()
-            if validate:
-                require_any(statistics[name].total)
-        return cls.from_statistics(statistics, level=level, ax=ax)
+            given = [(y_true, predictions, sample_weight)]
+            found[name] = _measured(given, num_bins, binning, validate, reading)
+        return cls.from_statistics(found, level=level, ax=ax)
+
+    @classmethod
+    def from_model(
+        cls,
+        model: keras.Model | Mapping[str, keras.Model],
+        x: Any,
+        y: Any = None,
+        *,
+        num_bins: int = 15,
+        binning: Binning = "equal_width",
+        from_logits: bool | None = None,
+        sample_weight: Any = None,
+        ignore_class: int | None = None,
+        axis: int = -1,
+        batch_size: int = 32,
+        validate: bool = True,
+        level: float = 0.95,
+        ax: Any = None,
+    ) -> Self:
+        """Draws the calibration of a model on data, as `evaluate_model` measures it.
+
+        Args:
+            model: a Keras model with one output, or several by name.
+            x: inputs; or a list, a `tf.data.Dataset` or a `PyDataset` of batches
+                `(x, y)` or `(x, y, sample_weight)`.
+            y: labels, if `x` are inputs.
+            num_bins: the number of bins.
+            binning: `"equal_width"` or `"equal_mass"`.
+            from_logits: whether the models return logits; by default as the compiled
+                loss says, and else by the values of the first batch.
+            sample_weight: weights, if `x` are inputs.
+            ignore_class: integer label whose samples are left out.
+            axis: the axis of the classes in predictions, and in targets.
+            batch_size: the number of samples in a batch, if `x` are inputs.
+            validate: whether to check labels, predictions and weights.
+            level: probability of the credible intervals.
+            ax: matplotlib axes, one for each model; a new figure by default.
+
+        Raises:
+            ValueError: for a model of several outputs, and as for predictions.
+        """
+        axis = whole_number("axis", axis, -math.inf)
+        models = model if isinstance(model, Mapping) else {"": model}
+        found = {}
+        for name, each in models.items():
+            batches, logits = predictions_of(
+                each,
+                x,
+                y,
+                sample_weight=sample_weight,
+                from_logits=from_logits,
+                batch_size=batch_size,
+                verbose=False,
+                axis=axis,
+            )
+            reading = dict(from_logits=logits, ignore_class=ignore_class, axis=axis)
+            found[name] = _measured(batches, num_bins, binning, validate, reading)
+        return cls.from_statistics(found, level=level, ax=ax)
 
     def plot(self, ax: Any = None) -> Self:
         """Draws the diagram, and returns the display.
@@ -206,9 +268,9 @@ class ReliabilityDisplay(Display):
                 f"`ax` must hold one axes for each of {count} models. "
                 f"Received: {len(axes)}"
             )
-        models = zip(axes, self.statistics.items(), intervals, strict=True)
-        for axis, (name, statistics), interval in models:
-            _draw(axis, name, statistics, *interval)
+        parts = self.statistics.items(), self._colors, intervals
+        for axis, (name, statistics), color, interval in zip(axes, *parts, strict=True):
+            _draw(axis, name, statistics, color, *interval)
         for axis in axes:
             place = axis.get_subplotspec()
             if place is None or place.is_first_col():
@@ -219,16 +281,25 @@ class ReliabilityDisplay(Display):
 
 
 def reliability_diagram(
-    y_true: Any, y_pred: Tensor | Mapping[str, Tensor] | None = None, **kwargs: Any
+    y_true: Any,
+    y_pred: Tensor | Mapping[str, Tensor] | None = None,
+    y: Any = None,
+    **kwargs: Any,
 ) -> ReliabilityDisplay:
-    """Draws a reliability diagram from statistics or from predictions.
+    """Draws a reliability diagram of statistics, of predictions, or of a model on data.
+
+    `reliability_diagram(found)` draws what was measured,
+    `reliability_diagram(y_true, y_pred)` predictions, and
+    `reliability_diagram(model, x, y)` or `(model, dataset)` those of a model.
 
     Args:
-        y_true: labels; without `y_pred`, a `BinStatistics`, a metric with bins or an
-            `Evaluation`, or several of them by name.
-        y_pred: predictions of shape `(..., K)`, or several by name.
-        **kwargs: arguments of `ReliabilityDisplay.from_statistics` or
-            `ReliabilityDisplay.from_predictions`.
+        y_true: labels; a Keras model, or several by name; or alone a `BinStatistics`, a
+            metric with bins or an `Evaluation`, or several of them by name.
+        y_pred: predictions of shape `(..., K)`, or several by name; the data of a
+            model.
+        y: the labels of a model's data, unless they are in it.
+        **kwargs: arguments of `ReliabilityDisplay.from_statistics`, of
+            `from_predictions` or of `from_model`.
 
     Returns:
         A `ReliabilityDisplay`, drawn.
@@ -240,10 +311,59 @@ def reliability_diagram(
     >>> ece.update_state([0, 1], [[0.8, 0.2], [0.7, 0.3]])
     >>> figure = keras_calib.viz.reliability_diagram(ece.statistics()).figure_
     """
+    several = isinstance(y_true, Mapping) and not hasattr(y_true, "statistics")
+    models = list(y_true.values()) if several else [y_true]
+    if models and all(isinstance(model, keras.Model) for model in models):
+        require(
+            y_pred is not None,
+            "a model is drawn with data: reliability_diagram(model, x, y)",
+            f"{y_true}",
+        )
+        return ReliabilityDisplay.from_model(y_true, y_pred, y, **kwargs)
     if y_pred is None:
         ReliabilityDisplay(y_true)  # labels are refused, whatever the arguments
         return ReliabilityDisplay.from_statistics(y_true, **kwargs)
     return ReliabilityDisplay.from_predictions(y_true, y_pred, **kwargs)
+
+
+def _measured(
+    batches: Iterable[tuple[Any, ...]],
+    num_bins: int,
+    binning: Binning,
+    validate: bool,
+    reading: Any,
+) -> BinStatistics:
+    """Returns the bins of batches (labels, predictions, weights) of one model."""
+    metric: Any = None
+    for y_true, y_pred, weight in batches:
+        if validate:
+            check_arrays(y_true, y_pred, sample_weight=weight, **reading)
+        if not ops.is_tensor(y_pred):  # which may have a Keras mask
+            y_pred = as_numbers("y_pred", y_pred)
+        if metric is None:
+            binary = is_one_probability(y_pred, reading["axis"])
+            kind: Any = BinaryECE if binary else ExpectedCalibrationError
+            metric = kind(num_bins=num_bins, **reading)
+            if one_of("binning", binning, Binning) == "equal_mass":
+                metric.add_bins(None)
+        if weight is not None:
+            weight = as_numbers("sample_weight", weight)
+        metric.update_state(as_numbers("y_true", y_true), y_pred, weight)
+    require(metric is not None, "there must be at least one batch", "none")
+    found: BinStatistics = metric.statistics()
+    if validate:
+        require_any(found.total)
+    return found if binning == "equal_width" else found.equal_mass(num_bins)
+
+
+def _colors_of(found: Any) -> Iterator[str]:
+    """Yields the color of each diagram: of models by name that of the model's place."""
+    several = isinstance(found, Mapping) and not hasattr(found, "statistics")
+    if not several or list(found) == [""]:
+        yield from [_GRAY] * len(bins_of(found))
+        return
+    for each, color in zip(found.values(), cycle(COLORS), strict=False):
+        yield from [color] * len(bins_of(each))
 
 
 def _curves_of(found: Any, level: float) -> list[SmoothCurve]:
@@ -283,7 +403,8 @@ def bins_of(found: Any, equal_mass: bool = False) -> dict[str, Any]:
             for part, statistics in bins_of(each, equal_mass).items():
                 several[" ".join(filter(None, (str(name), part)))] = statistics
         return several
-    count = getattr(getattr(found, "statistics", None), "num_bins", 15)
+    count = getattr(found, "num_bins", 15)
+    count = getattr(getattr(found, "statistics", None), "num_bins", count)
     if equal_mass:
         found = getattr(found, "fine_statistics", found)
     found = getattr(found, "statistics", found)
@@ -296,7 +417,12 @@ def bins_of(found: Any, equal_mass: bool = False) -> dict[str, Any]:
 
 
 def _draw(
-    ax: Any, name: str, statistics: BinStatistics, low: np.ndarray, high: np.ndarray
+    ax: Any,
+    name: str,
+    statistics: BinStatistics,
+    color: str,
+    low: np.ndarray,
+    high: np.ndarray,
 ) -> None:
     from mpl_toolkits.axes_grid1 import make_axes_locatable
 
@@ -306,12 +432,12 @@ def _draw(
 
     ax.plot([0, 1], [0, 1], "--", color=_GRAY, linewidth=1, zorder=1)
     bars = np.stack([left, accuracy - confidence, width, confidence])
-    for which, color, hatch, label in (
+    for which, side, hatch, label in (
         (used & (confidence > accuracy), VERMILION, "///", "overconfident"),
         (used & (confidence < accuracy), BLUE, "\\\\\\", "underconfident"),
     ):
         if which.any():
-            look = {"color": (color, 0.25), "edgecolor": color, "hatch": hatch}
+            look = {"color": (side, 0.25), "edgecolor": side, "hatch": hatch}
             ax.bar(*bars[:, which], align="edge", lw=0.6, zorder=2, label=label, **look)
     dots = {"color": "black", "zorder": 4, "clip_on": False}
     ax.vlines(confidence[used], low[used], high[used], lw=1, **dots)
@@ -321,18 +447,19 @@ def _draw(
     box = ax.legend(
         *ax.get_legend_handles_labels(),
         title=_figures(statistics),
-        title_fontproperties={"family": "monospace", "size": 8},
-        fontsize=8,
+        title_fontproperties={"family": "monospace", "size": _SMALLEST},
+        fontsize=_SMALLEST,
         edgecolor="none",
         framealpha=0.8,
     )
     box.set_zorder(5)
-    ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", title=name)
+    ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    ax.set_title(name, color=color)
     ax.tick_params(labelbottom=False)
 
     histogram = make_axes_locatable(ax).append_axes("bottom", "20%", 0.15, sharex=ax)
     fraction = statistics.weight / max(statistics.total, 1e-300)
-    histogram.bar(left, fraction, width, align="edge", color=_GRAY, edgecolor="white")
+    histogram.bar(left, fraction, width, align="edge", color=color, edgecolor="white")
     top = max(fraction.max(initial=0.0), 1e-3)
     histogram.set(
         ylabel="Fraction", xlabel="Confidence", ylim=(0, top), yticks=(0, top)

@@ -96,5 +96,5 @@ def test_what_cannot_be_measured_is_refused():
     with pytest.raises(ValueError, match="`batch_size` must be a whole number"):
         keras_calib.evaluate_model(model, X, Y, batch_size=0)
     several = keras.Model(model.inputs, {"a": model.outputs[0], "b": model.outputs[0]})
-    with pytest.raises(ValueError, match="needs a model with one output"):
+    with pytest.raises(ValueError, match="model with one output is needed"):
         keras_calib.evaluate_model(several, X, Y, verbose=False)
