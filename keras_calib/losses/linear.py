@@ -16,13 +16,9 @@ from keras_calib.losses.base import ClassLoss
 from keras_calib.ops.floats import as_floats, as_tensor, dtype_name
 from keras_calib.ops.gradients import pullback
 from keras_calib.ops.labels import integer_labels, is_valid, static_shape
-from keras_calib.ops.linear import LinearHead, sum_dtype
+from keras_calib.ops.linear import LinearHead, Seen, sum_dtype
 from keras_calib.ops.reader import reading_of
-from keras_calib.ops.token_statistics import (
-    NUM_COLUMNS,
-    TokenStatistics,
-    token_columns,
-)
+from keras_calib.ops.token_statistics import FIGURES, TokenStatistics, figures
 from keras_calib.types import Tensor
 
 __all__ = ["linear_loss"]
@@ -120,7 +116,7 @@ def linear_loss(
     rest = [] if bias is None else [as_floats(bias)]
     held = list(loss.hyperparameters.values())
 
-    def losses_of(y: Tensor, z: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor]:
+    def losses_of(y: Tensor, z: Tensor, *rest: Tensor) -> tuple[Tensor, Seen]:
         dtype = dtype_name(z)
         if bias is not None:
             z, rest = z + ops.cast(rest[0], dtype), rest[1:]
@@ -133,9 +129,7 @@ def linear_loss(
         losses = ops.cast(losses, dtype)
         if z_loss:
             losses = losses + z_loss * ops.square(ops.logsumexp(z, axis=-1))
-        if return_statistics:
-            return losses, token_columns(y, z)
-        return losses, ops.expand_dims(losses, -1)[:, :0]
+        return losses, (*figures(y, z).values(),) if return_statistics else ()
 
     def reduced(losses: Tensor) -> Tensor:
         return reduce_weighted_values(
@@ -143,7 +137,9 @@ def linear_loss(
         )
 
     d = hidden.shape[-1]
-    head = LinearHead(losses_of, chunk_size or max(d, _FEWEST_ROWS), transpose)
+    chunk_size = chunk_size or max(d, _FEWEST_ROWS)
+    num_seen = len(FIGURES) if return_statistics else 0
+    head = LinearHead(losses_of, num_seen, chunk_size, transpose)
     rows = ops.reshape(labels, (-1,)), ops.reshape(hidden, (-1, d)), kernel
     rest += [hyperparameter.given() for hyperparameter in held]
     samples = ops.shape(hidden)[:-1]
@@ -162,15 +158,17 @@ def linear_loss(
     value = loss.moving(ops.cast(value, loss.dtype))
     if not return_statistics:
         return value
-    columns = ops.reshape(seen, (*samples, NUM_COLUMNS))
-    return value, TokenStatistics(columns, num_classes, of_hidden)
+    each = {
+        name: ops.reshape(x, samples) for name, x in zip(FIGURES, seen, strict=True)
+    }
+    return value, TokenStatistics(**each, num_classes=num_classes, mask=of_hidden)
 
 
 def _factors(
     reduced: Callable[[Tensor], Tensor], samples: Sequence[Any], dtype: str
 ) -> Tensor:
     """Returns by how much each loss counts: a reduction is linear."""
-    value, _, back = pullback(lambda x: (reduced(x), x), ops.zeros(samples, dtype))
+    value, _, back = pullback(lambda x: (reduced(x), ()), ops.zeros(samples, dtype))
     (factors,) = back(ops.ones_like(value))
     return ops.reshape(factors, (-1,))
 

@@ -132,7 +132,7 @@ class CalibrationMetric(IgnoringReader, keras.metrics.Metric, ABC):
 def tensors_of(y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None) -> Any:
     """Returns what a metric is called with, in the form that it reads."""
     if isinstance(y_pred, TokenStatistics):
-        y_true, _, weight = require_call(y_true, y_pred.columns, sample_weight)
+        y_true, _, weight = require_call(y_true, y_pred.confidence, sample_weight)
         return y_true, y_pred, weight
     y_true, y_pred, weight = require_call(y_true, y_pred, sample_weight)
     return y_true, ops.convert_to_tensor(y_pred), weight

@@ -45,12 +45,13 @@ def exponentials(z: Tensor, y: Tensor, reads: int = 1) -> Exponentials:
     # XLA reads the logits twice for a maximum and a sum, and once for a reduction of
     # pairs, which only JAX has. On a GPU, reading half precision costs less than that.
     once = keras.backend.backend() == "jax" and reads == 1
-    tpu = _in_one_pass if once else _in_two_passes
-    gpu = _in_two_passes if is_half(z) else tpu
-    return Exponentials(*by_platform(_in_two_passes, gpu, z, y, tpu=tpu))
+    tpu = _in_one_pass if once else in_two_passes
+    gpu = in_two_passes if is_half(z) else tpu
+    return Exponentials(*by_platform(in_two_passes, gpu, z, y, tpu=tpu))
 
 
-def _in_two_passes(z: Tensor, y: Tensor) -> Exponentials:
+def in_two_passes(z: Tensor, y: Tensor) -> Exponentials:
+    """The exponentials that are kept, with 0 in the place of the true class's."""
     z = at_least_float32(z)
     top = row_max(z)
     e = with_entry(ops.exp(z - top), y, ops.zeros_like(top[:, 0]))
@@ -63,7 +64,7 @@ def _by_softmax(z: Tensor, y: Tensor) -> Exponentials:
     import torch
 
     if torch.is_grad_enabled():
-        return _in_two_passes(z, y)
+        return in_two_passes(z, y)
     top, place = z.max(-1, keepdim=True)
     p = torch.softmax(z, -1, dtype=torch.promote_types(z.dtype, torch.float32))
     scale = p.gather(1, place)[:, 0]

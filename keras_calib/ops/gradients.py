@@ -67,15 +67,16 @@ def with_gradient(
 
 
 def with_kept_gradient(
-    forward: Callable[..., tuple[Tensor, Tensor, Any]],
+    forward: Callable[..., tuple[Tensor, tuple[Tensor, ...], Any]],
     backward: Callable[..., Gradients],
     *arguments: Tensor,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Calls `forward`, which may compute the gradient with the value.
 
     Args:
         forward: `forward(wanted, *arguments) -> (y, seen, kept)`. `wanted` says whether
-            a gradient may follow; TensorFlow and torch know it. `seen` has none.
+            a gradient may follow; TensorFlow and torch know it. `seen`, a tuple of
+            tensors, has none.
         backward: `backward(dy, kept, *arguments)` returns the gradient in each
             argument, and `None` for integers. `kept` is that of `forward`. Where no
             gradient was wanted it may follow nevertheless.
@@ -101,7 +102,7 @@ def with_kept_gradient(
         import jax
 
         @jax.custom_vjp  # type: ignore[untyped-decorator, unused-ignore]
-        def function(*arguments: Tensor) -> tuple[Tensor, Tensor]:
+        def function(*arguments: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
             return forward(False, *arguments)[:2]
 
         def value_and_rest(*arguments: Tensor) -> Any:
@@ -120,38 +121,38 @@ def with_kept_gradient(
 
         @tf.custom_gradient  # type: ignore[untyped-decorator, unused-ignore]
         def function(*arguments: Tensor) -> Any:
-            *both, kept = forward(wanted, *arguments)
-            return both, lambda dy, _: gradients(dy, kept, arguments)
+            y, seen, kept = forward(wanted, *arguments)
+            return [y, *seen], lambda dy, *_: gradients(dy, kept, arguments)
 
-        y, seen = function(*arguments)
-        return y, tf.stop_gradient(seen)
+        y, *others = function(*arguments)
+        return y, tuple(map(tf.stop_gradient, others))
     import torch
 
     wanted = torch.is_grad_enabled() and any(x.requires_grad for x in arguments)
 
     class Function(torch.autograd.Function):
         @staticmethod
-        def forward(ctx: Any, *arguments: Tensor) -> tuple[Tensor, Tensor]:
+        def forward(ctx: Any, *arguments: Tensor) -> tuple[Tensor, ...]:
             y, seen, ctx.kept = forward(wanted, *arguments)
             ctx.save_for_backward(*arguments)
-            ctx.mark_non_differentiable(seen)
-            return y, seen
+            ctx.mark_non_differentiable(*seen)
+            return y, *seen
 
         @staticmethod
         @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator, unused-ignore]
-        def backward(ctx: Any, upstream: Tensor, _: Tensor) -> Gradients:
+        def backward(ctx: Any, upstream: Tensor, *_: Tensor) -> Gradients:
             return gradients(upstream, ctx.kept, ctx.saved_tensors)
 
-    y, seen = Function.apply(*arguments)  # type: ignore[no-untyped-call, unused-ignore]
-    return y, seen
+    y, *others = Function.apply(*arguments)  # type: ignore[no-untyped-call, unused-ignore]
+    return y, tuple(others)
 
 
 def pullback(
-    function: Callable[..., tuple[Tensor, Tensor]], *arguments: Tensor
-) -> tuple[Tensor, Tensor, Callable[[Tensor], Gradients]]:
+    function: Callable[..., tuple[Tensor, tuple[Tensor, ...]]], *arguments: Tensor
+) -> tuple[Tensor, tuple[Tensor, ...], Callable[[Tensor], Gradients]]:
     """Returns y, seen = function(*arguments), and the gradients as a function of dy.
 
-    A gradient is 0 in what y does not depend on; `seen` has none.
+    A gradient is 0 in what y does not depend on; `seen`, a tuple, has none.
     """
     if keras.backend.backend() == "jax":
         import jax
@@ -172,7 +173,7 @@ def pullback(
         arguments = tuple(x.detach().requires_grad_() for x in arguments)
         y, seen = function(*arguments)
     again = {"create_graph": torch.is_grad_enabled(), "materialize_grads": True}
-    y, seen, of = y.detach(), seen.detach(), y
+    y, seen, of = y.detach(), tuple(x.detach() for x in seen), y
     return y, seen, lambda dy: torch.autograd.grad(of, arguments, dy, **again)
 
 

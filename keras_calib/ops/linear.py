@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 from keras import ops
@@ -27,6 +27,9 @@ from keras_calib.ops.gradients import (
 )
 from keras_calib.types import Tensor
 
+# Numbers of each row, every one a tensor of shape (N,), that have no gradient.
+Seen: TypeAlias = tuple[Tensor, ...]
+
 
 class LinearHead(NamedTuple):
     """Losses of the rows of `hidden @ kernel`, and what else is seen of these rows.
@@ -37,19 +40,21 @@ class LinearHead(NamedTuple):
 
     Attributes:
         losses_of: function of labels, rows and the rest that gives losses, of shape
-            (N,), and numbers without a gradient, of shape (N, ...).
+            (N,), and what else is seen. A compiler drops of that what nobody uses.
+        num_seen: how many numbers of each row are seen.
         chunk_size: the largest number of rows whose products are made at once.
         transpose: whether `kernel` has shape (K, D).
     """
 
-    losses_of: Callable[..., tuple[Tensor, Tensor]]
+    losses_of: Callable[..., tuple[Tensor, Seen]]
+    num_seen: int
     chunk_size: int
     transpose: bool = False
 
-    def losses(self, *arguments: Tensor) -> tuple[Tensor, Tensor]:
+    def losses(self, *arguments: Tensor) -> tuple[Tensor, Seen]:
         """Returns the losses, of shape (N,), and what is seen."""
 
-        def forward(wanted: bool, *arguments: Tensor) -> tuple[Tensor, Tensor, Any]:
+        def forward(wanted: bool, *arguments: Tensor) -> tuple[Tensor, Seen, Any]:
             return *self._values(*arguments), ()
 
         def backward(upstream: Tensor, kept: Any, *arguments: Tensor) -> Gradients:
@@ -57,17 +62,17 @@ class LinearHead(NamedTuple):
 
         return with_kept_gradient(forward, backward, *arguments)
 
-    def total(self, factors: Tensor, *arguments: Tensor) -> tuple[Tensor, Tensor]:
+    def total(self, factors: Tensor, *arguments: Tensor) -> tuple[Tensor, Seen]:
         """Returns sum_n c_n l_n, for factors c of shape (N,), and what is seen."""
 
-        def all_of(c: Tensor, *arguments: Tensor) -> tuple[Tensor, Tensor, Gradients]:
+        def all_of(c: Tensor, *arguments: Tensor) -> tuple[Tensor, Seen, Gradients]:
             scale = _scale(c, arguments[1])
             losses, seen, gradients = self._gradients(c / scale, *arguments)
             return losses, seen, (scale, losses / scale, None, *gradients)
 
         def forward(
             wanted: bool, c: Tensor, *arguments: Tensor
-        ) -> tuple[Tensor, Tensor, Any]:
+        ) -> tuple[Tensor, Seen, Any]:
             kept: Any = ()
             if wanted:
                 losses, seen, kept = all_of(c, *arguments)
@@ -87,19 +92,20 @@ class LinearHead(NamedTuple):
 
     def _values(
         self, y: Tensor, h: Tensor, w: Tensor, *rest: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        sums, w = sum_dtype(h), ops.cast(w, dtype_name(h))
+    ) -> tuple[Tensor, Seen]:
+        dtypes, w = self._dtypes(h), ops.cast(w, dtype_name(h))
 
         def body(carry: Any, chunk: Any) -> Any:
             y, h = chunk
-            return (), self.losses_of(y, self._rows(h, w), *rest)
+            losses, seen = self.losses_of(y, self._rows(h, w), *rest)
+            return (), (losses, *seen)
 
-        _, (losses, seen) = self._chunks(h).scan(body, (), [y, h], [sums, sums])
-        return losses, seen
+        _, (losses, *seen) = self._chunks(h).scan(body, (), [y, h], dtypes)
+        return losses, tuple(seen)
 
     def _gradients(
         self, c: Tensor, y: Tensor, h: Tensor, w: Tensor, *rest: Tensor
-    ) -> tuple[Tensor, Tensor, Gradients]:
+    ) -> tuple[Tensor, Seen, Gradients]:
         """Returns the same, and the gradients of sum(c * losses) in h, w and rest."""
         half, sums = dtype_name(h), sum_dtype(h)
         w = ops.cast(w, half)
@@ -114,12 +120,16 @@ class LinearHead(NamedTuple):
             pair = (of_rows, h) if self.transpose else (h, of_rows)
             parts = product(*pair, (0, 0)), *of_rest
             totals = tuple(a + b for a, b in zip(totals, parts, strict=True))
-            return totals, (losses, seen, ops.cast(of_h, half))
+            return totals, (ops.cast(of_h, half), losses, *seen)
 
         zeros = tuple(ops.zeros(ops.shape(x), sums) for x in (w, *rest))
-        scanned = self._chunks(h).scan(body, zeros, [c, y, h], [sums, sums, half])
-        totals, (losses, seen, of_h) = scanned
-        return losses, seen, (of_h, *totals)
+        dtypes = [half, *self._dtypes(h)]
+        totals, ys = self._chunks(h).scan(body, zeros, [c, y, h], dtypes)
+        of_h, losses, *seen = ys
+        return losses, tuple(seen), (of_h, *totals)
+
+    def _dtypes(self, h: Tensor) -> list[str]:
+        return [sum_dtype(h)] * (1 + self.num_seen)
 
     def _rows(self, h: Tensor, w: Tensor) -> Tensor:
         return product(h, w, (1, 1 if self.transpose else 0))

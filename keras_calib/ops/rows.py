@@ -49,11 +49,16 @@ def row_min(x: Tensor) -> Tensor:
     return _over_rows("min", x)
 
 
-def row_dot(x: Tensor, y: Tensor) -> Tensor:
-    """Returns the sum of products of each row, of shape (N,)."""
-    if keras.backend.backend() == "jax":
-        return ops.sum(x * y, axis=-1)  # which XLA fuses
-    return ops.einsum("nk,nk->n", x, y)
+def row_squares(x: Tensor) -> Tensor:
+    """Returns the sum of squares of each row, of shape (N,)."""
+    if keras.backend.backend() == "tensorflow" and not compiled_by_xla():
+        import tensorflow as tf
+
+        # Without a compiler, the one that writes no tensor of the size of x.
+        return tf.square(tf.math.reduce_euclidean_norm(x, -1))
+    if keras.backend.backend() == "torch":
+        return ops.einsum("nk,nk->n", x, x)
+    return ops.sum(x * x, axis=-1)  # which XLA fuses
 
 
 def _over_rows(name: str, x: Tensor) -> Tensor:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 from keras import ops
 
-from keras_calib.ops.floats import dtype_name
+from keras_calib.ops.exponentials import in_two_passes
+from keras_calib.ops.floats import at_least, dtype_name
 from keras_calib.ops.platform import by_platform
-from keras_calib.ops.rows import first_of_largest, pick
+from keras_calib.ops.rows import pick, row_squares, top as top_of
 from keras_calib.types import Tensor
 
 
@@ -37,9 +39,14 @@ class Summary(NamedTuple):
         return self.rest + ops.exp(self.true)
 
     @property
+    def log_total(self) -> Tensor:
+        """Its logarithm, to the last digit also where p_y is nearly 1."""
+        return ops.log1p(self.rest + (ops.exp(self.true) - 1.0))
+
+    @property
     def log_p(self) -> Tensor:
-        """log p_y, to the last digit also where p_y is nearly 1."""
-        return self.true - ops.log1p(self.rest + (ops.exp(self.true) - 1.0))
+        """log p_y."""
+        return self.true - self.log_total
 
     @property
     def squared_error(self) -> Tensor:
@@ -48,23 +55,37 @@ class Summary(NamedTuple):
 
 
 def summary(z: Tensor, y: Tensor) -> Summary:
-    """Summarizes rows of logits on JAX, where a compiler drops what nobody uses.
+    """Summarizes rows of logits; a compiler drops what nobody uses.
 
     Args:
         z: logits of shape (N, K), float32 or float64.
         y: int32 labels of shape (N,).
     """
-    top, index, z_y, rest, squares = by_platform(separate, reduced, z, y)
+    forms = [separate, reduced if keras.backend.backend() == "jax" else separate]
+    top, index, z_y, rest, squares = by_platform(*forms, z, y)
     rest = ops.where(top < float("inf"), rest, float("nan"))
     return Summary(top, index, z_y - top, rest, squares)
 
 
 def separate(z: Tensor, y: Tensor) -> tuple[Tensor, ...]:
-    """One reduction for each, which XLA vectorizes on a CPU."""
-    top, index = first_of_largest(z)
-    e = ops.exp(z - top[:, None])
-    e = ops.where(y[:, None] == ops.arange(z.shape[-1], dtype="int32"), 0.0, e)
-    return top, index, pick(z, y), ops.sum(e, axis=-1), ops.sum(e * e, axis=-1)
+    """One reduction for each, which XLA vectorizes on a CPU.
+
+    A compiler merges the exponentials with those of a loss of the same logits.
+    """
+    top, _, e, rest = in_two_passes(z, y)
+    return top, top_of(z)[1], pick(z, y), rest, row_squares(e)
+
+
+def weighted(z: Tensor, y: Tensor) -> Tensor:
+    """Returns sum_{j != y} (z_j - m) exp(z_j - m), m being the largest logit."""
+    top, _, e, _ = in_two_passes(z, y)
+    shifted = z - top[:, None]
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.reduce_sum(tf.math.multiply_no_nan(shifted, e), axis=-1)
+    # Where e is 0 in any case, the logit is made finite, and so is their product.
+    return ops.sum(at_least(shifted, -1e3) * e, axis=-1)
 
 
 def reduced(z: Tensor, y: Tensor) -> tuple[Tensor, ...]:

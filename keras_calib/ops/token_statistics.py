@@ -21,13 +21,13 @@ from keras_calib.ops.floats import (
     dtype_name,
 )
 from keras_calib.ops.labels import integer_labels, is_valid
-from keras_calib.ops.rows import pick, row_dot, top
+from keras_calib.ops.summary import summary, weighted
 from keras_calib.types import Tensor
 
 __all__ = ["TokenStatistics"]
 
-# The columns, which are read by name below.
-NUM_COLUMNS = 5
+# What it holds of each sample, in this order.
+FIGURES = "log_probability", "confidence", "hit", "entropy", "squared_error"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +39,15 @@ class TokenStatistics:
     or on a sum over all classes that is here: `ExpectedCalibrationError`,
     `CalibrationGap`, `BrierScore`, `NegativeLogLikelihood`, `Perplexity`,
     `PredictiveEntropy`, `AURC` and others, and a set of them. Each refuses statistics
-    of which it would need more.
+    of which it would need more. A compiled step computes those that a metric reads.
 
     Args:
-        columns: a tensor of shape `(..., 5)`: the log-probability of the label, the
-            largest probability, whether it is the label's, the entropy, and the
-            squared error.
+        log_probability: log p_y, of shape `(...)`; NaN where y is no class or a logit
+            is NaN.
+        confidence: the largest probability.
+        hit: 1 where the first class of that probability is the label, 0 elsewhere.
+        entropy: -sum_k p_k log p_k, in nats.
+        squared_error: sum_k (p_k - y_k)^2.
         num_classes: K.
         mask: which samples count, of shape `(...)`; `None` for all.
 
@@ -59,7 +62,11 @@ class TokenStatistics:
     0.65
     """
 
-    columns: Tensor
+    log_probability: Tensor
+    confidence: Tensor
+    hit: Tensor
+    entropy: Tensor
+    squared_error: Tensor
     num_classes: int
     mask: Tensor | None = None
 
@@ -69,60 +76,28 @@ class TokenStatistics:
         logits = ops.convert_to_tensor(logits)
         labels = integer_labels(as_tensor(y_true), logits)
         k, shape = logits.shape[-1], ops.shape(labels)
-        columns = token_columns(
-            ops.reshape(labels, (-1,)), ops.reshape(logits, (-1, k))
-        )
-        mask = get_keras_mask(logits)
-        return cls(ops.reshape(columns, (*shape, NUM_COLUMNS)), k, mask)
+        found = figures(ops.reshape(labels, (-1,)), ops.reshape(logits, (-1, k)))
+        each = {name: ops.reshape(x, shape) for name, x in found.items()}
+        return cls(**each, num_classes=k, mask=get_keras_mask(logits))
 
     @property
     def shape(self) -> tuple[int | None, ...]:
         """The shape of the logits, `(..., K)`."""
-        return (*self.columns.shape[:-1], self.num_classes)
-
-    @property
-    def log_probability(self) -> Tensor:
-        """log p_y, of shape `(...)`; NaN where y is no class or a logit is NaN."""
-        return self.columns[..., 0]
-
-    @property
-    def confidence(self) -> Tensor:
-        """The largest probability, of shape `(...)`."""
-        return self.columns[..., 1]
-
-    @property
-    def hit(self) -> Tensor:
-        """1 where the first class of that probability is the label, 0 elsewhere."""
-        return self.columns[..., 2]
-
-    @property
-    def entropy(self) -> Tensor:
-        """-sum_k p_k log p_k, in nats, of shape `(...)`."""
-        return self.columns[..., 3]
-
-    @property
-    def squared_error(self) -> Tensor:
-        """sum_k (p_k - y_k)^2, of shape `(...)`."""
-        return self.columns[..., 4]
+        return (*self.log_probability.shape, self.num_classes)
 
 
-def token_columns(y: Tensor, z: Tensor) -> Tensor:
-    """Returns the columns of labels of shape (N,) and logits of shape (N, K)."""
-    z = at_least_float32(z)
-    largest, first = top(z)
-    shifted = z - largest[:, None]
-    e = ops.exp(shifted)
-    total = ops.sum(e, axis=-1)
-    log_total = ops.log(total)
+def figures(y: Tensor, z: Tensor) -> dict[str, Tensor]:
+    """Returns the figures of labels of shape (N,) and logits of shape (N, K)."""
+    z = ops.stop_gradient(at_least_float32(z))
     place = ops.clip(y, 0, ops.shape(z)[-1] - 1)
-    log_p = pick(shifted, place) - log_total
-    log_p = ops.where(place == y, log_p, float("nan"))
-    # Where e is 0 in any case, the logit is made finite, and so is their product.
-    entropy = log_total - row_dot(at_least(shifted, -1e3), e) / total
-    squares = row_dot(e, e) / (total * total)
-    error = at_least(squares + (1.0 - 2.0 * ops.exp(log_p)), 0.0)
-    hit = ops.cast(first == y, dtype_name(z))
-    return ops.stack([log_p, 1.0 / total, hit, entropy, error], axis=-1)
+    seen = summary(z, place)
+    log_p = ops.where(place == y, seen.log_p, float("nan"))
+    # -sum_j p_j log p_j = log sum_j e_j - sum_j (z_j - m) e_j / sum_j e_j
+    of_label = at_least(seen.true, -1e3) * ops.exp(seen.true)
+    entropy = seen.log_total - (weighted(z, place) + of_label) / seen.total
+    hit = ops.cast(seen.index == y, dtype_name(z))
+    found = log_p, 1.0 / seen.total, hit, entropy, seen.squared_error
+    return dict(zip(FIGURES, found, strict=True))
 
 
 class TokenBatch(Batch):
@@ -151,10 +126,10 @@ class TokenBatch(Batch):
         dtype: str | None = None,
         **reading: Any,
     ) -> None:
-        self.dtype = self.precision = dtype or dtype_name(statistics.columns)
-        self.num_classes = statistics.num_classes
-        self._axis, self._y_pred = -1, statistics.columns
-        self._columns = ops.reshape(cast(self._y_pred, self.dtype), (-1, NUM_COLUMNS))
+        self.dtype = self.precision = dtype or dtype_name(statistics.confidence)
+        self.num_classes, self._statistics = statistics.num_classes, statistics
+        # Of the shape of logits of one class.
+        self._axis, self._y_pred = -1, ops.expand_dims(statistics.confidence, -1)
         self._mask = statistics.mask
         given = sample_weight, statistics.mask
         self._factors = [alike(f, self._y_pred) for f in given if f is not None]
@@ -166,8 +141,12 @@ class TokenBatch(Batch):
         if ignore_class is not None:
             self._factors.append(is_valid(labels, ignore_class))
 
+    def _flat(self, figure: str) -> Tensor:
+        x = getattr(self._statistics, figure)
+        return ops.reshape(cast(x, self.dtype), (-1,))
+
     def _possible_scores(self) -> Tensor:
-        log_p = self._columns[:, 0]
+        log_p = self._flat("log_probability")
         return ops.equal(log_p, log_p)  # not NaN
 
     _possible_labels = _possible_scores
@@ -175,28 +154,32 @@ class TokenBatch(Batch):
     @property
     def hit(self) -> Tensor:
         """Whether the predicted class is the label, of shape (N,)."""
-        return self._columns[:, 2]
+        return self._flat("hit")
 
     @property
     def negative_log_likelihood(self) -> Tensor:
         """-log p_y, of shape (N,)."""
-        return -self._columns[:, 0]
+        return -self._flat("log_probability")
 
     @property
     def entropy(self) -> Tensor:
         """-sum_k p_k log p_k, of shape (N,)."""
-        return self._columns[:, 3]
+        return self._flat("entropy")
 
     @property
     def squared_error(self) -> Tensor:
         """sum_k (p_k - y_k)^2, of shape (N,)."""
-        return self._columns[:, 4]
+        return self._flat("squared_error")
 
     @cached_property
     def top_label(self) -> Events:
         """Is the predicted class the label?"""
-        confidence, hit = self._columns[:, 1], self._columns[:, 2]
-        return Events(confidence, hit, self.sample_weight, precision=self.precision)
+        return Events(
+            self._flat("confidence"),
+            self.hit,
+            self.sample_weight,
+            precision=self.precision,
+        )
 
     def _refuse(self, *_: Any) -> Any:
         raise ValueError(
@@ -212,7 +195,7 @@ if keras.backend.backend() == "jax":
     import jax
 
     # They may leave a compiled or differentiated function. To Keras they are a leaf,
-    # and not three tensors.
+    # and not six tensors.
     jax.tree_util.register_dataclass(
-        TokenStatistics, ["columns", "mask"], ["num_classes"]
+        TokenStatistics, [*FIGURES, "mask"], ["num_classes"]
     )

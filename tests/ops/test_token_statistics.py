@@ -11,6 +11,7 @@ from keras_calib import losses, metrics
 from keras_calib._keras import set_keras_mask
 from keras_calib.losses import GammaCE, linear_loss
 from keras_calib.ops import TokenStatistics
+from keras_calib.ops.token_statistics import FIGURES
 from tests.backends import BACKEND, every_compiler
 
 N, D, K = 24, 4, 5
@@ -134,6 +135,30 @@ def test_extreme_logits():
     assert [float(x) for x in ops.convert_to_numpy(found.hit)] == [0.0, 0.0]
 
 
+def test_every_digit_of_a_sure_prediction():
+    """1 - p is 1e-9, of which the difference from 1 would keep no digit."""
+    z, y = np.array([[21.0, 0.0, 0.5, -1.0, -np.inf]] * 2, "float32"), np.array([0, 1])
+    found = TokenStatistics.of(y, z)
+    p = np.exp(z[0].astype("d")) / np.exp(z[0].astype("d")).sum()
+    rest = p[1:].sum()
+    expected = {
+        "log_probability": [np.log1p(-rest), np.log(p[1])],
+        "entropy": [-(p[:4] * np.log(p[:4])).sum()] * 2,
+        "squared_error": [
+            rest**2 + (p[1:] ** 2).sum(),
+            ((p - np.eye(K)[1]) ** 2).sum(),
+        ],
+        "confidence": [p[0]] * 2,
+        "hit": [1.0, 0.0],
+    }
+    for name, values in expected.items():
+        given = ops.convert_to_numpy(getattr(found, name))
+        # What log(1 + x) adds to an entropy where another class is sure is below 1e-8.
+        np.testing.assert_allclose(
+            given, values, rtol=2e-6, atol=1e-8 * (name == "entropy"), err_msg=name
+        )
+
+
 def test_an_empty_batch_and_a_mask():
     y, z, _ = batch()
     metric = metrics.ExpectedCalibrationError(from_logits=True)
@@ -155,6 +180,15 @@ def test_half_precision():
     assert np.allclose(found, results(pair[1], y, half), atol=1e-6)
 
 
+def each(statistics):
+    return [getattr(statistics, name) for name in FIGURES]
+
+
+def assert_alike(found, expected, **tolerance):
+    for pair in zip(each(found), each(expected), strict=True):
+        np.testing.assert_allclose(*map(ops.convert_to_numpy, pair), **tolerance)
+
+
 def head():
     rng = np.random.default_rng(1)
     shapes = (N, D), (D, K), (K,)
@@ -172,8 +206,7 @@ def test_a_linear_loss_yields_them(reduction):
     )
     expected = linear_loss(loss, y, hidden, kernel, bias, **how)
     assert np.allclose(ops.convert_to_numpy(value), ops.convert_to_numpy(expected))
-    given = [ops.convert_to_numpy(x.columns) for x in (found, TokenStatistics.of(y, z))]
-    np.testing.assert_allclose(*given, rtol=2e-6, atol=2e-6)
+    assert_alike(found, TokenStatistics.of(y, z), rtol=2e-6, atol=2e-6)
     assert found.num_classes == K
 
 
@@ -199,12 +232,11 @@ def test_they_leave_a_differentiated_compiled_function(compiler):
             with tf.GradientTape() as tape:
                 tape.watch(kernel)
                 value, found = both(kernel)
-            return found.columns, tape.gradient(value, kernel)
+            return each(found), tape.gradient(value, kernel)
 
-        columns, gradient = run(kernel)
-        found = TokenStatistics(columns, K)
-    expected = both(kernel)[1]
-    np.testing.assert_allclose(found.columns, expected.columns, rtol=1e-5, atol=1e-6)
+        figures, gradient = run(kernel)
+        found = TokenStatistics(*figures, K)
+    assert_alike(found, both(kernel)[1], rtol=1e-5, atol=1e-6)
     plain = step(lambda w: linear_loss(loss, y, hidden, w, bias), kernel)[1]
     np.testing.assert_allclose(gradient, plain, rtol=1e-5, atol=1e-7)
 
