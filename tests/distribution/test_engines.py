@@ -49,9 +49,9 @@ ON_JAX = tuple(
 XLA = {"rounded_like": "one_jax"}
 
 
-def without_fused(cases):
-    """Returns the cases but that of the fused head, for which few engines suffice."""
-    return tuple(case for case in cases if case != "fused")
+def without(cases, *few):
+    """Returns the cases but those for which few engines suffice."""
+    return tuple(case for case in cases if case not in few)
 
 
 FOUR_JAX_DEVICES = {"backend": "jax", "environment": FOUR_DEVICES, **XLA}
@@ -84,13 +84,15 @@ TABLE = {
         rounded_like="one_jax_rounded",
     ),
     "mirrored2": Row("mirrored2", ALL),
-    "mirrored4": Row("mirrored4", without_fused(ALL)),
+    "mirrored4": Row("mirrored4", without(ALL, "fused", "every")),
     "workers": Row(
-        "workers", without_fused(ALL), processes=2, not_compared=("made_outside",)
+        "workers", without(ALL, "fused"), processes=2, not_compared=("made_outside",)
     ),
     "data_parallel": Row("data_parallel", ON_JAX, **FOUR_JAX_DEVICES),
     "model_parallel": Row("model_parallel", ON_JAX, **FOUR_JAX_DEVICES),
-    "processes": Row("processes", without_fused(ON_JAX), "jax", 2, GLOO, **XLA),
+    "processes": Row(
+        "processes", without(ON_JAX, "fused", "every"), "jax", 2, GLOO, **XLA
+    ),
 }
 COMPARED = [
     (name, case)
