@@ -9,7 +9,8 @@ from keras_calib.activations import softmax
 from keras_calib.arguments import boolean, in_range, saveable, unless_none
 from keras_calib.calibrators.base import Calibrator, CalibratorArguments
 from keras_calib.calibrators.samples import Samples
-from keras_calib.ops.floats import at_least
+from keras_calib.ops.floats import at_least, matmul
+from keras_calib.ops.transition import transition_matrix
 from keras_calib.types import Array, Tensor
 
 __all__ = ["NoiseCorrection"]
@@ -17,7 +18,7 @@ __all__ = ["NoiseCorrection"]
 
 @saveable
 class NoiseCorrection(Calibrator):
-    """Adds symmetric label noise to the probabilities, or removes it.
+    """Adds label noise to the probabilities, or removes it.
 
     Formula, with alpha = K gamma / (1 + (K - 1) gamma), the share of labels that are
     replaced by a draw from all K classes:
@@ -27,8 +28,12 @@ class NoiseCorrection(Calibrator):
     inverse:  p = (q - alpha / K) / (1 - alpha) noisy label q -> true class p
     ```
 
+    Noise that depends on the class has a matrix in place of alpha:
+    q_j = sum_i p_i transition[i][j].
+
     `GammaCE(gamma)` is the cross-entropy of q (forward correction), up to a factor
-    and a constant, so its model gives p. Which of the two to report depends on the
+    and a constant, and `ForwardCorrectedCE(transition)` that of a matrix, so their
+    models give p. Which of the two to report depends on the
     labels that count:
 
     - the true class behind noisy labels: p, as the model gives it;
@@ -38,16 +43,21 @@ class NoiseCorrection(Calibrator):
     A model trained on noisy labels by plain cross-entropy gives q, and the inverse
     turns it into p: negative results become 0, and each row is divided by its sum.
 
-    The order of the classes is kept, with ties where the inverse gives 0.
+    Without a matrix the order of the classes is kept, with ties where the inverse
+    gives 0.
 
     Args:
         gamma: the gamma, in [0, 1], which `fit` leaves as it is. With `None`, `fit`
             finds the most likely gamma of the forward direction.
         inverse: whether to remove the noise.
+        transition: a matrix of shape (K, K) in place of a gamma, whose row i holds the
+            probabilities of the labels that samples of class i get. `fit` leaves it
+            as it is.
 
     Raises:
-        ValueError: for a gamma outside [0, 1], and for an inverse without gamma or
-            with gamma 1.
+        ValueError: for a gamma outside [0, 1], a matrix that is no transition, for
+            both, and for an inverse with neither, with gamma 1, or of a singular
+            matrix.
 
     Example:
 
@@ -63,38 +73,61 @@ class NoiseCorrection(Calibrator):
       2017, section 4 (forward correction).
     """
 
-    keeps_argmax = True
-
     def __init__(
         self,
         gamma: float | None = None,
         inverse: bool = False,
+        transition: Any = None,
         **kwargs: Unpack[CalibratorArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.gamma = unless_none(in_range, "gamma", gamma, 0.0, 1.0)
         self.inverse = boolean("inverse", inverse)
-        if self.inverse and self.gamma in (None, 1.0):
+        self._given = None if self.gamma is None else np.array(self.gamma)
+        self.transition = transition
+        self.keeps_argmax = transition is None
+        if transition is not None:
+            if self.gamma is not None:
+                raise ValueError(
+                    "Give a gamma or a transition. Received: "
+                    f"gamma={gamma!r}, transition={transition!r}"
+                )
+            given = transition_matrix(transition)
+            self.transition = given.tolist()
+            if self.inverse and np.linalg.cond(given) > 1e6:
+                raise ValueError(
+                    "The inverse needs a transition that is not singular. Received: "
+                    f"transition={transition!r}"
+                )
+            self._given = np.linalg.inv(given) if self.inverse else given
+        elif self.inverse and self.gamma in (None, 1.0):
             raise ValueError(
-                "The inverse needs a gamma in [0, 1). Received: "
+                "The inverse needs a gamma in [0, 1), or a transition. Received: "
                 f"gamma={gamma!r}, inverse=True"
             )
 
     def weight_shapes(self, num_classes: int) -> dict[str, tuple[int, ...]]:
-        """Returns one scalar."""
-        return {"noise": ()}
+        """Returns one scalar, or a matrix."""
+        if self.transition is None:
+            return {"noise": ()}
+        if num_classes != len(self.transition):
+            raise ValueError(
+                f"`transition` is of {len(self.transition)} classes. Received: "
+                f"{num_classes} classes"
+            )
+        return {"noise": (num_classes, num_classes)}
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
-        """Makes the weight, and sets it to a given gamma."""
+        """Makes the weight, and sets it to what is given."""
         if not self.built:
             super().build(input_shape)
-            if self.gamma is not None:
-                self._named_weights["noise"].assign(self.gamma)
+            if self._given is not None:
+                self._named_weights["noise"].assign(self._given)
 
     def adjust(self, samples: Samples) -> dict[str, Array]:
-        """Finds the most likely gamma, unless it is given."""
-        if self.gamma is not None:
-            return {"noise": np.array(self.gamma)}
+        """Finds the most likely gamma, unless it or a matrix is given."""
+        if self._given is not None:
+            return {"noise": self._given}
         from scipy.optimize import brentq
 
         k = samples.num_classes
@@ -121,8 +154,14 @@ class NoiseCorrection(Calibrator):
     def transform(self, z: Tensor, noise: Tensor) -> Tensor:
         """Returns q, or p in the inverse direction."""
         p = ops.softmax(z, axis=-1)
-        total = 1.0 + (z.shape[-1] - 1) * noise
-        if not self.inverse:
-            return (noise + (1.0 - noise) * p) / total
-        p = at_least(p * total - noise, 0.0)
+        if self.transition is not None:
+            if not self.inverse:
+                return matmul(p, noise)
+            p = matmul(p, noise)
+        else:
+            total = 1.0 + (z.shape[-1] - 1) * noise
+            if not self.inverse:
+                return (noise + (1.0 - noise) * p) / total
+            p = p * total - noise
+        p = at_least(p, 0.0)
         return p / ops.sum(p, axis=-1, keepdims=True)

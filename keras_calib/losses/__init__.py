@@ -11,6 +11,7 @@ from keras_calib.losses.confidence_penalty import *
 from keras_calib.losses.contrast import *
 from keras_calib.losses.expected_accuracy import *
 from keras_calib.losses.focal import *
+from keras_calib.losses.forward_corrected import *
 from keras_calib.losses.gamma import *
 from keras_calib.losses.gamma_choice import *
 from keras_calib.losses.gamma_presets import *
@@ -20,6 +21,7 @@ from keras_calib.losses.hard_negative import *
 from keras_calib.losses.hyperparameter import *
 from keras_calib.losses.label_smoothing import *
 from keras_calib.losses.linear import *
+from keras_calib.losses.logit_adjusted import *
 from keras_calib.losses.margin import *
 from keras_calib.losses.poly import *
 from keras_calib.losses.ranking import *

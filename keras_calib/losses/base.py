@@ -315,9 +315,10 @@ class TrueClassLoss(ScalarLoss, ClassLoss):
     """
 
     # A subclass may set `label_smoothing`, e in (1 - e) l + e mean_j(-log p_j), and
-    # `class_weights`, one factor for each class or one for all, and `score_factor`,
-    # which multiplies the logits.
+    # `class_weights`, one factor for each class or one for all, `score_factor`, which
+    # multiplies the logits, and `score_shift`, which adds a number to those of a class.
     score_factor: float = 1.0
+    score_shift: Sequence[float] | None = None
     class_weights: float | Sequence[float] | None = None
 
     def smoothing(self, num_classes: int) -> float:
@@ -335,6 +336,7 @@ class TrueClassLoss(ScalarLoss, ClassLoss):
             label_smoothing=e and self.smoothing(batch.num_classes),
             class_weights=self.class_weights,
             score_factor=self.score_factor,
+            score_shift=self.score_shift,
         )
 
 

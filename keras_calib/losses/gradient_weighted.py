@@ -42,6 +42,7 @@ class GradientWeightedCE(TrueClassLoss):
     gce            p^(q - 1)                                      q = 0.7
     focal          (1-p)^gamma / p - gamma (1-p)^(gamma-1) log p  gamma = 2.0
     poly           1 / p + epsilon                                epsilon = 1.0
+    phuber         min(1, tau p) / p                              tau = 10.0
     threshold      1 / p where p > threshold, else 0              threshold = 0.1
     ```
 
@@ -67,11 +68,13 @@ class GradientWeightedCE(TrueClassLoss):
     >>> round(float(loss([0], [[0.5, 0.5]])), 6), float(loss([0], [[0.05, 0.95]]))
     (0.693147, 0.0)
 
-    Reference:
+    References:
 
     - Ji et al., "Tailoring Language Generation Models under Total Variation
       Distance", ICLR 2023, [arXiv:2302.13344](https://arxiv.org/abs/2302.13344),
       section 3: such a weight, under a stop-gradient.
+    - Menon et al., "Can Gradient Clipping Mitigate Label Noise?", ICLR 2020, section 5:
+      the partially Huberized loss, `"phuber"`.
     """
 
     def __init__(

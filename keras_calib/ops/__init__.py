@@ -24,3 +24,4 @@ from keras_calib.ops.poly import *
 from keras_calib.ops.robust import *
 from keras_calib.ops.sums import *
 from keras_calib.ops.token_statistics import *
+from keras_calib.ops.transition import *

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Unpack
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_calib.ops.batch import Batch, ReaderArguments, are_distributions
@@ -126,6 +127,7 @@ class ClassBatch(Batch):
         class_weights: float | Sequence[float] | None = None,
         parameters: Sequence[Tensor] = (),
         score_factor: float = 1.0,
+        score_shift: Sequence[float] | None = None,
     ) -> Tensor:
         """Computes a loss of the true class's probability, of shape (N,).
 
@@ -139,8 +141,11 @@ class ClassBatch(Batch):
             class_weights: one factor for each of the K classes, or one for all.
             parameters: scalars that `value` and `weight` take after those.
             score_factor: a factor of the logits.
+            score_shift: what is added to the logits of each class.
         """
         labels, factors = self._places, None
+        if score_shift is not None:
+            _require_each(score_shift, self.num_classes)
         if class_weights is not None:
             factors = _class_weights(class_weights, self.num_classes, self.dtype)
             labels = labels * factors if self.soft else labels
@@ -154,6 +159,7 @@ class ClassBatch(Batch):
             label_smoothing=label_smoothing,
             parameters=parameters,
             score_factor=score_factor,
+            score_shift=score_shift,
         )
         if factors is not None and not self.soft:
             losses = losses * ops.take(factors, labels)
@@ -323,6 +329,7 @@ def true_class_loss(
     label_smoothing: float = 0.0,
     class_weights: float | Sequence[float] | None = None,
     score_factor: float = 1.0,
+    score_shift: Sequence[float] | None = None,
     **reading: Unpack[ReaderArguments],
 ) -> Tensor:
     """Computes a loss of the true class's probability, one value a sample.
@@ -341,6 +348,7 @@ def true_class_loss(
         label_smoothing: e in (1 - e) l + e * mean_j(-log p_j).
         class_weights: one factor for each of the K classes, or one for all.
         score_factor: a factor of the logits.
+        score_shift: what is added to the logits of each class.
         **reading: `from_logits`; `ignore_class`, an integer label whose samples give
             0; and `axis`, that of the classes.
 
@@ -359,6 +367,7 @@ def true_class_loss(
         label_smoothing=label_smoothing,
         class_weights=class_weights,
         score_factor=score_factor,
+        score_shift=score_shift,
     )
     return batch.in_shape(losses)
 
@@ -366,10 +375,13 @@ def true_class_loss(
 def _class_weights(
     factors: float | Sequence[float], num_classes: int, dtype: str
 ) -> Tensor:
-    tensor = ops.convert_to_tensor(factors, dtype)
-    if tuple(tensor.shape) not in ((), (num_classes,)):
+    _require_each(factors, num_classes)
+    return ops.broadcast_to(ops.convert_to_tensor(factors, dtype), (num_classes,))
+
+
+def _require_each(numbers: float | Sequence[float], num_classes: int) -> None:
+    if np.shape(numbers) not in ((), (num_classes,)):
         raise ValueError(
-            "There must be one class weight, or one for each of the "
-            f"{num_classes} classes. Received: {tensor.shape[0]} weights"
+            "There must be one number for all classes, or one for each of the "
+            f"{num_classes}. Received: {len(numbers)} numbers"  # type: ignore[arg-type]
         )
-    return ops.broadcast_to(tensor, (num_classes,))

@@ -14,7 +14,12 @@ from keras_calib.ops.cross_entropy import cross_entropy_weight
 from keras_calib.ops.focal import focal_weight
 from keras_calib.ops.gamma import gamma_weight
 from keras_calib.ops.poly import poly_weight
-from keras_calib.ops.robust import gce_weight, mae_weight, smooth_error_weight
+from keras_calib.ops.robust import (
+    gce_weight,
+    mae_weight,
+    phuber_weight,
+    smooth_error_weight,
+)
 from keras_calib.types import Tensor
 
 __all__ = ["NAMED_WEIGHTS"]
@@ -52,6 +57,9 @@ NAMED_WEIGHTS = {
     "mae": NamedWeight("2", mae_weight),
     "gamma": NamedWeight("1 / (gamma + (1 - gamma) p)", gamma_weight, 0.1),
     "gce": NamedWeight("p ** (q - 1)", gce_weight, 0.7, high=float("inf")),
+    "phuber": NamedWeight(
+        "min(1, tau p) / p", phuber_weight, 10.0, low=1.0, high=float("inf")
+    ),
     "threshold": NamedWeight("(p > threshold) / p", _threshold_weight, 0.1),
     "focal": NamedWeight(
         "(1 - p) ** gamma / p - gamma (1 - p) ** (gamma - 1) log p",

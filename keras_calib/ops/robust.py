@@ -3,10 +3,12 @@
     GCE  l(p) = (1 - p^q) / q     W(p) = p^q
     MAE  l(p) = 2 (1 - p)         W(p) = 2 p
     smooth error rate 1 - p       W(p) = p
+    PHuber, by its weight alone   W(p) = min(1, tau p)
 
 Zhang, Sabuncu, "Generalized Cross Entropy Loss for Training Deep Neural Networks
 with Noisy Labels", NeurIPS 2018, arXiv 1805.07836; Ghosh, Kumar, Sastry, "Robust
-Loss Functions under Label Noise for Deep Neural Networks", AAAI 2017.
+Loss Functions under Label Noise for Deep Neural Networks", AAAI 2017; Menon et al.,
+"Can Gradient Clipping Mitigate Label Noise?", ICLR 2020.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import math
 
 from keras import ops
 
-from keras_calib.ops.floats import at_least
+from keras_calib.ops.floats import at_least, at_most
 from keras_calib.types import Tensor
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "gce_weight",
     "mae_value",
     "mae_weight",
+    "phuber_weight",
     "smooth_error_value",
     "smooth_error_weight",
 ]
@@ -61,6 +64,11 @@ def mae_value(log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
 def mae_weight(log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:
     """Computes 2 p."""
     return 2.0 * p
+
+
+def phuber_weight(log_p: Tensor, p: Tensor, q: Tensor, tau: float) -> Tensor:
+    """Computes min(1, tau p), which clips the gradient of the loss in p at tau."""
+    return at_most(tau * p, 1.0)
 
 
 def smooth_error_value(log_p: Tensor, p: Tensor, q: Tensor) -> Tensor:

@@ -60,6 +60,7 @@ def true_class_kernel(
     label_smoothing: float = 0.0,
     parameters: Sequence[Tensor] = (),
     score_factor: float = 1.0,
+    score_shift: Sequence[float] | None = None,
 ) -> Tensor:
     """Computes a loss of the true class's probability, of shape (N,).
 
@@ -81,6 +82,7 @@ def true_class_kernel(
         parameters: scalars that `value` and `weight` depend on. A tensor that JAX
             traces must be passed here: neither function may capture it.
         score_factor: a factor of the logits.
+        score_shift: what is added to the logits of each class.
     """
     if not from_logits:
         return _of_probabilities(
@@ -91,6 +93,9 @@ def true_class_kernel(
         parts = _soft_parts if soft else _hard_parts
         if score_factor != 1.0:
             z = score_factor * at_least_float32(z)
+        if score_shift is not None:
+            z = at_least_float32(z)
+            z = z + ops.convert_to_tensor(score_shift, dtype_name(z))
         true, uniform, gradient = parts(y, z, label_smoothing)
         loss = each = value(*true, *parameters)
         if soft:

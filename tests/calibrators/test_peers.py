@@ -1,5 +1,6 @@
 """Against other libraries and other optimizers."""
 
+import keras
 import numpy as np
 import pytest
 from keras.ops import convert_to_numpy
@@ -8,7 +9,7 @@ from scipy.special import expit, log_softmax
 from sklearn.calibration import _SigmoidCalibration
 from sklearn.isotonic import IsotonicRegression
 
-from keras_calib import calibrators
+from keras_calib import calibrators, noise_matched_gamma
 from tests.calibrators import data
 
 
@@ -228,7 +229,56 @@ def test_noise_correction_is_what_gamma_cross_entropy_trains():
         np.testing.assert_allclose(found, expected / (1 - gamma), rtol=1e-9, atol=1e-12)
 
 
+TRANSITION = [[0.9, 0.1, 0.0], [0.0, 0.6, 0.4], [0.2, 0.0, 0.8]]
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+def test_noise_of_a_matrix_both_ways(inverse, tmp_path):
+    """q = p T, and back; saved, loaded, fitted and in a model."""
+    p = np.random.default_rng(0).dirichlet(np.ones(3), (20, 2))
+    q = p @ np.array(TRANSITION)
+    given, expected = (q, p) if inverse else (p, q)
+    arguments = {"inverse": inverse, "transition": TRANSITION, "from_logits": False}
+    layer = calibrators.NoiseCorrection(**arguments, dtype="float64")
+    np.testing.assert_allclose(convert_to_numpy(layer(given)), expected, atol=1e-12)
+    assert not layer.keeps_argmax
+    labels = np.arange(40).reshape(20, 2) % 3
+    layer.fit(given, labels)
+    np.testing.assert_allclose(convert_to_numpy(layer(given)), expected, atol=1e-12)
+    model = keras.Sequential([keras.Input((2, 3)), layer])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.layers[-1].transition == TRANSITION
+    np.testing.assert_allclose(loaded.predict(given, verbose=0), expected, atol=1e-6)
+    with pytest.raises(ValueError, match="of 3 classes. Received: 2 classes"):
+        layer(given[..., :2] / given[..., :2].sum(-1, keepdims=True))
+    with pytest.raises(ValueError, match="of 3 classes. Received: 4 classes"):
+        calibrators.NoiseCorrection(**arguments).fit(np.eye(4), range(4))
+    # What no noise of this kind gives becomes the nearest that it does: no NaN.
+    sure = convert_to_numpy(layer(np.eye(3)))
+    np.testing.assert_allclose(sure.sum(-1), 1, atol=1e-12)
+    assert (sure >= 0).all()
+
+
+def test_a_symmetric_matrix_is_a_gamma():
+    z = data.made(50, 4)[0]
+    matrix = 0.6 * np.eye(4) + 0.1
+    gamma = noise_matched_gamma(0.4, 4)
+    for inverse in (False, True):
+        found = [
+            convert_to_numpy(calibrators.NoiseCorrection(g, inverse, t)(z))
+            for g, t in ((gamma, None), (None, matrix))
+        ]
+        np.testing.assert_allclose(*found, atol=2e-6)
+
+
 def test_arguments_of_noise():
+    with pytest.raises(ValueError, match="Give a gamma or a transition. Received: g"):
+        calibrators.NoiseCorrection(0.1, transition=np.eye(2))
+    with pytest.raises(ValueError, match="a transition that is not singular"):
+        calibrators.NoiseCorrection(inverse=True, transition=np.full((2, 2), 0.5))
+    with pytest.raises(ValueError, match="`transition` must have shape"):
+        calibrators.NoiseCorrection(transition=[0.5, 0.5])
     with pytest.raises(ValueError, match="inverse needs a gamma"):
         calibrators.NoiseCorrection(inverse=True)
     with pytest.raises(ValueError, match="`gamma` must be a number in"):

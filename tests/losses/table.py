@@ -53,6 +53,14 @@ class Row:
 
 
 ALPHA = [0.5, 1.0, 2.0, 1.0, 0.25]
+# Class 0 keeps all its labels, no label is only its own, and no row is as another.
+TRANSITION = [
+    [1.0, 0.0, 0.0, 0.0, 0.0],
+    [0.3, 0.7, 0.0, 0.0, 0.0],
+    [0.0, 0.1, 0.5, 0.4, 0.0],
+    [0.1, 0.1, 0.1, 0.6, 0.1],
+    [0.0, 0.2, 0.0, 0.0, 0.8],
+]
 
 # Functions of the probability of the true class.
 TRUE_CLASS = {
@@ -85,6 +93,7 @@ TRUE_CLASS = {
     "poly": Row(losses.PolyLoss),
     "poly_dropped": Row(losses.PolyLoss, {"epsilons": [-1.0, -0.5, 1.0]}),
     "alpha_balanced": Row(losses.AlphaBalancedCE, {"alpha": ALPHA}),
+    "logit_adjusted": Row(losses.LogitAdjustedCE, {"priors": ALPHA}, logits_only=True),
     "additive_margin": Row(
         losses.AdditiveMarginSoftmax, {"scale": 2.0}, logits_only=True
     ),
@@ -108,6 +117,7 @@ OTHERS = {
         {"noise": "gumbel", "sigma": 2.0, "margin": 3.0},
         logits_only=True,
     ),
+    "forward_corrected": Row(losses.ForwardCorrectedCE, {"transition": TRANSITION}),
     "hinge_max": Row(losses.MulticlassHinge, logits_only=True),
     "hinge_sum": Row(losses.MulticlassHinge, {"form": "sum"}, logits_only=True),
     "hinge_softplus": Row(

@@ -272,6 +272,7 @@ def test_no_samples(name, from_logits):
 NEEDS_THE_NUMBER = {
     *(name for name in TABLE if "smoothed" in name or "smoothing" in name),
     *("focal_alpha", "alpha_balanced", "exact", "exact_log_margin", "nce"),
+    *("forward_corrected", "logit_adjusted"),
 }
 
 

@@ -103,7 +103,7 @@ def test_signature_and_docstring_are_those_of_the_class(name):
     assert row.function.__name__ == default_name(row.loss)
     assert getattr(losses, row.function.__name__) is row.function
     with pytest.raises(TypeError, match="reduction"):
-        row.function([0], [[0.0, 1.0]], reduction="sum")
+        row.function([0], [[0.0, 1.0]], reduction="sum", **row.arguments)
 
 
 def test_gamma_is_a_real_default():

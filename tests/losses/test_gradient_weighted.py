@@ -14,10 +14,22 @@ from keras_calib import (
     GradientWeightedCE,
     PolyLoss,
 )
+from keras_calib.losses import TrueClassLoss
 from keras_calib.ops import NAMED_WEIGHTS
 from tests.losses.tools import per_sample, value_and_gradient
 
 KWARGS = {"from_logits": True, "dtype": "float64"}
+
+
+class PartiallyHuberized(TrueClassLoss):
+    """The loss of the paper: cross-entropy, and below p = 1 / 10 its tangent."""
+
+    def value(self, log_p, p, q):
+        return ops.where(p >= 0.1, -log_p, 1.0 - 10.0 * p + np.log(10.0))
+
+    def weight(self, log_p, p, q):
+        return ops.where(p >= 0.1, 1.0, 10.0 * p)
+
 
 # name, parameter, the loss that has this weight, and the weight as a user writes it.
 PAIRS = [
@@ -33,6 +45,12 @@ PAIRS = [
         lambda p: (1 - p) ** 2 / p - 2 * (1 - p) * ops.log(p),
     ),
     ("poly", 1.0, PolyLoss(1.0, **KWARGS), lambda p: 1 / p + 1),
+    (
+        "phuber",
+        10.0,
+        PartiallyHuberized(**KWARGS),
+        lambda p: ops.where(p < 0.1, 10.0, 1 / p),
+    ),
     (
         "threshold",
         0.1,
@@ -79,7 +97,9 @@ def test_formula_is_the_weight(name, parameter, loss, weight):
     formula = formula.replace("gamma (1 - p)", "gamma * (1 - p)")
     formula = formula.replace(") log p", ") * log(p)")
     names = {"p": p, "log": np.log, "gamma": parameter, "q": parameter}
-    more = dict.fromkeys(("epsilon", "threshold"), parameter)
+    formula = formula.replace("min(1, tau p)", "minimum(1, tau * p)")
+    more = dict.fromkeys(("epsilon", "tau", "threshold"), parameter)
+    more["minimum"] = np.minimum
     expected = eval(formula, {**names, **more})
     arguments = () if parameter is None else (parameter,)
     x = [ops.convert_to_tensor(v, "float64") for v in (np.log(p), p, 1 - p)]

@@ -61,6 +61,7 @@ def test_a_loss_of_the_true_class(name):
                 label_smoothing=loss.smoothing(5),
                 class_weights=loss.class_weights,
                 score_factor=loss.score_factor,
+                score_shift=loss.score_shift,
             )
         ),
     )
