@@ -16,7 +16,7 @@ RUN := $(VENV)/bin/python
 .DELETE_ON_ERROR:
 .NOTPARALLEL:  # two pips must not write to one environment at the same time
 .PHONY: help demo test test-all test-jax test-torch test-gpu on-jax on-torch test-oldest \
-	tpu-check bench docs lint format dist clean distclean
+	test-beam tpu-check bench docs lint format dist clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -71,6 +71,10 @@ test-oldest: .venv-oldest/.stamp ## Run the core tests on the oldest supported r
 	.venv-oldest/bin/python -m pytest -q -n 2 \
 		$(addprefix tests/,callbacks calibrators layers losses metrics ops)
 
+test-beam: .venv-beam/.stamp ## Run the tests of Beam and TFMA, in 3 GB of their own
+	.venv-beam/bin/python -m pytest -q tests/test_beam.py tests/test_tfma.py
+	.venv-beam/bin/python -m pytest -q tests/test_docstrings.py -k "beam or tfma"
+
 tpu-check: .venv-tpu/.stamp ## Compile steps, losses and metrics for TPUs; needs no TPU
 	.venv-tpu/bin/python -m tests.tpu
 
@@ -102,7 +106,7 @@ clean: ## Remove caches, build products and the output of the demo
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## Remove the virtual environment as well
-	rm -rf $(VENV) .venv-oldest .venv-tpu
+	rm -rf $(VENV) .venv-oldest .venv-tpu .venv-beam
 
 $(STAMPS)/venv:
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "keras_calib needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0] + ": try make PYTHON=python3.11")'
@@ -123,6 +127,12 @@ $(STAMPS)/torch: EXTRA_INDEX := --extra-index-url https://download.pytorch.org/w
 	.venv-oldest/bin/python -m pip install -qq --constraint tests/oldest.txt --editable . \
 		pytest pytest-xdist hypothesis mpmath scikit-learn matplotlib \
 		'tensorflow-probability[tf]'
+	@touch $@
+
+# An environment of its own, because it is large, and pins other packages.
+.venv-beam/.stamp: $(STAMPS)/venv setup.cfg
+	$(PYTHON) -m venv .venv-beam
+	.venv-beam/bin/python -m pip install -qq --editable '.[beam]' pytest scikit-learn
 	@touch $@
 
 # An environment of its own, because JAX looks for a TPU if libtpu is installed.

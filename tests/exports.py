@@ -30,6 +30,10 @@ ROOMS = (
     viz,
 )
 
+# Files that import a package of an extra, which is not in the environment of the tests:
+# the package, and where it is tested.
+IN_AN_EXTRA = {"keras_calib.beam": "apache_beam", "keras_calib.tfma": "apache_beam"}
+
 
 def files(room):
     """Returns the modules of a room."""

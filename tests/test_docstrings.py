@@ -14,7 +14,7 @@ import keras_calib
 from keras_calib.arguments import Configurable
 from keras_calib.docstrings import entries, sections
 from tests.backends import BACKEND
-from tests.exports import ROOMS, exports, top_level
+from tests.exports import IN_AN_EXTRA, ROOMS, exports, top_level
 
 MODULES = sorted(
     m.name for m in pkgutil.walk_packages(keras_calib.__path__, "keras_calib.")
@@ -29,6 +29,11 @@ MARKS = {
     ),
     "keras_calib.serving.export": writes_a_saved_model,
     "keras_calib.serving.verify": writes_a_saved_model,
+} | {
+    name: pytest.mark.skipif(
+        importlib.util.find_spec(package) is None, reason="tested by make test-beam"
+    )
+    for name, package in IN_AN_EXTRA.items()
 }
 
 

@@ -195,9 +195,13 @@ class EventMetric(CalibrationMetric):
         found: Events = batch.top_label
         return found
 
+    def terms(self, batch: Any) -> Tensor:
+        """Returns what a batch adds to the state."""
+        return self.events(batch).sums(self._bins).stack()
+
     def accumulate(self, batch: Any) -> None:
         """Adds the sums over the bins."""
-        self._sums.add(self.events(batch).sums(self._bins).stack(), batch.sound)
+        self._sums.add(self.terms(batch), batch.sound)
 
     def sums(self) -> BinSums:
         """Returns the state as tensors of its dtype."""
@@ -209,12 +213,16 @@ class EventMetric(CalibrationMetric):
 
     def statistics(self) -> BinStatistics:
         """Returns the state as float64 numpy arrays that add up."""
+        return self.statistics_of(self._sums.numpy())
+
+    def statistics_of(self, state: np.ndarray) -> BinStatistics:
+        """Returns the statistics of a state, such as a sum of `terms`."""
         edges = (
             binning.equal_width_edges(self._bins)
             if self._bins
             else binning.fine_edges()
         )
-        return BinStatistics(*self._sums.numpy().T, edges=edges)
+        return BinStatistics(*state.T, edges=edges)
 
 
 class BinnedMetric(EventMetric):
@@ -292,12 +300,16 @@ class GroupedMetric(EventMetric):
 
     def statistics(self) -> list[BinStatistics]:  # type: ignore[override]
         """Returns one `BinStatistics` for each group."""
-        groups = self._sums.numpy()
+        return self.statistics_of(self._sums.numpy())
+
+    def statistics_of(  # type: ignore[override]
+        self, state: np.ndarray
+    ) -> list[BinStatistics]:
+        """Returns the statistics of a state, one for each group."""
+        found = [super(GroupedMetric, self).statistics_of(group) for group in state]
         if self.binning == "equal_width":
-            return [BinStatistics(*group.T) for group in groups]
-        edges = binning.fine_edges()
-        fine = (BinStatistics(*group.T, edges=edges) for group in groups)
-        return [statistics.equal_mass(self.num_bins) for statistics in fine]
+            return found
+        return [statistics.equal_mass(self.num_bins) for statistics in found]
 
     def per_group(self) -> Tensor:
         """Returns the error of each group, of shape (groups,), 0 without weight."""

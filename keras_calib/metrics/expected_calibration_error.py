@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Unpack
 
+import numpy as np
 from keras import ops
 
 from keras_calib.arguments import one_of, saveable, whole_number
@@ -95,13 +96,18 @@ class ExpectedCalibrationError(EventMetric):
         Statistics of equal-width bins add up. Those of equal-mass bins have different
         edges: add up `fine_statistics()`, and cut the sum.
         """
-        if self.binning == "equal_width":
-            return super().statistics()
-        return self.fine_statistics().equal_mass(self.num_bins)
+        return super().statistics()
+
+    def statistics_of(self, state: np.ndarray) -> BinStatistics:
+        """Returns the statistics of a state, cut into bins of equal mass if asked."""
+        found = super().statistics_of(state)
+        return (
+            found if self.binning == "equal_width" else found.equal_mass(self.num_bins)
+        )
 
     def fine_statistics(self) -> BinStatistics:
         """Returns the state: sums over M equal-width or 4608 fine bins."""
-        return super().statistics()
+        return super().statistics_of(self._sums.numpy())
 
     def error_bound(self) -> float:
         """Bounds how far an equal-mass l1 error is from that of sorted samples."""

@@ -151,7 +151,7 @@ class OneLabelBatch(BinaryBatch):
             y_pred = cast(y_pred, self.dtype)
             negative, positive = y_pred[..., :1], y_pred[..., 1:]
             y_pred = positive - negative if from_logits else positive
-        elif not len(y_pred.shape) or y_pred.shape[-1] != 1:
+        elif len(y_pred.shape) < 2 or y_pred.shape[-1] != 1:
             y_pred = namespace(y_pred).expand_dims(y_pred, -1)
         if len(y_true.shape) == len(y_pred.shape) and y_true.shape[-1] == 2:
             y_true = y_true[..., 1:]

@@ -9,12 +9,17 @@ from keras_calib.evaluation import batches, per_sample
 from keras_calib.metrics import BinStatistics
 from tests.backends import slow_on_jax
 
-RNG = np.random.default_rng(0)
-P = RNG.random((120, 3)).astype("float32")
-Y = (RNG.random(P.shape) < P**2).astype(int)
+
+def samples():
+    rng = np.random.default_rng(0)
+    p = rng.random((120, 3)).astype("float32")
+    y = (rng.random(p.shape) < p**2).astype(int)
+    holes = np.where(rng.random(p.shape) < 0.2, -1, y)
+    return p, y, holes, rng.integers(0, 3, 120).astype(float)
+
+
+P, Y, HOLES, W = samples()
 Z = np.log(P / (1 - P))
-W = RNG.integers(0, 3, 120).astype(float)
-HOLES = np.where(RNG.random(P.shape) < 0.2, -1, Y)
 FORMS = {
     "probabilities": (Y, P, {}),
     "logits": (Y, Z, {"from_logits": True}),

@@ -189,6 +189,13 @@ def test_binary_norms_and_brier():
         assert float(brier.result()) == pytest.approx(expected, abs=2e-6)
 
 
+def test_one_sample_of_a_binary_problem_has_its_weight():
+    ece = M.BinaryECE(num_bins=2)
+    ece.update_state([1], [0.4], [2.0])
+    assert float(ece.result()) == pytest.approx(0.6)
+    assert ece.statistics().total == 2
+
+
 @pytest.mark.parametrize(
     ("definition", "expected"),
     [
