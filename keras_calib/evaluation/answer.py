@@ -48,7 +48,7 @@ class Evaluation(dict[str, float]):
     accuracy
       accuracy                        0.5000  higher
     calibration
-      ece                             0.4500  lower     l1; 95 %: 0.0000 to 0.7965
+      ece                             0.4500  lower     l1; 95 %: 0.0000 to 1.0000
       ece_l2                          0.5148  lower     l2
     """
 

@@ -381,9 +381,9 @@ class BinStatistics:
         """Returns a confidence interval of the l1 error, without a bootstrap.
 
         The interval covers the error over these bins that infinitely many samples
-        would give, with at least the level's probability as N grows. Its lower end is
-        conservative for a badly calibrated model. With few samples per bin it is an
-        approximation. `metrics/intervals.py` has the derivation.
+        would give, with about the level's probability or more. It is wider than need be
+        where samples are few, and its lower end is conservative for a badly calibrated
+        model. `metrics/intervals.py` has the derivation.
 
         Args:
             level: confidence level, in (0, 1).

@@ -35,21 +35,29 @@ def error_interval(sums: BinSums, level: float) -> tuple[float, float]:
       |D| - q, where q is the quantile of that sum.
 
     Both hold for all mu as N grows, so that the coverage is at least the level.
+    A few samples of a bin may all be hits, and would then have no variance. Therefore
+    the variances count z^2 / 2 more hits and as many misses in each bin, as Agresti and
+    Coull, "Approximate Is Better than Exact for Interval Estimation of Binomial
+    Proportions", The American Statistician 52 (1998), do for one proportion.
     Without `squared_error`, the samples of a bin count as if they had the same
     confidence.
     """
     tail, n = _tail(level), sums.weight.sum()
     if n == 0:
         return 0.0, 1.0
-    error = calibration_error(sums)
-    d, square = (sums.confidence - sums.hits) / n, sums.squared_error
+    z = NormalDist().inv_cdf(1 - tail)
+    error, square = calibration_error(sums), sums.squared_error
+    c = divide_no_nan(sums.confidence, sums.weight)
     if square is None:
-        c = divide_no_nan(sums.confidence, sums.weight)
         square = sums.weight * c**2 + (1 - 2 * c) * sums.hits
-    scale = np.sqrt(np.maximum(square / n - d**2, 0.0) / n)
-    spread = np.sqrt(max(square.sum() / n - error**2, 0.0) / n)
+    more = sums.weight + z**2
+    d = (sums.confidence - sums.hits + z**2 * (c - 0.5)) / more
+    square = (square + z**2 * (c**2 - c + 0.5)) / more
+    share = sums.weight / n
+    scale = np.sqrt(np.maximum(share * square - (share * d) ** 2, 0.0) / n)
+    variance = share @ square - (share @ np.abs(d)) ** 2
     lower = error - half_normal_sum_quantile(scale, 1 - tail)
-    upper = error + NormalDist().inv_cdf(1 - tail) * spread
+    upper = error + z * np.sqrt(max(variance, 0.0) / n)
     return float(max(lower, 0.0)), float(min(upper, 1.0))
 
 

@@ -204,6 +204,19 @@ def test_interval_of_the_error_covers_the_truth(sharpness):
     assert above <= 0.07 * 400
 
 
+@pytest.mark.parametrize("n", [1, 3, 10, 30])
+@pytest.mark.parametrize("confidence", [0.6, 0.9, 0.999])
+def test_few_samples_that_agree_leave_the_error_open(n, confidence):
+    """All may be hits, also where the accuracy is only .95."""
+    covered, rng = 0, np.random.default_rng(n)
+    for _ in range(200):
+        hit = rng.uniform(size=n) < 0.95
+        statistics = BinStatistics.from_predictions(np.full(n, confidence), hit)
+        low, high = statistics.ece_interval()
+        covered += low <= abs(confidence - 0.95) <= high
+    assert covered >= 0.93 * 200
+
+
 def test_table():
     statistics = BinStatistics.from_predictions(*sample(300), 8)
     rows = statistics.table()
