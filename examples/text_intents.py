@@ -46,6 +46,7 @@ from keras_calib import (
     GammaCE,
     GradientHarmonizedBCE,
     LabelSmoothingCE,
+    LogitAdjustedCE,
     TemperatureScaling,
 )
 from keras_calib.metrics import BinStatistics
@@ -132,6 +133,10 @@ def methods(counts):
         "FocalCE(2)": (lambda: FocalCE(2.0, from_logits=True), False),
         "AlphaBalancedCE(1 / count)": (
             lambda: AlphaBalancedCE(balance, from_logits=True),
+            False,
+        ),
+        "LogitAdjustedCE(count)": (
+            lambda: LogitAdjustedCE(counts.tolist()),
             False,
         ),
         "LabelSmoothingCE(0.1)": (
