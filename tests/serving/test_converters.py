@@ -15,6 +15,7 @@ from keras_calib.calibrators import IsotonicCalibration
 from keras_calib.calibrators.methods import METHODS
 from tests.backends import tensorflow_only
 from tests.calibrators import data
+from tests.serving.tools import parsed
 
 pytestmark = [pytest.mark.slow, tensorflow_only]
 
@@ -52,6 +53,18 @@ def assert_same(found, expected):
     for name, p in expected.items():
         atol = 2e-5 if name.startswith("isotonic") else 2e-6
         np.testing.assert_allclose(found[name], p, rtol=0, atol=atol, err_msg=name)
+
+
+def test_the_cpp_loader(exported, program):
+    folder, expected = exported
+    done = subprocess.run(
+        [program, folder, "serving_default", "z", *map(str, ROWS.shape)],
+        input=ROWS.tobytes(),
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found = parsed(done.stdout.decode())
+    assert_same({k: v.reshape(expected[k].shape) for k, v in found.items()}, expected)
 
 
 def test_litert(exported):

@@ -5,40 +5,15 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.backends import tensorflow_only
-from tests.serving.tools import IMAGES, assert_answers
+from tests.serving.tools import IMAGES, assert_answers, parsed
 
 pytestmark = [pytest.mark.slow, tensorflow_only]
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory):
-    """Builds serve.cc against the libraries in the installed wheel."""
-    if shutil.which("g++") is None:
-        pytest.skip("there is no g++ to build the C++ program with")
-    wheel = Path(tf.__file__).parent
-    program = tmp_path_factory.mktemp("program") / "serve"
-    command = [
-        *("g++", "-std=c++17", "-O1", "-w", f"-I{wheel / 'include'}"),
-        *(str(Path(__file__).with_name("serve.cc")), "-o", str(program)),
-        *(f"-L{wheel}", f"-Wl,-rpath,{wheel}", "-Wl,--no-as-needed"),
-        *("-l:libtensorflow_cc.so.2", "-l:libtensorflow_framework.so.2"),
-    ]
-    built = subprocess.run(command, capture_output=True, text=True)
-    assert built.returncode == 0, built.stderr[-3000:]
-    return program
-
-
-def parsed(lines):
-    """Returns outputs by name from the C++ program's lines "name value value ..."."""
-    rows = (line.split() for line in lines.splitlines())
-    return {name: np.array(values, "float64") for name, *values in rows}
 
 
 @pytest.mark.parametrize("batch", [1, 2, 33])

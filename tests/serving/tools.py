@@ -83,3 +83,9 @@ def of_dtype(dtype):
             rows = np.array([[0, 1, 100], [7, 0, 3]], dtype)
         y = 0.01 * keras.ops.cast(x, "float32")
     return keras.Model(x, keras.layers.Dense(3, activation="softmax")(y)), rows
+
+
+def parsed(lines):
+    """Returns outputs by name from the C++ program's lines "name value value ..."."""
+    rows = (line.split() for line in lines.splitlines())
+    return {name: np.array(values, "float64") for name, *values in rows}
