@@ -107,7 +107,8 @@ def _run(options: argparse.Namespace) -> int:
         comparison = _compared(given, _Given(options.compare, options), how)
     failures = [reason for t in thresholds if (reason := t.fails(found))]
     for path in options.out:
-        _write(path, _report(path, options.file, found, comparison, failures))
+        text = _report(path, given, found, comparison, failures)
+        _write(path, text)
     print(found if comparison is None else f"{found}\n\n{comparison}")
     for warning in caught:
         print(f"keras_calib: {warning.message}", file=sys.stderr)
@@ -121,18 +122,18 @@ class _Given:
 
     def __init__(self, path: str, options: argparse.Namespace) -> None:
         self.path, self._columns = path, Columns(path)
-        classes: list[str] = []
+        self.classes: list[str] = []
         if self._of_files:
             self.p = self._columns.read(self._columns.names[0])
         else:
             pattern = options.probabilities or options.logits
-            self.p, classes = self._columns.predictions(pattern)
+            self.p, self.classes = self._columns.predictions(pattern)
         if options.multilabel and not self._of_files:
-            self.y = self._columns.labels_of(options.label, classes)
+            self.y = self._columns.labels_of(options.label, self.classes)
             return
         self.y = self.column(options.label)
-        if classes:
-            self.y = self._columns.labels(options.label, classes)
+        if self.classes:
+            self.y = self._columns.labels(options.label, self.classes)
 
     @property
     def _of_files(self) -> bool:
@@ -162,14 +163,15 @@ def _compared(one: _Given, other: _Given, how: dict[str, Any]) -> Comparison:
 
 def _report(
     path: str,
-    title: str,
+    given: _Given,
     found: Evaluation,
     comparison: Comparison | None,
     failures: list[str],
 ) -> str:
     if path.endswith(".html"):
-        return html_report(Path(title).name, found, comparison, tuple(failures))
-    values = {"file": title, **found.to_dict(), "failures": failures}
+        title = Path(given.path).name
+        return html_report(title, found, comparison, tuple(failures), given.classes)
+    values = {"file": given.path, **found.to_dict(), "failures": failures}
     if comparison is not None:
         values["comparison"] = comparison.to_dict()
     return json.dumps(_without_nan(values), indent=1, allow_nan=False)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 from keras_calib import viz
 from keras_calib.evaluation import Comparison, Evaluation
+
+# A table of more classes is not read.
+_MOST_CLASSES = 50
 
 _TEMPLATE = """<!doctype html>
 <html lang="en">
@@ -27,8 +31,10 @@ h2 { font-size: 1.15rem; margin-top: 2rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .7rem; border-bottom: 1px solid var(--line); text-align: left;
   white-space: nowrap; }
-figure { margin: 1rem 0; }
+figure { margin: 1rem 0; overflow-x: auto; }
 figure svg { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
+/* A picture that is scaled to a narrow screen is illegible. */
+@media (max-width: 40rem) { figure svg { max-width: none; } }
 .failed { border-left: 4px solid #d55e00; padding-left: .8rem; }
 footer { margin-top: 3rem; color: #888; font-size: .85rem; }
 </style>
@@ -57,6 +63,7 @@ def html_report(
     found: Evaluation,
     comparison: Comparison | None = None,
     failures: tuple[str, ...] = (),
+    classes: Sequence[str] = (),
 ) -> str:
     """Returns a page with the figures, the diagrams and the tables.
 
@@ -65,14 +72,20 @@ def html_report(
         found: its figures.
         comparison: those beside another model's.
         failures: the thresholds that the figures break.
+        classes: the names of the classes or labels.
     """
     from jinja2 import Environment
     from markupsafe import Markup
 
     drawn: Any = found if comparison is None else comparison.evaluations
-    tables = [("Figures", found._repr_html_())]
+    tables = [("Figures", found.html_table())]
     if comparison is not None:
         tables.insert(0, ("Comparison", comparison._repr_html_()))
+    if found.slices is not None:
+        tables.append(("Slices", found.slices._repr_html_()))
+    if 1 < len(found.per_class) <= _MOST_CLASSES:
+        heading = "Labels" if found.num_labels else "Classes"
+        tables.append((heading, found.html_table_of_classes(classes)))
     tables.append(("Bins", found.statistics._repr_html_()))
     template = Environment(autoescape=True).from_string(_TEMPLATE)
     page: str = template.render(

@@ -148,11 +148,31 @@ class Evaluation(dict[str, float]):
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
+        table = self.html_table()
+        return table if self.slices is None else table + self.slices._repr_html_()
+
+    def html_table(self) -> str:
+        """Returns the figures as a table of a page, without those of slices."""
         first, *rows = self._lines()
         # A group has no figure of its own.
         cells = ([c.strip() for c in row] if any(row[1:]) else row[:1] for row in rows)
-        table = html_table(first, cells)
-        return table if self.slices is None else table + self.slices._repr_html_()
+        return html_table(first, cells)
+
+    def html_table_of_classes(self, names: Sequence[str] = ()) -> str:
+        """Returns the probability, frequency and error of each class or label.
+
+        Args:
+            names: the names of the classes, by default their numbers.
+        """
+        rows = []
+        for k, statistics in enumerate(self.per_class):
+            rate, gap = statistics.equal_mass(1).accuracy[0], statistics.gap()
+            name = names[k] if len(names) == len(self.per_class) else str(k)
+            cells = f"{rate + gap:.4f} {rate:.4f} {statistics.ece():.4f} {gap:+.4f}"
+            rows.append([name, *cells.split()])
+        return html_table(
+            ["class", "mean probability", "frequency", "ece", "gap"], rows
+        )
 
     def _lines(self) -> Iterator[list[str]]:
         """Yields the cells of the table: name, values, what is better, and a note."""

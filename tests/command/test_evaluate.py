@@ -1,6 +1,8 @@
 """The command: files in, figures out, an exit status for a release pipeline."""
 
+import html
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -179,6 +181,9 @@ def test_the_page_needs_nothing_else(file, tmp_path):
         assert external not in page
     for part in ("predictions.parquet", "<svg", "north", "prefers-color-scheme: dark"):
         assert part in page
+    headings = re.findall("<h2>(.*)</h2>", page)
+    assert headings == ["Figures", "Slices", "Classes", "Bins"]
+    assert page.count("<td>north</td>") == 1 and page.count("<td>eel</td>") == 1
     assert not list(tmp_path.glob("*.part"))
 
 
@@ -231,32 +236,51 @@ def test_what_is_wrong_is_one_line_and_status_2(file, tmp_path, capsys):
 
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-PROBE = """<script>document.title = [
-  document.documentElement.scrollWidth <= innerWidth,
-  getComputedStyle(document.body).backgroundColor,
-  document.querySelector("svg").getBoundingClientRect().width > 250
-].join(" ")</script>"""
+# Frames are as narrow as a telephone, and a window is not.
+PROBE = """<!doctype html><body>
+{frames}
+<script>onload = () => document.title = [...document.querySelectorAll("iframe")].map(
+  frame => {{
+    const page = frame.contentDocument, width = frame.clientWidth
+    const boxes = [...page.querySelectorAll("body *")].filter(
+      e => !e.closest(".wide *, figure *")).map(e => e.getBoundingClientRect())
+    return [
+      page.documentElement.scrollWidth <= width,
+      boxes.every(box => box.left >= 0 && box.right <= width + .5),
+      Math.round(page.querySelector("svg").getBoundingClientRect().width) >= 380,
+      frame.contentWindow.getComputedStyle(page.body).backgroundColor,
+    ].join()
+  }}).join(" ")</script>"""
 
 
 @pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
-def test_a_browser_shows_it_wide_and_narrow_dark_and_light(file, tmp_path):
-    out, probe = tmp_path / "report.html", tmp_path / "probe.html"
-    assert main(["evaluate", file, *COLUMNS, "--by", "region", "--out", str(out)]) == 0
-    probe.write_text(out.read_text().replace("</body>", f"{PROBE}</body>"))
-    for width, scheme, color in ((1300, 1, "255, 255, 255"), (500, 0, "22, 22, 22")):
-        done = subprocess.run(
-            [
-                BROWSER,
-                *("--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"),
-                f"--window-size={width},900",
-                f"--blink-settings=preferredColorScheme={scheme}",
-                probe.as_uri(),
-            ],
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert f"<title>true rgb({color}) true</title>" in done.stdout, done.stderr
+@pytest.mark.parametrize(("scheme", "color"), [(1, "255, 255, 255"), (0, "22, 22, 22")])
+def test_a_browser_shows_it_wide_and_narrow(scheme, color, file, tmp_path):
+    """Nothing overflows, in a dark browser and in a light one."""
+    out, probe = tmp_path / f"{'report' * 9}.html", tmp_path / "probe.html"
+    failed = ["--fail-if", "ece > 0", "--fail-if", "negative_log_likelihood > 0"]
+    how = ["--by", "region", "--out", str(out), *failed]
+    assert main(["evaluate", file, *COLUMNS, *how]) == 1
+    page = html.escape(out.read_text())
+    frames = [
+        f'<iframe style="width: {width}px; border: 0" srcdoc="{page}"></iframe>'
+        for width in (320, 1300)
+    ]
+    probe.write_text(PROBE.format(frames="\n".join(frames)))
+    done = subprocess.run(
+        [
+            BROWSER,
+            *("--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"),
+            "--window-size=1400,900",
+            f"--blink-settings=preferredColorScheme={scheme}",
+            probe.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    each = f"true,true,true,rgb({color})"
+    assert f"<title>{each} {each}</title>" in done.stdout, done.stderr
 
 
 @pytest.mark.slow
