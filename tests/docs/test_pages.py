@@ -17,7 +17,7 @@ CODE = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```)?", re.DOTALL
 # This one needs a server: tests/serving/test_guide.py runs it.
 ELSEWHERE = {"guides/serving.md"}
 # These take more than a few seconds each.
-SLOW = {"guides/post_hoc_calibration.md", "quick_start.md"}
+SLOW = {"guides/post_hoc_calibration.md", "guides/segmentation.md", "quick_start.md"}
 
 
 def pages():

@@ -10,10 +10,15 @@ from pathlib import Path
 import pytest
 
 from tests.backends import tensorflow_only
+from tests.docs import browser
 from tests.docs.test_api import LISTED, api_pages
 
-PACKAGES = "sphinx", "myst_parser", "furo", "math_core", "sphinx_copybutton"
+PACKAGES = (
+    *("sphinx", "myst_parser", "furo", "math_core"),
+    *("sphinx_copybutton", "sphinx_design"),
+)
 DOCS = Path(__file__).parents[2] / "docs"
+BUILT = DOCS / "_build"
 # Addresses that a browser loads without a click.
 FETCHED = re.compile(
     r"<(?:script|img|iframe|source)\b[^>]*\bsrc=\"(?:https?:)?//"
@@ -24,29 +29,35 @@ FETCHED_BY_CSS = re.compile(r"@import[^;]*//|url\([\"']?(?:https?:)?//")
 
 @tensorflow_only
 @pytest.mark.slow
-def test_the_site(tmp_path):
-    """In one test, because each process that runs a part of it would build the site."""
+def test_the_site():
+    """In one test, because each process that runs a part of it would build the site.
+
+    It is built where `make docs` builds it, which leaves little to do after that.
+    """
     for package in PACKAGES:
         pytest.importorskip(package, reason=f"the extra 'docs' has {package}")
     command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going"]
     done = subprocess.run(
-        [*command, "--quiet", str(DOCS), str(tmp_path)],
+        [*command, "--quiet", str(DOCS), str(BUILT)],
         capture_output=True,
         text=True,
         env={**os.environ, "KERAS_BACKEND": "tensorflow"},
     )
     assert done.returncode == 0, done.stderr
     pages = {
-        page.relative_to(tmp_path).as_posix(): page.read_text(encoding="utf-8")
-        for page in tmp_path.rglob("*.html")
+        page.relative_to(BUILT).as_posix(): page.read_text(encoding="utf-8")
+        for page in BUILT.rglob("*.html")
     }
     assert len(pages) > 10
-    nothing_is_fetched(pages, tmp_path.rglob("*.css"))
+    nothing_is_fetched(pages, BUILT.rglob("*.css"))
     formulas_are_mathml(pages.values())
     docstrings_leave_no_markdown(pages)
     names_in_code_link_to_the_api(pages["articles/gamma_cross_entropy.html"])
     every_object_has_a_page_with_its_signature_and_source(pages)
-    code_has_a_copy_button(tmp_path)
+    code_has_a_copy_button(BUILT)
+    if browser.BROWSER:
+        nothing_overflows(BUILT, pages)
+        the_search_finds_the_right_page_first(BUILT)
 
 
 def nothing_is_fetched(pages, sheets):
@@ -95,6 +106,50 @@ def every_object_has_a_page_with_its_signature_and_source(pages):
 
 def code_has_a_copy_button(built):
     assert (built / "_static" / "copybutton.js").exists()
+
+
+def nothing_overflows(built, pages):
+    """On a phone, a tablet and a desktop, in light and dark."""
+    shown = {f"api/{page}.html" for page in api_pages.PAGES}
+    shown |= {
+        f"api/keras_calib.{x}.html" for x in ("GammaCE", "BinStatistics", "check")
+    }
+    shown |= {page for page in pages if not page.startswith(("api/", "_modules/"))}
+    assert browser.overflows(built, sorted(shown)) == []
+
+
+def the_search_finds_the_right_page_first(built):
+    right = {
+        "adaptive ECE": "guides/measuring_calibration.html",
+        "noisy labels": "guides/label_noise.html",
+        "overconfident": "guides/post_hoc_calibration.html",
+        "segmentation": "guides/segmentation.html",
+        "conformal": "not_here.html",
+    }
+    assert browser.first_results(built, list(right)) == list(right.values())
+
+
+@pytest.mark.skipif(browser.BROWSER is None, reason="needs Chromium")
+def test_what_is_too_wide_is_found(tmp_path):
+    word = "w" * 200
+    for name, body in {
+        "box": "<div style='width: 900px'>wide</div>",
+        "text": f"<p>{word}</p>",
+        "scrolls": f"<div style='overflow-x: auto'><p>{word}</p></div>",
+        "narrow": "<p>short words only</p>",
+    }.items():
+        html = f"<!doctype html><body><article>{body}</article></body>"
+        (tmp_path / f"{name}.html").write_text(html, encoding="utf-8")
+    names = ["box.html", "text.html", "scrolls.html", "narrow.html"]
+    found = {tuple(row[:3]) for row in browser.overflows(tmp_path, names)}
+    assert found == {
+        *(("box.html", theme, w) for theme in ("light", "dark") for w in (420, 768)),
+        *(
+            ("text.html", theme, w)
+            for theme in ("light", "dark")
+            for w in browser.WIDTHS
+        ),
+    }
 
 
 @pytest.mark.parametrize(
