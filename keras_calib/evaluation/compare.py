@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -63,10 +63,10 @@ class Comparison(dict[str, Difference]):
     >>> print(found)
                      figure    sure   unsure  difference      95 % interval  better
                    accuracy  0.7500   0.7500     +0.0000  +0.0000 to +0.0000
-                        ece  0.1500   0.1500     +0.0000  -0.1697 to +0.1697
+                        ece  0.1500   0.1500     +0.0000  -0.1727 to +0.1727
             calibration_gap  0.1500  -0.1500     -0.3000  -0.3000 to -0.3000
-    negative_log_likelihood  0.6547   0.6122     -0.0425  -0.1945 to +0.1096
-                brier_score  0.4200   0.4200     +0.0000  -0.1018 to +0.1018
+    negative_log_likelihood  0.6547   0.6122     -0.0425  -0.1972 to +0.1122
+                brier_score  0.4200   0.4200     +0.0000  -0.1036 to +0.1036
     """
 
     def __init__(
@@ -134,8 +134,8 @@ def compare(
     """Compares two models on the same samples.
 
     Each difference has a paired interval: both models see the same samples, so that
-    what makes a sample hard for both cancels. The intervals are those of means of
-    values per sample. The value of a sample in an ECE is its part of it, sign(gap of
+    what makes a sample hard for both cancels. The intervals are t-intervals of means
+    of values per sample. The value of a sample in an ECE is its part of it, sign(gap of
     its bin) times (confidence - hit); the interval is that of the errors over these
     bins, and is an approximation where gaps are near 0.
 
@@ -249,7 +249,6 @@ class _Pair:
         """Returns the differences."""
         found = [model.evaluation() for model in self._models]
         total = found[0].statistics.total
-        z = NormalDist().inv_cdf((1 + level) / 2)
         squares = {name: sums[1] for name, sums in self._sums.items()}
         squares["ece"] = self._ece_square(*(each.statistics for each in found))
         differences = {}
@@ -257,7 +256,7 @@ class _Pair:
             if figure.name in squares and figure.name in found[0]:
                 a, b = (each[figure.name] for each in found)
                 variance = squares[figure.name] / total - (b - a) ** 2
-                half = z * float(np.sqrt(max(variance, 0.0) / total))
+                half = _half_width(variance, total, level)
                 ends = b - a - half, b - a + half
                 better = _better(figure.better, *ends)
                 differences[figure.name] = Difference(
@@ -273,6 +272,16 @@ class _Pair:
             for sign, s in zip(signs, (a, b), strict=True)
         )
         return alone - 2 * float(signs[0] @ self._products @ signs[1])
+
+
+def _half_width(variance: float, total: float, level: float) -> float:
+    """Returns half the t-interval of a mean, infinite for a single sample."""
+    from scipy.special import stdtrit  # seldom needed
+
+    if total <= 1:
+        return math.inf
+    quantile = stdtrit(total - 1, (1 + level) / 2)
+    return float(quantile * np.sqrt(max(variance, 0.0) / (total - 1)))
 
 
 def _better(better: str, low: float, high: float) -> int | None:

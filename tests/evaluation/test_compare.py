@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import keras_calib
 from keras_calib.evaluation import batches
@@ -47,11 +48,18 @@ def test_intervals_are_those_of_paired_values(monkeypatch):
     for name, row in found.items():
         d = second[name] * 1.0 - first[name]
         mean = np.average(d, weights=W)
-        error = np.sqrt(np.average((d - mean) ** 2, weights=W) / W.sum())
+        error = np.sqrt(np.average((d - mean) ** 2, weights=W) / (W.sum() - 1))
+        half = stats.t.ppf(0.95, W.sum() - 1) * error
         assert (row.first, row.second) == tuple(each[name] for each in alone)
         assert row.difference == pytest.approx(mean, abs=1e-12), name
-        assert row.high - row.difference == pytest.approx(1.6448536 * error), name
-        assert row.difference - row.low == pytest.approx(1.6448536 * error), name
+        assert row.high - row.difference == pytest.approx(half), name
+        assert row.difference - row.low == pytest.approx(half), name
+
+
+def test_one_sample_decides_nothing():
+    found = keras_calib.compare(Y[:1], {"old": P[:1], "new": Q[:1]})
+    for row in found.values():
+        assert (row.low, row.high, row.better) == (-np.inf, np.inf, "")
 
 
 @slow_on_jax
