@@ -155,6 +155,8 @@ def log_temperature(
     low, high = np.log(bounds or usual_bounds(samples))
     # A part of the samples shows where to search among all of them.
     part = _part(samples)
+    if not any(np.ptp(x.logits, axis=-1).any() for x in (part, samples)):
+        return float(np.clip(0.0, low, high))  # each T gives the same
     middle = _search(part, low, high, low, high)
     left, right = max(low, middle - 0.05), min(high, middle + 0.05)
     # Below this tolerance the slope of float32 logits is rounding error.

@@ -192,6 +192,13 @@ def test_hopeless_data_gives_the_other_bound():
         assert layer.temperature == pytest.approx(400 * scale)
 
 
+def test_equal_logits_leave_the_temperature_at_one():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        layer = TemperatureScaling().fit(np.full((20, 3), 1 / 3), np.arange(20) % 3)
+    assert float(layer.temperature) == 1.0
+
+
 def test_twenty_samples():
     z, y = data.made(20)
     assert 0.5 < fitted(z, y).temperature < 8.0
