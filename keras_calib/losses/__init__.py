@@ -9,6 +9,7 @@ from keras_calib.losses.alpha_balanced import *
 from keras_calib.losses.base import *
 from keras_calib.losses.confidence_penalty import *
 from keras_calib.losses.contrast import *
+from keras_calib.losses.entropy_gated import *
 from keras_calib.losses.expected_accuracy import *
 from keras_calib.losses.focal import *
 from keras_calib.losses.forward_corrected import *

@@ -75,6 +75,9 @@ class GradientWeightedCE(TrueClassLoss):
       section 3: such a weight, under a stop-gradient.
     - Menon et al., "Can Gradient Clipping Mitigate Label Noise?", ICLR 2020, section 5:
       the partially Huberized loss, `"phuber"`.
+    - Li et al., "Beyond Log Likelihood: Probability-Based Objectives for Supervised
+      Fine-Tuning across the Model Capability Continuum",
+      [arXiv:2510.00526](https://arxiv.org/abs/2510.00526): objectives with a threshold.
     """
 
     def __init__(

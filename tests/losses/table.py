@@ -29,6 +29,8 @@ class Row:
     integers_only: bool = False
     # The row of the loss that it minimizes, where its value is not that loss.
     minimizes: str | None = None
+    # Its gradient is that of no loss.
+    no_loss: bool = False
 
     def __call__(self, **kwargs):
         if "from_logits" not in signature(self.loss).parameters:
@@ -103,6 +105,7 @@ TRUE_CLASS = {
 # The other losses of one label of K classes.
 OTHERS = {
     "confidence_penalty": Row(losses.ConfidencePenaltyCE),
+    "entropy_gated": Row(losses.EntropyGatedCE, no_loss=True),
     "exact": Row(
         losses.ExpectedAccuracyLoss, {"sigma": 2.0, "nodes": 32}, logits_only=True
     ),
