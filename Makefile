@@ -71,9 +71,10 @@ test-oldest: .venv-oldest/.stamp ## Run the core tests on the oldest supported r
 	.venv-oldest/bin/python -m pytest -q -n 2 \
 		$(addprefix tests/,callbacks calibrators layers losses metrics ops)
 
-test-beam: .venv-beam/.stamp ## Run the tests of Beam and TFMA, in 3 GB of their own
+test-beam: .venv-beam/.stamp ## Run the tests of Beam, TFMA and Spark, in 4 GB of their own
 	.venv-beam/bin/python -m pytest -q tests/test_beam.py tests/test_tfma.py
 	.venv-beam/bin/python -m pytest -q tests/test_docstrings.py -k "beam or tfma"
+	.venv-beam/bin/python -m pytest -q tests/test_sql.py -k spark
 
 tpu-check: .venv-tpu/.stamp ## Compile steps, losses and metrics for TPUs; needs no TPU
 	.venv-tpu/bin/python -m tests.tpu
@@ -132,7 +133,8 @@ $(STAMPS)/torch: EXTRA_INDEX := --extra-index-url https://download.pytorch.org/w
 # An environment of its own, because it is large, and pins other packages.
 .venv-beam/.stamp: $(STAMPS)/venv setup.cfg
 	$(PYTHON) -m venv .venv-beam
-	.venv-beam/bin/python -m pip install -qq --editable '.[beam]' pytest scikit-learn
+	.venv-beam/bin/python -m pip install -qq --editable '.[beam]' pytest scikit-learn \
+		pyspark
 	@touch $@
 
 # An environment of its own, because JAX looks for a TPU if libtpu is installed.

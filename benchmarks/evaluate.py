@@ -20,6 +20,11 @@ BACKENDS = ("tensorflow", "jax", "torch")
 # Samples on disk; the time of each does not depend on their number.
 SAMPLES = 2_000_000
 _CHUNK = 200_000
+_NOTES = {
+    "sql.bin_sums by DuckDB": "confidences and hits in parquet; beside the same",
+    "calibration_curve of scikit-learn": "of max and argmax; beside the same",
+    "ECE of netcal": "in memory; beside the same",
+}
 
 
 def rows() -> Iterator[Row]:
@@ -41,18 +46,35 @@ def rows() -> Iterator[Row]:
             "top label": lambda: evaluate(top_label_only=True),
             "all figures": evaluate,
         }
-        if importlib.util.find_spec("duckdb"):
-            functions["DuckDB"] = _duckdb(Path(folder) / "top.parquet", y, p)
+        functions |= _peers(Path(folder), y, p)
         found = ratios(interleaved(functions, rounds=20, warm_up=1), "bare")
         size = f"{SAMPLES:.0e} x {NUM_CLASSES} memmap"
         note = "exact=False; beside max + argmax in numpy"
         yield Row(f"evaluate, top label, {size}", found["top label"], 2.0, note)
         yield Row(f"evaluate, all figures, {size}", found["all figures"], None, note)
-        if "DuckDB" in found:
-            note = "confidences and hits in parquet; beside the same"
-            yield Row(
-                f"sql.bin_sums by DuckDB, {SAMPLES:.0e}", found["DuckDB"], None, note
-            )
+        for name, note in _NOTES.items():
+            if name in found:
+                yield Row(f"{name}, {SAMPLES:.0e}", found[name], None, note)
+
+
+def _peers(
+    folder: Path, y: np.ndarray, p: np.ndarray
+) -> dict[str, Callable[[], object]]:
+    """Returns what else computes an ECE, of the packages that are installed."""
+    found: dict[str, Callable[[], object]] = {}
+    if importlib.util.find_spec("duckdb"):
+        found["sql.bin_sums by DuckDB"] = _duckdb(folder / "top.parquet", y, p)
+    if importlib.util.find_spec("sklearn"):
+        from sklearn.calibration import calibration_curve
+
+        found["calibration_curve of scikit-learn"] = lambda: calibration_curve(
+            p.argmax(-1) == y, p.max(-1), n_bins=15
+        )
+    if importlib.util.find_spec("netcal"):
+        from netcal.metrics import ECE
+
+        found["ECE of netcal"] = lambda: ECE(15).measure(np.asarray(p), np.asarray(y))
+    return found
 
 
 def _duckdb(path: Path, y: np.ndarray, p: np.ndarray) -> Callable[[], object]:

@@ -1,5 +1,7 @@
 """The query of bin sums gives the statistics of the arrays, in each engine."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -41,7 +43,29 @@ def by_sqlite(query, c, h, w):
     return connection.execute(query.replace("DOUBLE", "REAL")).fetchall()
 
 
-ENGINES = [by_duckdb, by_polars, by_sqlite]
+def by_spark(query, c, h, w):
+    sql = pytest.importorskip("pyspark.sql", reason="needs PySpark: make test-beam")
+    if shutil.which("java") is None:
+        pytest.skip("Spark needs Java")
+    builder = sql.SparkSession.builder.master("local[1]")
+    for name, value in SPARK.items():
+        builder = builder.config(name, value)
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("OFF")
+    kind = {"float32": "float", "float64": "double"}[c.dtype.name]
+    rows = list(zip(*(x.astype(float).tolist() for x in (c, h, w)), strict=True))
+    frame = spark.createDataFrame(rows, f"c {kind}, h double, w double")
+    frame.createOrReplaceTempView("predictions")
+    return [tuple(row) for row in spark.sql(query).collect()]
+
+
+SPARK = {
+    "spark.ui.enabled": "false",
+    "spark.sql.shuffle.partitions": "2",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+}
+ENGINES = [by_duckdb, by_polars, by_sqlite, by_spark]
 every_engine = pytest.mark.parametrize("engine", ENGINES, ids=lambda e: e.__name__)
 
 
