@@ -93,6 +93,12 @@ PROBMETRICS = {
         data.wideresnet: [0.25318, 0.2517, 0.26066, 0.24675, 0.23707],
     },
 }
+# How much better the mean likelihood of a net is than theirs, at least. On the second
+# net the matrix is worse: 300 samples once choose a penalty that is too strong.
+GAINS = {
+    "vector": {data.lenet: 0.005, data.wideresnet: 0.0015},
+    "matrix": {data.lenet: 0.009, data.wideresnet: -0.003},
+}
 
 
 def on_splits(outputs, make):
@@ -115,6 +121,7 @@ def test_real_nets_against_probmetrics_and_the_temperature(name):
         np.testing.assert_allclose(as_theirs, peer, atol=1e-4)
         found = on_splits(outputs, MAPS[name])
         temperature = on_splits(outputs, calibrators.TemperatureScaling)
-        assert (found - temperature).max() < 0.003
-        gains += list(peer - found)
-    assert np.mean(gains) > 0.001
+        assert (found - temperature).max() < 0.0015
+        gains.append(np.mean(peer - found))
+        assert gains[-1] > GAINS[name][outputs]
+    assert np.mean(gains) > 0.003
