@@ -4,6 +4,7 @@ python tests/check_dist.py dist
 """
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -14,8 +15,13 @@ from pathlib import Path
 
 
 def main(built: str) -> None:
-    """Exits with a message if a file is missing, or should not be there."""
+    """Exits with a message if a file is missing, misnamed, or should not be there."""
     [wheel], [sdist] = (list(Path(built).glob(p)) for p in ("*.whl", "*.tar.gz"))
+    code = Path("keras_calib/__init__.py").read_text(encoding="utf-8")
+    version = re.search(r'^__version__ = "(.+)"$', code, re.MULTILINE)[1]
+    for file in (wheel, sdist):
+        if not file.name.startswith(f"keras_calib-{version}"):
+            sys.exit(f"{file.name} is not of version {version}")
     packed = zipfile.ZipFile(wheel).namelist()
     top = {name.split("/")[0].split("-")[0] for name in packed}
     if top != {"keras_calib"}:

@@ -29,9 +29,46 @@ def test_the_code_runs_from_top_to_bottom(tmp_path, monkeypatch):
     namespace = {}
     for block in BLOCKS:
         exec(block, namespace)
-    # The first block sets gamma, the last anneals it to 0.5.
-    assert float(namespace["loss"].gamma) == 0.5
     assert (tmp_path / "reliability.png").stat().st_size > 0
+    assert (tmp_path / "models" / "digits" / "1" / "saved_model.pb").exists()
+    shown = re.findall(r"^  (\w+) +([-+]?0\.\d{4})  ", README, re.MULTILINE)
+    assert len(shown) == 5
+    for name, figure in shown:
+        assert namespace["found"][name] == pytest.approx(float(figure), abs=2e-3)
+
+
+def test_nothing_is_measured_on_training_data():
+    """What follows `fit` in the code reads other samples."""
+    text = "\n".join(BLOCKS)
+    for call in ("evaluate(", "calibrate(", "validation_data=("):
+        for given in text.split(call)[1:]:
+            assert re.match(r"(model, )?[xy]\[(test|hold)\]", given), given[:40]
+
+
+def test_ratios_of_time_are_those_of_the_benchmarks():
+    results = (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
+    first = results.split("```")[1]
+    measured = re.search(r"## Speed\n.*?\n\n## ", README, re.DOTALL)[0]
+    rows = re.findall(r"^\| (.+) \| ([\d.]+) \| .+ \|$", measured, re.MULTILINE)
+    keys = (
+        "GammaCE(0.1) (1024, 1000) graph",
+        "train step of a small CNN, GammaCE + ECE + Brier, XLA",
+        "train step of a small MLP, GammaCE + ECE + Brier, XLA",
+        "temperature fit, 50000 x 1000, against scikit-learn",
+    )
+    assert len(rows) == len(keys)
+    for (_, ratio), key in zip(rows, keys, strict=True):
+        assert (
+            re.search(rf"^{re.escape(key)} +([\d.]+)", first, re.MULTILINE)[1] == ratio
+        )
+
+
+def test_the_table_of_libraries_is_that_of_the_page():
+    page = (ROOT / "docs" / "not_here.md").read_text(encoding="utf-8")
+    table = re.search(
+        r"^\| \| keras_calib .+?(?=\n\n)", page, re.DOTALL | re.MULTILINE
+    )[0]
+    assert table in README
 
 
 @pytest.mark.parametrize(
