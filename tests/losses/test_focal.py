@@ -158,5 +158,5 @@ def test_bad_arguments():
         FocalCE(2.0, alpha=[1.0, -1.0])
     with pytest.raises(ValueError, match=r"`alpha` .*\[0, 1\]. Received: 2"):
         BinaryFocalCE(2.0, alpha=2)
-    with pytest.raises(ValueError, match="one for each of the 4\."):
+    with pytest.raises(ValueError, match="one for each of the 4"):
         FocalCE(2.0, alpha=[1.0, 2.0])(SMALL_LABELS, SMALL)
