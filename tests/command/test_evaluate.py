@@ -204,6 +204,9 @@ def test_what_is_wrong_is_one_line_and_status_2(file, tmp_path, capsys):
     texts = write(tmp_path / "texts.csv", y=Y, p_a=REGION, p_b=P[:, 0])
     holes = tmp_path / "holes.csv"
     holes.write_text("y,p_a,p_b\n0,0.5,0.5\n1,,0.5\n")
+    mixed, kinds = tmp_path / "mixed.csv", tmp_path / "kinds.jsonl"
+    mixed.write_text("y,p_a,p_b\n0,0.5,0.5\n1,half,0.5\n")
+    kinds.write_text('{"y": 0, "p_a": 1, "p_b": 0}\n{"y": 1, "p_a": "x", "p_b": 1}\n')
     unknown = tmp_path / "file.txt"
     unknown.write_text("y")
     names = write(tmp_path / "names.csv", y=REGION, **columns_of())
@@ -215,6 +218,8 @@ def test_what_is_wrong_is_one_line_and_status_2(file, tmp_path, capsys):
         ([str(unknown), *COLUMNS], "the file must be one of"),
         ([texts, *COLUMNS], "column 'p_a' holds no numbers"),
         ([str(holes), *COLUMNS], "column 'p_a' is empty in 1 rows"),
+        ([str(mixed), *COLUMNS], "column 'p_a' holds no numbers"),
+        ([str(kinds), *COLUMNS], "column 'p_a' holds no numbers"),
         ([names, *COLUMNS], "which is none of the classes 'cat'"),
         ([file, "--label", "no", "--probabilities", "p_*"], "no column is named 'no'"),
         ([file, "--label", "y", "--probabilities", "q_*"], "no column is named 'q_*'"),

@@ -9,7 +9,8 @@ import pytest
 
 import keras_calib
 from keras_calib import viz
-from tests.backends import slow_on_jax
+from keras_calib.viz.display import COLORS
+from tests.backends import BACKEND, slow_on_jax
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
@@ -41,6 +42,9 @@ FIGURES = {
         {f"gamma {g}": keras_calib.GammaCE(g) for g in (0.0, 0.1, 1.0)}
     ),
 }
+draws_alike = pytest.mark.skipif(
+    BACKEND != "tensorflow", reason="what matplotlib draws is of no backend"
+)
 every_figure = pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
 
 
@@ -59,6 +63,7 @@ def drawn_texts(figure, monkeypatch):
     return drawn
 
 
+@draws_alike
 @every_figure
 def test_no_text_is_small_cut_off_or_over_another(draw, monkeypatch):
     figure = draw().figure_
@@ -75,6 +80,7 @@ def test_no_text_is_small_cut_off_or_over_another(draw, monkeypatch):
         assert min(inner) < 4, (one, other)
 
 
+@draws_alike
 @pytest.mark.parametrize("kind", ["reliability", "risk-coverage", "losses"])
 def test_vector_files_hold_no_pixels(kind):
     figure = FIGURES[kind]().figure_
@@ -100,6 +106,21 @@ def test_a_model_has_one_color_in_every_figure():
         metric.update_state([0, 1], [[0.8, 0.2], [0.7, 0.3]])
     grid = [ax.title.get_color() for ax in viz.reliability_diagram(classes).ax_]
     assert grid == [colors[0]] * 2 + [colors[1]] * 2
+
+
+def test_colors_differ_without_red_or_green_light():
+    """As dichromats see them (Machado, Oliveira, Fernandes, 2009, severity 1)."""
+    colors = np.array([matplotlib.colors.to_rgb(color) for color in COLORS])
+    linear = np.where(
+        colors > 0.04045, ((colors + 0.055) / 1.055) ** 2.4, colors / 12.92
+    )
+    for matrix in (
+        [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+        [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    ):
+        seen = np.cbrt(np.clip(linear @ np.transpose(matrix), 0, 1))
+        distance = np.linalg.norm(seen[:, None] - seen, axis=-1)
+        assert distance[np.triu_indices(len(COLORS), 1)].min() > 0.15
 
 
 @slow_on_jax
@@ -130,6 +151,7 @@ def test_models_are_drawn_with_their_data():
     np.testing.assert_allclose(binary.hits, drawn.hits, atol=1e-6)
 
 
+@slow_on_jax
 def test_arrays_are_cut_into_bins_of_equal_mass():
     rng = np.random.default_rng(0)
     p, y = rng.dirichlet(np.ones(3), 300), rng.integers(0, 3, 300)
