@@ -97,6 +97,56 @@ def test_it_trains_as_the_model_with_all_logits(head):
     np.testing.assert_allclose(fused.model.predict(X, verbose=0), logits, 1e-6)
 
 
+def adapted(tokens):
+    head = keras.layers.Dense(K)
+    logits = head(keras.layers.Embedding(K, 8)(tokens))
+    head.enable_lora(2)
+    return logits
+
+
+@slow_on_jax
+def test_a_head_with_lora_trains_its_two_factors_alone():
+    fused = FusedHeadModel(make(adapted), chunk_size=7)
+    head = fused.model.layers[-1]
+
+    def values():
+        return [ops.convert_to_numpy(x) for x in (head._kernel, head.lora_kernel_b)]
+
+    kernel, factor = values()
+    assert_same(fitted(compiled(fused)), fitted(compiled(make(adapted))))
+    np.testing.assert_array_equal(values()[0], kernel)
+    assert np.any(values()[1] != factor)
+
+
+def test_a_quantized_head_is_refused():
+    model = make(einsum)
+    model.layers[-1].quantize("int8")
+    with pytest.raises(ValueError, match="last layer is quantized"):
+        FusedHeadModel(model)
+
+
+def test_a_causal_language_model_of_keras_hub():
+    models = pytest.importorskip("keras_hub", reason="KerasHub is not installed").models
+    backbone = models.GPT2Backbone(
+        vocabulary_size=K,
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=8,
+        intermediate_dim=8,
+        max_sequence_length=LENGTH,
+    )
+    fused = FusedHeadModel(models.GPT2CausalLM(backbone, preprocessor=None))
+    loss = GammaCE(0.1, from_logits=True, ignore_class=0)
+    fused.compile("sgd", loss, metrics=["accuracy"])
+    x = {"token_ids": X, "padding_mask": np.ones_like(X)}
+    found = fused.evaluate(x, Y, verbose=0, return_dict=True, batch_size=len(X))
+    logits = fused.predict(x, verbose=0, batch_size=len(X))
+    assert found["loss"] == pytest.approx(float(loss(Y, logits)), rel=1e-5)
+    hits = np.argmax(logits, -1)[Y > 0] == Y[Y > 0]
+    assert found["accuracy"] == pytest.approx(hits.mean())
+    fused.fit(x, Y, verbose=0)
+
+
 def test_accuracy_by_its_name_and_cross_entropy_of_keras():
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=0)
     fused = FusedHeadModel(make(einsum))
