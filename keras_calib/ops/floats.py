@@ -94,8 +94,8 @@ def alike(x: Tensor, reference: Tensor) -> Tensor:
 
 
 def cast(x: Tensor, dtype: str) -> Tensor:
-    """Returns a tensor or a numpy array of another dtype."""
-    return x.astype(dtype) if namespace(x) is np else ops.cast(x, dtype)
+    """Returns a tensor or a numpy array in a dtype, without a copy if it has it."""
+    return x.astype(dtype, copy=False) if namespace(x) is np else ops.cast(x, dtype)
 
 
 # Some of keras.ops return float32 for float64, since `keras.backend.result_type` does:

@@ -39,3 +39,9 @@ def test_cumulative_sums_of_few_and_of_many_rows(shape):
     x = np.random.default_rng(0).integers(-99, 99, shape).astype("float64")
     found = floats.cumsum(ops.convert_to_tensor(x))
     np.testing.assert_array_equal(ops.convert_to_numpy(found), np.cumsum(x, axis=0))
+
+
+def test_a_cast_to_its_own_dtype_copies_nothing():
+    x = np.ones(3, "float32")
+    assert floats.cast(x, "float32") is x
+    assert floats.cast(x, "float64").dtype == "float64"
