@@ -15,7 +15,7 @@ RUN := $(VENV)/bin/python
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:  # two pips must not write to one environment at the same time
-.PHONY: help demo test test-all test-jax test-torch test-gpu on-jax on-torch test-oldest \
+.PHONY: help demo check test test-all test-jax test-torch test-gpu on-jax on-torch test-oldest \
 	test-beam tpu-check bench docs lint format dist clean distclean
 
 help: ## List the targets
@@ -23,6 +23,13 @@ help: ## List the targets
 
 demo: $(STAMPS)/demo ## Run examples/noisy_digits.py
 	$(RUN) -m examples.noisy_digits
+
+# What trains and measures.
+CORE := $(addprefix tests/,callbacks calibrators layers losses metrics ops)
+
+check: lint $(STAMPS)/test ## Check a change before its commit: style, types, core tests, pages
+	$(RUN) -m pytest -q -n 2 $(CORE) tests/test_*.py tests/docs
+	$(MAKE) docs
 
 test: $(STAMPS)/test ## Run the tests; of the slow ones, only those of examples and pages
 	$(RUN) -m pytest -q -n 2
@@ -66,10 +73,9 @@ on-jax on-torch: on-%:
 	CUDA_VISIBLE_DEVICES=0 KERAS_BACKEND=$* OMP_NUM_THREADS=1 \
 		$(PYTHON) -m pytest -q -n $(GPU_PROCESSES) $(GPU_TESTS)
 
-# The rooms that train and measure, on the oldest Keras and TensorFlow of setup.cfg.
+# The core on the oldest Keras and TensorFlow of setup.cfg.
 test-oldest: .venv-oldest/.stamp ## Run the core tests on the oldest supported releases
-	.venv-oldest/bin/python -m pytest -q -n 2 \
-		$(addprefix tests/,callbacks calibrators layers losses metrics ops)
+	.venv-oldest/bin/python -m pytest -q -n 2 $(CORE)
 
 test-beam: .venv-beam/.stamp ## Run the tests of Beam, TFMA and Spark, in 4 GB of their own
 	.venv-beam/bin/python -m pytest -q tests/test_beam.py tests/test_tfma.py

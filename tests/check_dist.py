@@ -13,6 +13,9 @@ import venv
 import zipfile
 from pathlib import Path
 
+# A newcomer's path: a page whose code runs in the fresh environment, and the backend.
+NEWCOMERS = {"README.md": "tensorflow", "docs/quick_start.md": "jax"}
+
 
 def main(built: str) -> None:
     """Exits with a message if a file is missing, misnamed, or should not be there."""
@@ -36,28 +39,38 @@ def main(built: str) -> None:
     if missing:
         sys.exit(f"the sdist lacks {sorted(missing)}")
     with tempfile.TemporaryDirectory() as folder:
-        venv.create(folder, with_pip=True)
-        python = Path(folder, "bin", "python")
-        subprocess.run(
-            [python, "-m", "pip", "install", "-qq", wheel.resolve()], check=True
-        )
-        code = (
-            "import keras_calib; "
-            "print(keras_calib.__file__, float(keras_calib.GammaCE(0.1).gamma))"
-        )
-        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-        done = subprocess.run(
-            [python, "-c", code],
+        install_and_try(wheel.resolve(), Path(folder))
+    print(f"{wheel.name} and {sdist.name} are complete")
+
+
+def install_and_try(wheel: Path, folder: Path) -> None:
+    """Imports the wheel in a fresh environment, and runs the code of two pages."""
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+
+    def run(*arguments: object, **more: str) -> str:
+        return subprocess.run(
+            [python, *map(str, arguments)],
             stdout=subprocess.PIPE,
             text=True,
             check=True,
             cwd=folder,
-            env=environment,
-        )
-        found = done.stdout
-    if not found.startswith(folder) or not found.endswith(" 0.1\n"):
+            env=environment | more,
+        ).stdout
+
+    run("-m", "pip", "install", "-qq", wheel)
+    code = (
+        "import keras_calib; "
+        "print(keras_calib.__file__, float(keras_calib.GammaCE(0.1).gamma))"
+    )
+    found = run("-c", code)
+    if not found.startswith(str(folder)) or not found.endswith(" 0.1\n"):
         sys.exit(f"another package was imported: {found}")
-    print(f"{wheel.name} and {sdist.name} are complete")
+    run("-m", "pip", "install", "-qq", f"{wheel}[demo,jax]")
+    script = Path("tests/newcomer.py").resolve()
+    for page, backend in NEWCOMERS.items():
+        print(run("-P", script, Path(page).resolve(), KERAS_BACKEND=backend), end="")
 
 
 if __name__ == "__main__":
