@@ -50,6 +50,21 @@ def test_the_release_checklist_names_what_there_is():
         assert (ROOT / file).exists(), file
 
 
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/support.md"])
+def test_make_has_the_targets_that_a_page_names(page):
+    targets = set(re.findall(r"(?:`|^)make ([a-z-]+)", text(page), re.M))
+    assert targets
+    for target in targets:
+        assert re.search(rf"^{target}:|^{target} ", text("Makefile"), re.M), target
+
+
+def test_a_change_is_checked_by_style_types_tests_and_pages():
+    steps = text("Makefile").partition("\ncheck: ")[2].partition("\n\n")[0]
+    assert steps.startswith("lint ")
+    for part in ("$(CORE)", "tests/docs", "$(MAKE) docs"):
+        assert part in steps
+
+
 def test_the_distributions_are_checked_when_they_are_built():
     built = text("Makefile").partition("\ndist:")[2].partition("\n\n")[0]
     assert "-m build" in built and "tests/check_dist.py dist" in built
