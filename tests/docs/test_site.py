@@ -18,7 +18,7 @@ PACKAGES = (
     *("sphinx_copybutton", "sphinx_design"),
 )
 DOCS = Path(__file__).parents[2] / "docs"
-BUILT = DOCS / "_build"
+READ = str(DOCS / "_build" / ".doctrees")
 # Addresses that a browser loads without a click.
 FETCHED = re.compile(
     r"<(?:script|img|iframe|source)\b[^>]*\bsrc=\"(?:https?:)?//"
@@ -29,35 +29,36 @@ FETCHED_BY_CSS = re.compile(r"@import[^;]*//|url\([\"']?(?:https?:)?//")
 
 @tensorflow_only
 @pytest.mark.slow
-def test_the_site():
+def test_the_site(tmp_path):
     """In one test, because each process that runs a part of it would build the site.
 
-    It is built where `make docs` builds it, which leaves little to do after that.
+    It takes what `make docs` has read, and writes all pages anew: where only some are
+    written, Sphinx drops the index entries of the others from the search.
     """
     for package in PACKAGES:
         pytest.importorskip(package, reason=f"the extra 'docs' has {package}")
     command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going"]
     done = subprocess.run(
-        [*command, "--quiet", str(DOCS), str(BUILT)],
+        [*command, "--quiet", "-d", READ, str(DOCS), str(tmp_path)],
         capture_output=True,
         text=True,
         env={**os.environ, "KERAS_BACKEND": "tensorflow"},
     )
     assert done.returncode == 0, done.stderr
     pages = {
-        page.relative_to(BUILT).as_posix(): page.read_text(encoding="utf-8")
-        for page in BUILT.rglob("*.html")
+        page.relative_to(tmp_path).as_posix(): page.read_text(encoding="utf-8")
+        for page in tmp_path.rglob("*.html")
     }
     assert len(pages) > 10
-    nothing_is_fetched(pages, BUILT.rglob("*.css"))
+    nothing_is_fetched(pages, tmp_path.rglob("*.css"))
     formulas_are_mathml(pages.values())
     docstrings_leave_no_markdown(pages)
     names_in_code_link_to_the_api(pages["articles/gamma_cross_entropy.html"])
     every_object_has_a_page_with_its_signature_and_source(pages)
-    code_has_a_copy_button(BUILT)
+    code_has_a_copy_button(tmp_path)
     if browser.BROWSER:
-        nothing_overflows(BUILT, pages)
-        the_search_finds_the_right_page_first(BUILT)
+        nothing_overflows(tmp_path, pages)
+        the_search_finds_the_right_page_first(tmp_path)
 
 
 def nothing_is_fetched(pages, sheets):
