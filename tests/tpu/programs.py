@@ -15,14 +15,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_calib import BrierScore, ExpectedCalibrationError, GammaCE
+from keras_calib import (
+    BrierScore,
+    ExpectedCalibrationError,
+    FusedHeadModel,
+    GammaCE,
+)
 from tests.losses.table import ALL, BINARY
 from tests.metrics.reference import TABLE, Row
 
 # A function and its example inputs.
 Program = tuple[Callable, list]
 
-TOKENS, VOCABULARY = 512, 32000
+TOKENS, VOCABULARY, LARGE = 512, 32000, 128256
 CLASSES = 5  # of the tables
 ALONE = [row for row in TABLE.values() if row.slow_to_compile]
 OTHERS = [row for row in TABLE.values() if not row.slow_to_compile]
@@ -46,20 +51,28 @@ def convolutional() -> tuple[keras.Model, np.ndarray, np.ndarray]:
     return model, np.zeros((256, 32, 32, 3), "float32"), np.zeros(256, "int32")
 
 
-def transformer(batch: int = 16) -> tuple[keras.Model, np.ndarray, np.ndarray]:
+def transformer(
+    batch: int = 16, vocabulary: int = VOCABULARY
+) -> tuple[keras.Model, np.ndarray, np.ndarray]:
     """Returns a language model of one block on sequences of 512, with labels."""
     layers, width = keras.layers, 256
     tokens = keras.Input((TOKENS,), dtype="int32")
-    x = layers.Embedding(VOCABULARY, width)(tokens)
+    x = layers.Embedding(vocabulary, width)(tokens)
     y = layers.LayerNormalization()(x)
     y = layers.MultiHeadAttention(8, width // 8)(y, y, use_causal_mask=True)
     x = layers.Add()([x, layers.Dropout(0.1)(y)])
     y = layers.LayerNormalization()(x)
     y = layers.Dense(width)(layers.Dense(4 * width, activation="gelu")(y))
     x = layers.Add()([x, layers.Dropout(0.1)(y)])
-    logits = layers.Dense(VOCABULARY)(layers.LayerNormalization()(x))
+    logits = layers.Dense(vocabulary)(layers.LayerNormalization()(x))
     labels = np.zeros((batch, TOKENS), "int32")
     return keras.Model(tokens, logits), labels, labels
+
+
+def fused(vocabulary: int) -> tuple[keras.Model, np.ndarray, np.ndarray]:
+    """Returns the same model, which never makes all of its logits."""
+    model, x, y = transformer(vocabulary=vocabulary)
+    return FusedHeadModel(model), x, y
 
 
 def step(make: Callable, kind: str, optimizer: str = "adamw") -> Program:
@@ -167,12 +180,16 @@ ONLY_A_TPU = mock.patch.object(
     return_value=[tf.config.LogicalDevice("/device:TPU:0", "TPU")],
 )
 
+FUSED, FUSED_LARGE = (f"train step, fused head of {k}" for k in (VOCABULARY, LARGE))
+
 # name -> a function that creates the program, and the error expected from it, if any.
 PROGRAMS: dict[str, tuple[Callable[[], Program], str | None]] = {
     "convolutional net, train step": (lambda: step(convolutional, "train"), None),
     "convolutional net, test step": (lambda: step(convolutional, "test"), None),
     "transformer, train step": (lambda: step(transformer, "train"), None),
     "transformer, test step": (lambda: step(transformer, "test"), None),
+    FUSED: (lambda: step(partial(fused, VOCABULARY), "train"), None),
+    FUSED_LARGE: (lambda: step(partial(fused, LARGE), "train"), None),
     "every loss, with its gradient": (every_loss, None),
     **{
         f"{type(row.make()).__name__}, with its result": (partial(metrics, [row]), None)
@@ -183,6 +200,12 @@ PROGRAMS: dict[str, tuple[Callable[[], Program], str | None]] = {
     "step with Python in it": (python_in_the_step, "EagerPyFunc"),
     "histogram_fixed_width": (histogram, "HistogramFixedWidth"),
 }
+
+# The megabytes of temporaries that a program may take. With all of its logits, the step
+# takes 765 for the smaller vocabulary, and 2321 for the larger.
+LIMITS = {FUSED: 500.0, FUSED_LARGE: 650.0}
+# What is compiled for one kind of TPU alone, because it takes a minute.
+ONLY_FOR = {FUSED: "v5e:2x2", FUSED_LARGE: "v6e:2x2"}
 
 
 def lower(make: Callable[[], Program]) -> bytes:

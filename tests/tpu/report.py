@@ -7,13 +7,16 @@ HEADER = f"{'':<50} {'GFLOP':>8} {'GB moved':>9} {'MB temp.':>9} {'MB args':>8}"
 RATIOS = f"{'':<60} {'GFLOP':>8} {'peer':>8} {'GB moved':>9} {'peer':>9} {'ratio':>6}"
 
 
-def judge(name: str, found: dict, refusal: str | None) -> tuple[bool, str]:
+def judge(
+    name: str, found: dict, refusal: str | None, limit: float | None = None
+) -> tuple[bool, str]:
     """Returns whether the result is the expected one, and its row.
 
     Args:
         name: the name of the row.
         found: the costs of the program, or its `"error"`.
         refusal: a part of the error to expect; `None` if the program must compile.
+        limit: the megabytes of temporaries that are allowed, if there is a limit.
     """
     error = found.get("error")
     if error is not None:
@@ -24,7 +27,12 @@ def judge(name: str, found: dict, refusal: str | None) -> tuple[bool, str]:
         f"{name:<50} {found['flops'] / 1e9:>8.2f} {found['bytes'] / 1e9:>9.2f} "
         f"{found['temporaries'] / 1e6:>9.1f} {found['arguments'] / 1e6:>8.1f}"
     )
-    return refusal is None, costs if refusal is None else f"{costs} MUST BE REJECTED"
+    if refusal is not None:
+        return False, f"{costs} MUST BE REJECTED"
+    if limit is None:
+        return True, costs
+    right = found["temporaries"] <= limit * 1e6
+    return right, f"{costs} temp. {'<=' if right else 'ARE ABOVE'} {limit:g}"
 
 
 def compare(name: str, ours: dict, peer: dict, limit: float | None) -> tuple[bool, str]:

@@ -22,6 +22,13 @@ def test_only_the_expected_result_is_right(found, refusal, right):
     assert judge("step", found, refusal)[0] is right
 
 
+@pytest.mark.parametrize(("limit", "right"), [(3.0, True), (2.9, False)])
+def test_only_temporaries_above_the_limit_are_wrong(limit, right):
+    found, row = judge("step", COSTS, None, limit)
+    assert found is right
+    assert row.endswith(f"temp. {'<=' if right else 'ARE ABOVE'} {limit:g}")
+
+
 def test_the_row_has_the_costs():
     assert judge("step", COSTS, None)[1].split() == [
         "step",
