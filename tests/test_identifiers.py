@@ -15,10 +15,12 @@ NEEDED = {
     "AlphaBalancedCE": {"alpha": [0.5, 1.5]},
     "CosineLogits": {"units": 3},
     "ExpectedAccuracyLoss": {"from_logits": True},
+    "ForwardCorrectedCE": {"transition": [[0.75, 0.25], [0.0, 1.0]]},
     "GammaBCE": {"gamma": 0.1},
     "GammaCE": {"gamma": 0.1},
     "GradientWeightedCE": {"weight": "gce"},
     "Hyperparameter": {"value": 0.1},
+    "LogitAdjustedCE": {"priors": [0.75, 0.25]},
 }
 CLASSES = {
     f"keras_calib>{name}": thing
