@@ -12,7 +12,7 @@ from keras import ops
 from keras_calib.ops.exponentials import in_two_passes
 from keras_calib.ops.floats import at_least, dtype_name
 from keras_calib.ops.platform import by_platform
-from keras_calib.ops.rows import pick, row_squares, top as top_of
+from keras_calib.ops.rows import first_of_largest, pick, row_squares, top as top_of
 from keras_calib.types import Tensor
 
 
@@ -54,24 +54,31 @@ class Summary(NamedTuple):
         return (self.rest * self.rest + self.squares) / (self.total * self.total)
 
 
-def summary(z: Tensor, y: Tensor) -> Summary:
+def summary(z: Tensor, y: Tensor, *, beside_loss: bool = False) -> Summary:
     """Summarizes rows of logits; a compiler drops what nobody uses.
 
     Args:
         z: logits of shape (N, K), float32 or float64.
         y: int32 labels of shape (N,).
+        beside_loss: whether a loss of the same logits keeps its exponentials.
     """
-    forms = [separate, reduced if keras.backend.backend() == "jax" else separate]
-    top, index, z_y, rest, squares = by_platform(*forms, z, y)
+    cpu = shared if beside_loss else separate
+    accelerator = reduced if keras.backend.backend() == "jax" else cpu
+    top, index, z_y, rest, squares = by_platform(cpu, accelerator, z, y)
     rest = ops.where(top < float("inf"), rest, float("nan"))
     return Summary(top, index, z_y - top, rest, squares)
 
 
 def separate(z: Tensor, y: Tensor) -> tuple[Tensor, ...]:
-    """One reduction for each, which XLA vectorizes on a CPU.
+    """One reduction for each, which XLA fuses and vectorizes on a CPU."""
+    top, index = first_of_largest(z)
+    e = ops.exp(z - top[:, None])
+    e = ops.where(y[:, None] == ops.arange(z.shape[-1], dtype="int32"), 0.0, e)
+    return top, index, pick(z, y), ops.sum(e, axis=-1), ops.sum(e * e, axis=-1)
 
-    A compiler merges the exponentials with those of a loss of the same logits.
-    """
+
+def shared(z: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+    """The same of exponentials that a compiler merges with those of the loss."""
     top, _, e, rest = in_two_passes(z, y)
     return top, top_of(z)[1], pick(z, y), rest, row_squares(e)
 

@@ -90,7 +90,7 @@ def figures(y: Tensor, z: Tensor) -> dict[str, Tensor]:
     """Returns the figures of labels of shape (N,) and logits of shape (N, K)."""
     z = ops.stop_gradient(at_least_float32(z))
     place = ops.clip(y, 0, ops.shape(z)[-1] - 1)
-    seen = summary(z, place)
+    seen = summary(z, place, beside_loss=True)
     log_p = ops.where(place == y, seen.log_p, float("nan"))
     # -sum_j p_j log p_j = log sum_j e_j - sum_j (z_j - m) e_j / sum_j e_j
     of_label = at_least(seen.true, -1e3) * ops.exp(seen.true)
