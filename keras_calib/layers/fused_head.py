@@ -68,7 +68,8 @@ class FusedHeadModel(keras.Model):
 
     Raises:
         ValueError: for a model whose last layer cannot be separated; in `compile` for a
-            metric that needs the logits, and for weights of losses.
+            metric that is not of this package, and for weights of losses; at the first
+            step for a metric that needs the logits, such as `ClasswiseECE`.
 
     Example:
 
