@@ -44,8 +44,8 @@ class Slices(dict[Any, Evaluation]):
     1.0
     >>> print(found.slices)
     slice    n  accuracy     ece  ece_low  ece_high      gap     nll
-    north  100    1.0000  0.2000   0.2000    0.2000  -0.2000  0.2231
-    south  100    0.0000  0.7000   0.7000    0.7000  +0.7000  1.2040
+    north  100    1.0000  0.2000   0.1698    0.2264  -0.2000  0.2231
+    south  100    0.0000  0.7000   0.6698    0.7264  +0.7000  1.2040
     """
 
     def to_frame(self) -> pd.DataFrame:
