@@ -34,7 +34,8 @@ MOVING = {
     ),
     "AdaptiveGamma": (AdaptiveGamma(rate=1.0), gamma_ce, "gamma"),
 }
-NOT_MOVING = {"RefineThenCalibrate", "ReliabilityDiagramLogger", "TrainingChecklist"}
+NOT_MOVING = {"NoiseFloor", "RefineThenCalibrate", "ReliabilityDiagramLogger"}
+NOT_MOVING |= {"TrainingChecklist"}
 
 
 def fit(callback, loss, metrics):
