@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Unpack
 
 from keras import ops
@@ -12,7 +11,7 @@ from keras_calib.losses.base import ClassLoss, ClassLossArguments
 from keras_calib.losses.functions import function_of
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.floats import at_least
-from keras_calib.ops.gradients import Backward, with_gradient
+from keras_calib.ops.gradients import Backward, unless_zero, with_gradient
 from keras_calib.types import Tensor
 
 __all__ = ["EntropyGatedCE", "entropy_gated_ce"]
@@ -68,11 +67,15 @@ class EntropyGatedCE(ClassLoss):
         if not self.exponent:
             return batch.cross_entropy
         # Rounding may put a probability of 1 above it, and the entropy below 0.
-        doubt = at_least(batch.entropy / math.log(batch.num_classes), 0.0)
+        classes = ops.cast(ops.shape(batch.scores)[-1], batch.dtype)
+        doubt = at_least(batch.entropy / ops.log(classes), 0.0)
 
         def gated(doubt: Tensor, losses: Tensor) -> tuple[Tensor, Backward]:
             gate = doubt if self.exponent == 1.0 else ops.power(doubt, self.exponent)
-            return gate * losses, lambda u: (ops.zeros_like(doubt), u * gate)
+            return gate * losses, lambda u: (
+                ops.zeros_like(doubt),
+                unless_zero(gate, u),
+            )
 
         return with_gradient(gated, doubt, batch.cross_entropy)
 
