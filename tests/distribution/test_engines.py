@@ -62,7 +62,7 @@ TABLE = {
     "one": Row("one", ALL, not_compared=ALL),
     "one_jax": Row(
         "one",
-        (*ON_JAX, "ragged"),
+        (*without(ON_JAX, "every"), "ragged"),
         "jax",
         not_compared=("mixed_bfloat16", "trained_bfloat16"),
     ),
@@ -88,7 +88,9 @@ TABLE = {
     "workers": Row(
         "workers", without(ALL, "fused"), processes=2, not_compared=("made_outside",)
     ),
-    "data_parallel": Row("data_parallel", ON_JAX, **FOUR_JAX_DEVICES),
+    "data_parallel": Row(
+        "data_parallel", without(ON_JAX, "fused", "every"), **FOUR_JAX_DEVICES
+    ),
     "model_parallel": Row("model_parallel", ON_JAX, **FOUR_JAX_DEVICES),
     "processes": Row(
         "processes", without(ON_JAX, "fused", "every"), "jax", 2, GLOO, **XLA
