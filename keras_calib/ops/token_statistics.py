@@ -128,7 +128,7 @@ class TokenBatch(Batch):
     ) -> None:
         self.dtype = self.precision = dtype or dtype_name(statistics.confidence)
         self.num_classes, self._statistics = statistics.num_classes, statistics
-        # Of the shape of logits of one class.
+        # The base takes the shape of the samples from predictions, here of one class.
         self._axis, self._y_pred = -1, ops.expand_dims(statistics.confidence, -1)
         self._mask = statistics.mask
         given = sample_weight, statistics.mask
