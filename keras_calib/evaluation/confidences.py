@@ -105,7 +105,7 @@ class Confidences:
         if not self.exact:
             return self.fine_statistics
         found, cell = np.unique(self._events.confidence, return_inverse=True)
-        sums = bin_sums(self._events.terms, cell.astype("int32"), len(found))
+        sums = bin_sums(self._events.terms(), cell.astype("int32"), len(found))
         return BinStatistics(*map(_array, sums), edges=np.append(found, 1.0))
 
     @property

@@ -178,16 +178,21 @@ class EventMetric(CalibrationMetric):
             that the target gives to the predicted class.
     """
 
-    def add_bins(self, num_bins: int | None, *, grouped: bool = False) -> None:
+    def add_bins(
+        self, num_bins: int | None, *, grouped: bool = False, squares: bool = True
+    ) -> None:
         """Makes the state.
 
         Args:
             num_bins: the number of equal-width bins, `None` for fine bins.
             grouped: whether each of several groups of events, such as classes, has
                 its own bins. The first batch determines their number.
+            squares: whether squared errors are summed, which the statistics need for
+                a Brier score and for an interval.
         """
-        self._bins = num_bins
-        shape = (num_bins or binning.NUM_FINE_BINS, len(BinSums._fields))
+        self._bins, self._squares = num_bins, squares
+        columns = len(BinSums._fields) if squares else len(BinSums._fields) - 1
+        shape = (num_bins or binning.NUM_FINE_BINS, columns)
         self._sums = CompensatedSum(self, (0, *shape) if grouped else shape)
 
     def events(self, batch: Any) -> Events:
@@ -197,7 +202,7 @@ class EventMetric(CalibrationMetric):
 
     def terms(self, batch: Any) -> Tensor:
         """Returns what a batch adds to the state."""
-        return self.events(batch).sums(self._bins).stack()
+        return self.events(batch).sums(self._bins, squares=self._squares).stack()
 
     def accumulate(self, batch: Any) -> None:
         """Adds the sums over the bins."""
@@ -255,7 +260,7 @@ class RankedMetric(EventMetric):
 
     def __init__(self, **kwargs: Unpack[MetricArguments]) -> None:
         super().__init__(**kwargs)
-        self.add_bins(None)
+        self.add_bins(None, squares=False)
 
     @abstractmethod
     def of_cells(self, cells: BinSums) -> Tensor:

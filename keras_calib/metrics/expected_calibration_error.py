@@ -174,7 +174,7 @@ class CalibrationGap(EventMetric):
 
     def __init__(self, **kwargs: Unpack[MetricArguments]) -> None:
         super().__init__(**kwargs)
-        self.add_bins(1)
+        self.add_bins(1, squares=False)
 
     def result(self) -> Tensor:
         """Returns the gap, in [-1, 1]."""

@@ -35,12 +35,12 @@ class BinSums(NamedTuple):
 
     @classmethod
     def unstack(cls, columns: Tensor) -> BinSums:
-        """Names the columns of a tensor of shape (..., M, 4)."""
-        return cls(*ops.unstack(columns, len(cls._fields), axis=-1))
+        """Names the columns of a tensor of shape (..., M, 3) or (..., M, 4)."""
+        return cls(*ops.unstack(columns, columns.shape[-1], axis=-1))
 
     def stack(self) -> Tensor:
-        """Returns a tensor of shape (..., M, 4), which `unstack` takes apart."""
-        return ops.stack(list(self), axis=-1)
+        """Returns the sums that are known as columns, which `unstack` takes apart."""
+        return ops.stack([x for x in self if x is not None], axis=-1)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> BinSums:
         """Applies a function to the sums that are known."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 from keras_calib.ops.binning import NUM_FINE_BINS, bin_index, fine_index
 from keras_calib.ops.calibration import BinSums
 from keras_calib.ops.floats import alike, cast, dtype_name, namespace
@@ -43,7 +41,7 @@ class Events:
         self.confidence, self.hit = confidence, alike(hit, confidence)
         self.sample_weight, self.precision = sample_weight, precision
         self._groups = tuple(confidence.shape[1:])
-        self._sums: dict[int | None, BinSums] = {}
+        self._sums: dict[tuple[int | None, bool], BinSums] = {}
 
     def at_least(self, threshold: float) -> Events:
         """Returns the events of probability >= `threshold`."""
@@ -53,27 +51,38 @@ class Events:
             weight = self.sample_weight * weight
         return Events(self.confidence, self.hit, weight, precision=self.precision)
 
-    @cached_property
-    def terms(self) -> list[Tensor | None]:
-        """What each event adds to the `BinSums` of its bin, see `weighted`."""
-        error = self.confidence - cast(self.hit, dtype_name(self.confidence))
-        return weighted(self.sample_weight, self.confidence, self.hit, error * error)
+    def terms(self, *, squares: bool = True) -> list[Tensor | None]:
+        """Returns what each event adds to the `BinSums` of its bin, see `weighted`."""
+        values = [self.confidence, self.hit]
+        if squares:
+            error = self.confidence - cast(self.hit, dtype_name(self.confidence))
+            values.append(error * error)
+        return weighted(self.sample_weight, *values)
 
-    def sums(self, num_bins: int | None) -> BinSums:
+    def sums(self, num_bins: int | None, *, squares: bool = True) -> BinSums:
         """Returns the sums over M bins, of shape (M,), or (G, M) with groups.
 
         Args:
             num_bins: the number of equal-width bins, `None` for fine bins.
+            squares: whether squared errors are summed.
         """
-        if num_bins == 1 and self._sums and not self._groups:
+        known = {
+            bins: sums
+            for (bins, squared), sums in self._sums.items()
+            if squared or not squares
+        }
+        if num_bins in known:
+            found = known[num_bins]
+        elif num_bins == 1 and known and not self._groups:
             # The sum over all samples is that over the bins of another metric.
-            sums = next(iter(self._sums.values()))
-            return sums.map(lambda x: namespace(x).sum(x, axis=0, keepdims=True))
-        if num_bins not in self._sums:
-            self._sums[num_bins] = self._summed(num_bins)
-        return self._sums[num_bins]
+            sums = next(iter(known.values()))
+            found = sums.map(lambda x: namespace(x).sum(x, axis=0, keepdims=True))
+        else:
+            found = self._summed(num_bins, squares)
+            self._sums[num_bins, squares] = found
+        return found if squares else found._replace(squared_error=None)
 
-    def _summed(self, num_bins: int | None) -> BinSums:
+    def _summed(self, num_bins: int | None, squares: bool) -> BinSums:
         xp = namespace(self.confidence)
         if num_bins is None:
             count, index = NUM_FINE_BINS, fine_index(self.confidence)
@@ -86,8 +95,8 @@ class Events:
             if self.sample_weight is None
             else xp.max(xp.abs(self.sample_weight), initial=0.0)
         )
-        sums = bin_sums(self.terms, index, count, bound)
-        return BinSums(*sums)
+        columns = self.terms(squares=squares)
+        return BinSums(*bin_sums(columns, index, count, bound))
 
 
 def weighted(sample_weight: Tensor | None, *values: Tensor) -> list[Tensor | None]:

@@ -20,6 +20,7 @@ VIEWS |= {"lift_fresh", "scalar_tensor", "promote_types"}
     ("metric", "limit"),
     [
         (keras_calib.ExpectedCalibrationError, 28),
+        (keras_calib.CalibrationGap, 25),
         (CalibrationMetrics, 106),
     ],
 )

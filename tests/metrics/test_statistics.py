@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from keras_calib import ExpectedCalibrationError
-from keras_calib.metrics import BinaryECE, BinStatistics
+from keras_calib.metrics import (
+    AURC,
+    BinaryECE,
+    BinStatistics,
+    CalibrationGap,
+    CalibrationMetrics,
+    KSCalibrationError,
+)
 from keras_calib.metrics.tables import html_table
 from tests.metrics.reference import data, top
 
@@ -303,6 +310,22 @@ def test_a_metric_gives_them():
     for name in ("weight", "confidence", "hits", "squared_error"):
         found = getattr(metric.statistics(), name)
         np.testing.assert_allclose(found, getattr(expected, name), atol=1e-5)
+
+
+@pytest.mark.parametrize("metric", [AURC, CalibrationGap, KSCalibrationError])
+def test_metrics_that_need_no_squared_errors_sum_none(metric):
+    y, p, w = data("classes")
+    alone, every = metric(), ExpectedCalibrationError(1, binning="equal_mass")
+    alone.update_state(y, p, w)
+    assert {variable.shape[-1] for variable in alone.variables} == {3}
+    assert alone.statistics().squared_error is None
+    for order in ([metric(), every], [every, metric()]):
+        every.reset_state()
+        together = CalibrationMetrics(order)
+        together.update_state(y, p, w)
+        found = together.result()[alone.name]
+        assert float(found) == pytest.approx(float(alone.result()), abs=2e-6)
+        assert every.statistics().brier_score() > 0.0
 
 
 def test_risk_and_coverage():
