@@ -25,6 +25,12 @@ def rows() -> Iterator[Row]:
                 1.05,
                 "peer: cross-entropy + accuracy",
             )
+            yield Row(
+                f"validation step of a small {name}, RefinementLoss + NLL, {mode}",
+                _validation(build, batch, jit_compile),
+                None,
+                "peer: NLL",
+            )
 
     for name, build, data in (
         ("MLP", lambda: mlp(512), images(128 * _STEPS)),
@@ -113,6 +119,18 @@ def _measure(build, batch, jit_compile) -> float:
         rounds=60,
     )
     return ratios(times, "stock")["ours"]
+
+
+def _validation(build, batch, jit_compile) -> float:
+    def step(*metrics):
+        made = [metric(from_logits=True) for metric in metrics]
+        model = compiled_stock(build(), *made, jit_compile=jit_compile)
+        return lambda: model.test_on_batch(x, y)
+
+    x, y = images(batch)
+    nll = keras_calib.NegativeLogLikelihood
+    steps = {"ours": step(nll, keras_calib.RefinementLoss), "nll": step(nll)}
+    return ratios(interleaved(steps, rounds=60), "nll")["ours"]
 
 
 def compiled_ours(model: keras.Model, **kwargs: Any) -> keras.Model:

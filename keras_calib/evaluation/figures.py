@@ -6,13 +6,13 @@ from collections.abc import Callable, Collection
 from typing import Any, NamedTuple, TypeAlias
 
 from keras_calib.evaluation.predicted_classes import PredictedClasses
+from keras_calib.evaluation.refinement import RefinementOfArrays
 from keras_calib.metrics import (
     BrierScore,
     ClasswiseECE,
     MultilabelECE,
     NegativeLogLikelihood,
     PredictiveEntropy,
-    RefinementLoss,
     TopKCalibrationError,
 )
 from keras_calib.metrics.collection import results_by_name
@@ -173,7 +173,9 @@ FIGURES = (
     ),
     Figure("top_k_calibration_error", TOP_K, "lower", TopKCalibrationError, "l1"),
     Figure("negative_log_likelihood", SCORES, "lower", NegativeLogLikelihood, "nats"),
-    Figure("refinement_loss", SCORES, "lower", RefinementLoss, "nats, at the best T"),
+    Figure(
+        "refinement_loss", SCORES, "lower", RefinementOfArrays, "nats, at the best T"
+    ),
     Figure("brier_score", SCORES, "lower", BrierScore),
     Figure("brier_reliability", SCORES, "lower", PredictedClasses, "miscalibration"),
     Figure("brier_resolution", SCORES, "higher", PredictedClasses, "discrimination"),

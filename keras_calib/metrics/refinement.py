@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
 from keras import ops
@@ -32,7 +32,7 @@ __all__ = ["RefinementLoss"]
 
 # The inverse temperatures whose loss is summed, 2^-8, 2^-7.5, ... 2^8, the place of 1
 # among them, and the distance of their logarithms.
-_INVERSE = 2.0 ** (np.arange(-16, 17) / 2)
+INVERSE_T = 2.0 ** (np.arange(-16, 17) / 2)
 _PLACE_OF_1 = 16
 _STEP = math.log(2) / 2
 # So many temperatures share an exponential: each further one squares it, and doubles
@@ -87,7 +87,7 @@ class RefinementLoss(CalibrationMetric):
         super().__init__(**kwargs)
         # The weight, and the loss at T = infinity.
         self._uniform = CompensatedSum(self, (2,))
-        self._curve = CompensatedSum(self, (len(_INVERSE), 2))
+        self._curve = CompensatedSum(self, (len(INVERSE_T), 2))
 
     def reader(self, y_pred: Tensor) -> type[Batch]:
         """Returns the class that reads a batch of these predictions."""
@@ -95,13 +95,21 @@ class RefinementLoss(CalibrationMetric):
 
     def accumulate(self, batch: ClassBatch | OneLabelBatch) -> None:
         """Adds the weight, and the loss and its slope at each temperature."""
+        uniform, curve = self.sums(batch)
+        self._uniform.add(uniform, batch.sound)
+        self._curve.add(curve, batch.sound)
+
+    def sums(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """Returns the weight and the loss at T = infinity, and the sums of the curve.
+
+        The curve is of shape (M, 2), the losses and their slopes in log(1/T).
+        """
         z, of_label = _shifted_logits(batch)
         columns = weighted(batch.sample_weight, _loss_of_uniform(z))
         uniform = [ops.cast(x, dtype_name(z)) for x in bin_sums(columns)]
         _, *sums = bin_sums(weighted(batch.sample_weight, *_curve(z, of_label)))
         curve = ops.stack([x[0] for x in sums], axis=-1)
-        self._uniform.add(ops.concatenate(uniform), batch.sound)
-        self._curve.add(curve, batch.sound)
+        return ops.concatenate(uniform), curve
 
     def result(self) -> Tensor:
         """Returns the minimum, NaN without weight."""
@@ -143,14 +151,14 @@ def _shifted_logits(batch: ClassBatch | OneLabelBatch) -> tuple[Tensor, Tensor]:
 def _curve(z: Tensor, of_label: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the losses at the temperatures, and their slopes in log(1/T), (N, M)."""
     losses, slopes = {}, {}
-    for first in range(len(_INVERSE)):
+    for first in range(len(INVERSE_T)):
         # exp(z / T) squared is that of the inverse temperature two places further.
         if first in losses:
             continue
-        e = ops.exp(float(_INVERSE[first]) * z)
-        for place in range(first, min(first + 2 * _CHAIN, len(_INVERSE)), 2):
+        e = ops.exp(float(INVERSE_T[first]) * z)
+        for place in range(first, min(first + 2 * _CHAIN, len(INVERSE_T)), 2):
             e = e if place == first else e * e
-            total, inverse = ops.sum(e, axis=-1), float(_INVERSE[place])
+            total, inverse = ops.sum(e, axis=-1), float(INVERSE_T[place])
             losses[place] = ops.log(total) - inverse * of_label
             slopes[place] = inverse * (ops.sum(e * z, axis=-1) / total - of_label)
     return tuple(
@@ -182,7 +190,7 @@ def _minimum(uniform: Tensor, curve: Tensor) -> tuple[Tensor, Tensor]:
     root = divide_no_nan(-a, b + xp.sqrt(at_least(b * b - 3.0 * a * c, 0.0)))
     s = at_most(at_least(root, 0.0), 1.0)
     values = xp.concatenate([f[:-1] + s * (a + s * (b + s * c)), f, at_infinity])
-    knots = xp.arange(len(_INVERSE), dtype=dtype_name(f))
+    knots = xp.arange(len(INVERSE_T), dtype=dtype_name(f))
     infinity = xp.zeros_like(at_infinity) - float("inf")
     places = xp.concatenate([knots[:-1] + s, knots, infinity])
     least = xp.argmin(values)
