@@ -10,6 +10,8 @@ sys.path[:0] = [
     str(Path(__file__).parent / "_extensions"),
 ]
 
+from api_pages import MOCKED  # noqa: E402
+
 import keras_calib  # noqa: E402
 
 project = "keras_calib"
@@ -39,6 +41,7 @@ default_role = "py:obj"
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
+autodoc_mock_imports = MOCKED
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 maximum_signature_line_length = 80

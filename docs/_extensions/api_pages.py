@@ -10,6 +10,8 @@ import pkgutil
 from pathlib import Path
 
 import keras
+from markdown_docstrings import translate
+from sphinx.ext.autodoc.mock import mock
 
 import keras_calib
 
@@ -24,30 +26,41 @@ PAGES = {
     "keras_calib.serving": ("Serving", "serving"),
     "keras_calib.viz": ("Plots", "measuring_calibration"),
     "keras_calib.sql": ("Databases", "measuring_calibration"),
+    "keras_calib.beam": ("Apache Beam", "measuring_calibration"),
+    "keras_calib.tfma": ("TensorFlow Model Analysis", "measuring_calibration"),
     "keras_calib.ops": ("Operations", None),
 }
+# What the extra `beam` brings takes gigabytes, and the pages need none of it.
+MOCKED = ["apache_beam", "tensorflow_model_analysis"]
 # A file that is shown on the page of another room.
 ELSEWHERE = {"keras_calib.ops.checks": "keras_calib.evaluation"}
 _KERAS = keras.losses.Loss, keras.metrics.Metric, keras.Layer, keras.callbacks.Callback
 
 
+def module_at(path):
+    """Returns a module, without the packages of the extra `beam`."""
+    with mock(MOCKED):
+        return importlib.import_module(path)
+
+
 def files(page):
     """Returns the modules on a page that export something."""
-    module = importlib.import_module(page)
+    module = module_at(page)
     names = [page]
     if hasattr(module, "__path__"):
         found = (f"{page}.{m.name}" for m in pkgutil.iter_modules(module.__path__))
         names = sorted({*found} - {*ELSEWHERE})
     names += [file for file, room in ELSEWHERE.items() if room == page]
-    modules = map(importlib.import_module, names)
+    modules = map(module_at, names)
     return [module for module in modules if hasattr(module, "__all__")]
 
 
 def path_of(module, name):
     """Returns the shortest path of an object."""
-    if not callable(getattr(module, name)):
+    thing = getattr(module, name)
+    if not callable(thing):
         return f"{module.__name__}.{name}"
-    if hasattr(keras_calib, name):
+    if getattr(keras_calib, name, None) is thing:
         return f"keras_calib.{name}"
     alone = module.__package__ == "keras_calib"  # a file that is in no room
     return f"{module.__name__ if alone else module.__package__}.{name}"
@@ -56,7 +69,7 @@ def path_of(module, name):
 def thing_at(path):
     """Returns the object of a path."""
     module, _, name = path.rpartition(".")
-    return getattr(importlib.import_module(module), name)
+    return getattr(module_at(module), name)
 
 
 def is_base(thing):
@@ -89,12 +102,19 @@ def has_members(path):
     return is_base(thing) or (inspect.isclass(thing) and not of_keras)
 
 
+def docstring(module):
+    """Returns the docstring of a module in reStructuredText."""
+    lines = inspect.getdoc(module).splitlines()
+    translate(None, "module", module.__name__, module, None, lines)
+    return "\n".join(lines)
+
+
 def setup(app):
     pages = {
         page: {
             "title": title,
             "guide": guide,
-            "docstring": inspect.getdoc(importlib.import_module(page)),
+            "docstring": docstring(module_at(page)),
             "tables": tables(page),
         }
         for page, (title, guide) in PAGES.items()

@@ -7,6 +7,7 @@ import pytest
 
 from tests.exports import ROOMS, exports
 
+pytest.importorskip("sphinx", reason="the extra 'docs' has sphinx")
 DOCS = Path(__file__).parents[2] / "docs"
 sys.path.insert(0, str(DOCS / "_extensions"))
 try:
