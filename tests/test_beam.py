@@ -83,6 +83,8 @@ def assert_equal(found, expected):
         return
     np.testing.assert_array_equal(found.edges, expected.edges)
     for a, b in zip(found.sums, expected.sums, strict=True):
+        if a is None:  # squared errors, which the order of confidences does not need
+            continue
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
 
 
