@@ -184,6 +184,13 @@ def in_range(name: str, value: Any, low: float, high: float) -> float:
     return number
 
 
+def counted(count: int, noun: str) -> str:
+    """Returns a number and its noun: "1 class", "2 classes"."""
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count} {noun}{'es' if noun.endswith('s') else 's'}"
+
+
 def numbers(name: str, values: Any, low: float, high: float, count: int) -> list[float]:
     """Returns a sequence of `count` numbers as floats, or says what was given."""
     if np.ndim(values) != 1 or len(values) != count:

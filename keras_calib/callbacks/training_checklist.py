@@ -4,7 +4,7 @@ import math
 import warnings
 from typing import Any
 
-from keras_calib.arguments import one_of, whole_number
+from keras_calib.arguments import counted, one_of, whole_number
 from keras_calib.callbacks import consistency, first_look, loss_facts, verdicts
 from keras_calib.callbacks.held_out import batches, binned_metric, readable_again
 from keras_calib.callbacks.held_out_figures import held_out_figures
@@ -149,7 +149,8 @@ class TrainingChecklist(SeesValidation):
 
     def summary(self) -> str:
         """Returns the report as text, one line for each check."""
-        lines = [f"Training checklist, {max(len(self._epochs) - 1, 0)} epochs"]
+        epochs = counted(max(len(self._epochs) - 1, 0), "epoch")
+        lines = [f"Training checklist, {epochs}"]
         for name, found in self.report()["checks"].items():
             lines.append(f"  {found['verdict']:<11}  {name:<11}  {found['text']}")
         return "\n".join(lines)

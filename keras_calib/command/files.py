@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_calib.arguments import counted
+
 _READERS = {
     ".parquet": "read_parquet",
     ".csv": "read_csv",
@@ -70,8 +72,8 @@ class Columns:
             raise FileError(f"{self.path}: {_first_line(error)}") from error
         (column,) = found.values()
         if np.ma.is_masked(column):
-            count = int(column.mask.sum())
-            raise FileError(f"{self.path}: column {name!r} is empty in {count} rows")
+            rows = counted(int(column.mask.sum()), "row")
+            raise FileError(f"{self.path}: column {name!r} is empty in {rows}")
         return np.asarray(column)
 
     def predictions(self, pattern: str) -> tuple[np.ndarray, list[str]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_calib import viz
+from keras_calib.arguments import counted
 from keras_calib.evaluation.figures import FIGURES, Figure
 from keras_calib.metrics import BinStatistics
 from keras_calib.metrics.tables import html_table
@@ -195,10 +196,11 @@ class Evaluation(dict[str, float]):
         return (figure for figure in FIGURES if figure.name in self)
 
     def _title(self) -> str:
-        what = f"samples, {self.num_classes} classes"
+        what = f"{counted(self.n, 'sample')}, {self.num_classes} classes"
         if self.num_labels:
-            what = f"outcomes of {self.num_labels} labels"
-        return f"{self.n} {what}, {self.statistics.num_bins} bins"
+            labels = counted(self.num_labels, "label")
+            what = f"{counted(self.n, 'outcome')} of {labels}"
+        return f"{what}, {counted(self.statistics.num_bins, 'bin')}"
 
     def _note(self, figure: Figure) -> str:
         notes = [figure.note]

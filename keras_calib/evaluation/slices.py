@@ -80,7 +80,7 @@ def slices_of(by: Any, count: int | None) -> tuple[np.ndarray, list[Any]]:
     values = np.asarray(by)
     require(
         values.shape == (count,),
-        f"`by` must hold one value for each of {count} samples",
+        f"`by` must hold one value for each sample, {count}",
         f"by.shape={values.shape}",
     )
     names = values.tolist()
@@ -106,7 +106,7 @@ def warn_of_few(slices: Slices) -> None:
     named = [f"{name} ({n})" for n, name in few if n < _FEW]
     if named:
         warnings.warn(
-            f"{len(named)} of {len(slices)} slices have fewer than {_FEW} samples, and "
-            f"their figures are mostly noise: {', '.join(named[:10])}",
+            f"these slices have fewer than {_FEW} samples, so that their figures are "
+            f"mostly noise, {len(named)} of {len(slices)}: {', '.join(named[:10])}",
             stacklevel=3,
         )

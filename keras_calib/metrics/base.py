@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_calib._keras import set_direction
-from keras_calib.arguments import default_name, one_of, whole_number
+from keras_calib.arguments import counted, default_name, one_of, whole_number
 from keras_calib.metrics.bin_statistics import BinStatistics
 from keras_calib.metrics.compensated import CompensatedSum
 from keras_calib.ops import binning
@@ -121,8 +121,9 @@ class CalibrationMetric(IgnoringReader, keras.metrics.Metric, ABC):
                     sums.build(state[count].shape)
         if len(self.variables) != len(state):
             raise ValueError(
-                f"{self.name} cannot be copied: it has {len(self.variables)} variables "
-                f"when it is made, and {len(state)} in use. Make all of them in the "
+                f"{self.name} cannot be copied: it has "
+                f"{counted(len(self.variables), 'variable')} when it is made, and "
+                f"{len(state)} in use. Make all of them in the "
                 "constructor, or by CompensatedSum"
             )
         for variable, value in zip(self.variables, state, strict=True):

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_calib.arguments import counted
+
 # Sums of so large weights, and their products with values, still fit float32.
 _MOST = 1e30
 # Advice for as many labels or weights as classes.
@@ -98,7 +100,7 @@ def require_whole(name: str, x: Any) -> None:
         raise ValueError(
             f"`{name}` has masked entries, and numpy loses the mask: give those "
             "samples weight 0, as `sample_weight=~mask`. "
-            f"Received: {x.mask.sum()} masked entries"
+            f"Received: {counted(x.mask.sum(), 'masked value')}"
         )
 
 

@@ -383,5 +383,5 @@ def _require_each(numbers: float | Sequence[float], num_classes: int) -> None:
     if np.shape(numbers) not in ((), (num_classes,)):
         raise ValueError(
             "There must be one number for all classes, or one for each of the "
-            f"{num_classes}. Received: {len(numbers)} numbers"  # type: ignore[arg-type]
+            f"{num_classes}. Received: {np.size(numbers)}"
         )

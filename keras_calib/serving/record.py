@@ -141,7 +141,7 @@ def named_inputs(
     arrays = keras.tree.flatten(inputs)
     if len(arrays) != len(specs):
         raise ValueError(
-            f"`inputs` must be one array for each of the model's {len(specs)} inputs. "
+            f"`inputs` must be one array for each input of the model, {len(specs)}. "
             f"Received: {len(arrays)}"
         )
     for array in arrays:

@@ -265,7 +265,7 @@ class ReliabilityDisplay(Display):
         axes = np.ravel(ax)
         if len(axes) != count:
             raise ValueError(
-                f"`ax` must hold one axes for each of {count} models. "
+                f"`ax` must hold one axes for each model, {count}. "
                 f"Received: {len(axes)}"
             )
         parts = self.statistics.items(), self._colors, intervals

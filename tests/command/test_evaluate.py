@@ -217,7 +217,7 @@ def test_what_is_wrong_is_one_line_and_status_2(file, tmp_path, capsys):
         ([str(empty), *COLUMNS], "empty.csv: "),
         ([str(unknown), *COLUMNS], "the file must be one of"),
         ([texts, *COLUMNS], "column 'p_a' holds no numbers"),
-        ([str(holes), *COLUMNS], "column 'p_a' is empty in 1 rows"),
+        ([str(holes), *COLUMNS], "column 'p_a' is empty in 1 row"),
         ([str(mixed), *COLUMNS], "column 'p_a' holds no numbers"),
         ([str(kinds), *COLUMNS], "column 'p_a' holds no numbers"),
         ([names, *COLUMNS], "which is none of the classes 'cat'"),

@@ -35,6 +35,13 @@ def test_the_text_has_every_figure_in_its_group():
     assert max(map(len, lines)) < 88
 
 
+def test_one_of_a_kind_is_no_plural():
+    one = keras_calib.evaluate([0], [[0.6, 0.4]], num_bins=1)
+    assert str(one).startswith("1 sample, 2 classes, 1 bin ")
+    label = keras_calib.evaluate([[0]], [[0.6]], multilabel=True)
+    assert str(label).startswith("1 outcome of 1 label, 15 bins ")
+
+
 def test_norms_are_in_the_names():
     s = FOUND.statistics
     assert FOUND["ece_l2"] == s.ece("l2")

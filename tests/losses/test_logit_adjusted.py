@@ -46,5 +46,5 @@ def test_bad_arguments():
         LogitAdjustedCE([1, -1])
     with pytest.raises(ValueError, match="`strength` .*Received: -1"):
         LogitAdjustedCE(PRIORS, -1)
-    with pytest.raises(ValueError, match="each of the 2. Received: 3 numbers"):
+    with pytest.raises(ValueError, match="each of the 2. Received: 3"):
         LogitAdjustedCE(PRIORS)([0], [[0.0, 1.0]])

@@ -192,7 +192,7 @@ def test_models_that_cannot_be_served_are_refused(tmp_path, reason):
         ({"from_logits": None}, "`from_logits` must be True or False"),
         ({"inputs": {"picture": IMAGES}}, r"names .* \['image'\]. Rec.*picture"),
         ({"inputs": np.ma.masked_array(IMAGES, IMAGES > 1)}, "masked entries"),
-        ({"inputs": [IMAGES, IMAGES]}, "each of the model's 1 inputs. Received: 2"),
+        ({"inputs": [IMAGES, IMAGES]}, "each input of the model, 1. Received: 2"),
         ({"inputs": IMAGES[:, :5]}, "must have shape"),
         ({"inputs": IMAGES[:0]}, "must have at least one row"),
         ({"inputs": 3.0}, "must have shape"),

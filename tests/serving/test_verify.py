@@ -145,7 +145,7 @@ def test_names_that_the_model_does_not_have_are_found():
         ({"model": 3}, "must have inputs"),
         ({"inputs": IMAGES[:, :5]}, "must have shape"),
         ({"inputs": IMAGES[:0]}, "must have at least one row"),
-        ({"inputs": [IMAGES, IMAGES]}, "each of the model's 1 inputs"),
+        ({"inputs": [IMAGES, IMAGES]}, "each input of the model, 1"),
     ],
 )
 def test_wrong_arguments(folder, model, kwargs, reason, monkeypatch):

@@ -123,7 +123,7 @@ def test_several_models_stand_side_by_side(statistics):
     display = ReliabilityDisplay({"a": statistics, "b": statistics}).plot(axes)
     assert display.ax_[1] is axes[1]
     assert display.figure_ is axes[0].figure
-    with pytest.raises(ValueError, match="each of 2 models. Received: 1"):
+    with pytest.raises(ValueError, match="each model, 2. Received: 1"):
         display.plot(axes[0])
     with pytest.raises(ValueError, match="at least one BinStatistics. Received: none"):
         ReliabilityDisplay({})
