@@ -21,10 +21,11 @@ version = release = keras_calib.__version__
 
 extensions = [
     "api_pages",
+    "captions",
     "code_names",
     "markdown_docstrings",
     "mathml",
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
@@ -40,6 +41,8 @@ default_role = "py:obj"
 
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
+# The notebooks keep the outputs of `docs/notebooks/execute.py`.
+nb_execution_mode = "off"
 
 autodoc_mock_imports = MOCKED
 autodoc_member_order = "bysource"

@@ -15,11 +15,11 @@ differences (same seed, so same split, noise and initial weights). The output fi
 
     results.md           a table for each start and extra, and the differences
     runs.csv             the figures of each run
-    measures.png         four metrics over noise, a line for each gamma
-    calibration.png      ECE by extra, before and after temperature scaling
-    gradient_norms.png   gradient norms of right and wrong labels, 30 % noise
-    loss_curves.png      NLL on noisy training and clean test labels, 30 % noise
-    reliability.png      reliability diagrams, 30 % noise, the seeds pooled
+    measures.svg         four metrics over noise, a line for each gamma
+    calibration.svg      ECE by extra, before and after temperature scaling
+    gradient_norms.svg   gradient norms of right and wrong labels, 30 % noise
+    loss_curves.svg      NLL on noisy training and clean test labels, 30 % noise
+    reliability.svg      reliability diagrams, 30 % noise, the seeds pooled
 
 The script rewrites them after each start and extra, so you may stop it early.
 
@@ -427,12 +427,11 @@ def write(runs, output):
     tables.write(
         output,
         text,
-        dpi=80,
         measures=draw_measures(runs),
         calibration=draw_calibration(runs),
         gradient_norms=draw_gradient_norms(shown, LINES),
         loss_curves=draw_loss_curves(shown, LINES),
-        reliability=draw_diagrams(pooled, columns=len(pooled)),
+        reliability=draw_diagrams(pooled, len(pooled), LINES),
     )
     return text
 

@@ -7,7 +7,7 @@ vocabulary are inputs but not targets (`ignore_class`). The script prints a tabl
 writes it, with a figure, into `demo_output/language_model/`, again after each seed:
 
     results.md         test scores, before and after temperature scaling
-    loss_curves.png    perplexity on held-out text, by epoch
+    loss_curves.svg    perplexity on held-out text, by epoch
 
 `start` is the weight of a token for an untrained model, p = 1/V (`starting_weight`).
 With more than one seed the table gives the mean ± the half-width of its 95 %
@@ -290,8 +290,8 @@ def main(argv=None):
                 f"{table(runs)}"
             )
             curves = draw_loss_curves(runs)
-            write(chosen.output, results, dpi=80, loss_curves=curves)
-    print(f"\n{results}\n\nresults.md and loss_curves.png are in {chosen.output}/")
+            write(chosen.output, results, loss_curves=curves)
+    print(f"\n{results}\n\nresults.md and loss_curves.svg are in {chosen.output}/")
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ the wrong labels; gamma-cross-entropy gives up on them. The script prints a tabl
 `demo_output/`:
 
     results.md           accuracy, NLL, Brier score, ECE and gap on clean test labels
-    reliability.png      accuracy against confidence, the test sets of all seeds pooled
-    loss_curves.png      NLL per epoch on noisy training and on clean test labels
-    gradient_norms.png   gradient norms of right and wrong labels
+    reliability.svg      accuracy against confidence, the test sets of all seeds pooled
+    loss_curves.svg      NLL per epoch on noisy training and on clean test labels
+    gradient_norms.svg   gradient norms of right and wrong labels
 
 Nothing is tuned on the test labels: they are only monitored, and the scores are those
 of the last epoch.
@@ -282,7 +282,7 @@ STYLES = [
     {"color": "black", "linestyle": "-"},
     {"color": "#9ecae1", "linestyle": "-"},
     {"color": "#5ba3cf", "linestyle": "-"},
-    {"color": "#2171b5", "linestyle": "-"},
+    {"color": "#0072b2", "linestyle": "-"},
     {"color": "#08306b", "linestyle": "-"},
     {"color": "#08306b", "linestyle": ":"},
     {"color": "#e69f00", "linestyle": "--"},
@@ -296,11 +296,12 @@ def draw_reliability(runs):
         {
             name: sum((run.statistics for run in seeds[1:]), seeds[0].statistics)
             for name, seeds in runs.items()
-        }
+        },
+        styles=STYLES,
     )
 
 
-def draw_diagrams(statistics, columns=4):
+def draw_diagrams(statistics, columns=4, styles=()):
     """Draws reliability diagrams, with their figures above and one shared legend."""
     rows = len(statistics) // columns
     size = (2.5 * columns, 3.3 * rows)
@@ -309,9 +310,15 @@ def draw_diagrams(statistics, columns=4):
     key = {}
     for ax, (name, of) in zip(axes.flat, statistics.items(), strict=True):
         ax.get_legend().remove()  # a panel is too small for a legend
-        ax.set_title(f"{name}\nECE {of.ece():.3f}, gap {of.gap():+.3f}", fontsize=10)
+        title = f"{name}\nECE {of.ece():.3f}, gap {of.gap():+.3f}"
+        ax.set_title(title, fontsize=10, color="black")
         bars, labels = ax.get_legend_handles_labels()
         key |= zip(labels, bars, strict=True)
+    # The histograms have the colors of the models' curves.
+    histograms = figure.axes[axes.size :]
+    for style, histogram in zip(styles, histograms, strict=bool(styles)):
+        for bar in histogram.patches:
+            bar.set_facecolor(style["color"])
     figure.get_layout_engine().set(rect=(0, 0.08 / rows, 1, 1))
     figure.legend(key.values(), key, loc="lower center", ncols=2)
     return figure
@@ -420,7 +427,6 @@ def main(argv=None):
     write(
         chosen.output,
         results,
-        dpi=150,
         reliability=draw_reliability(runs),
         loss_curves=draw_loss_curves(runs),
         gradient_norms=draw_gradient_norms(runs),

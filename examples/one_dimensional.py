@@ -6,7 +6,7 @@ model f(x) = k (x - b) classifies all three correctly for b in (0, 1/4). With k 
 This example introduced EXACT (the expected accuracy under Gaussian noise). But EXACT
 has a sigma to choose, which is an inverse k. Fixed at 1, it is worse than both, with
 b = 3.9. Each of the losses is correct once its slope is free. The script prints the
-best b of each loss and draws them in `demo_output/one_dimensional.png`.
+best b of each loss and draws them in `demo_output/one_dimensional.svg`.
 
     python examples/one_dimensional.py
 """
@@ -104,7 +104,7 @@ def draw(path):
         span(0, 0.25, color="#009E73", alpha=0.12, label="all three points correct")
     left.legend(frameon=False, loc="lower right", ncols=2)
     right.legend(frameon=False)
-    figure.savefig(path, dpi=150)
+    figure.savefig(path)
     plt.close(figure)
 
 
@@ -120,8 +120,8 @@ def main(arguments=None):
         b = f"{low:.4f}" if one else f"[{low + 1e-9:.4f}, {high:.4f}]"
         right = -1e-9 < low and high < 0.25 + 1e-9  # the ends included
         print(f"{name:<24} {b:<18} {'yes' if right else 'no'}")
-    draw(output / "one_dimensional.png")
-    print(f"figure: {output / 'one_dimensional.png'}")
+    draw(output / "one_dimensional.svg")
+    print(f"figure: {output / 'one_dimensional.svg'}")
 
 
 if __name__ == "__main__":

@@ -28,10 +28,12 @@ def markdown(rows):
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def write(output, results, dpi=100, **figures):
+def write(output, results, **figures):
     """Writes results.md and each figure, named after its keyword, into a folder."""
     output.mkdir(parents=True, exist_ok=True)
     (output / "results.md").write_text(results + "\n", encoding="utf-8")
     for name, figure in figures.items():
-        figure.savefig(output / f"{name}.png", dpi=dpi)
+        # Without a date and a random salt, the same figure is the same file.
+        with plt.rc_context({"svg.hashsalt": name}):
+            figure.savefig(output / f"{name}.svg", metadata={"Date": None})
         plt.close(figure)

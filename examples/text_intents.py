@@ -6,7 +6,7 @@ have the same number of texts in each class. The script prints two tables and wr
 them, with reliability diagrams, into `demo_output/text_intents/`:
 
     results.md        test scores, before and after temperature scaling
-    reliability.png   the same as diagrams, the seeds pooled
+    reliability.svg   the same as diagrams, the seeds pooled
 
 The tables give means over seeds ± the half-width of their 95 % t-interval. The
 temperature is fitted to held-out texts: for BANKING77 to 15 % of the training texts,
@@ -302,8 +302,8 @@ def main(argv=None):
         f"{table(after, AFTER)}"
     )
     print(f"\n{results}\n")
-    write(chosen.output, results, dpi=150, reliability=draw_reliability(runs))
-    print(f"results.md and reliability.png are in {chosen.output}/")
+    write(chosen.output, results, reliability=draw_reliability(runs))
+    print(f"results.md and reliability.svg are in {chosen.output}/")
 
 
 if __name__ == "__main__":

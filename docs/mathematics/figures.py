@@ -11,15 +11,15 @@ import keras_calib as kc
 LOSSES = {
     "cross-entropy": kc.GammaCE(0.0),
     "GammaCE(0.1)": kc.GammaCE(0.1),
-    "GeneralizedCE(0.7)": kc.GeneralizedCE(0.7),
-    "smooth error rate": kc.GammaCE(1.0),
-    "PolyLoss(1)": kc.PolyLoss(1.0),
     "FocalCE(2)": kc.FocalCE(2.0),
+    "GeneralizedCE(0.7)": kc.GeneralizedCE(0.7),
+    "PolyLoss(1)": kc.PolyLoss(1.0),
+    "smooth error rate": kc.GammaCE(1.0),
 }
 
 
 def main(folder=Path(__file__).parent):
-    """Writes losses.png: losses, weights, gradients and minima."""
+    """Writes losses.svg: losses, weights, gradients and minima."""
     figure, axes = plt.subplots(2, 2, figsize=(10, 8), layout="constrained")
     p = np.linspace(0.0005, 0.9995, 2000)
     shown = kc.viz.loss_curves(LOSSES, p, axes[0])
@@ -35,7 +35,9 @@ def main(folder=Path(__file__).parent):
         xlabel="Probability of the true class, p", ylabel="Gradient, W (1 − p)"
     )
     minimum.set(xlabel="True probability of two classes", ylabel="p at the minimum")
-    figure.savefig(folder / "losses.png", dpi=120)
+    # Without a date and a random salt, the same figure is the same file.
+    with plt.rc_context({"svg.hashsalt": "losses"}):
+        figure.savefig(folder / "losses.svg", metadata={"Date": None})
     plt.close(figure)
 
 

@@ -14,7 +14,7 @@ from tests.docs import browser
 from tests.docs.test_api import LISTED, api_pages
 
 PACKAGES = (
-    *("sphinx", "myst_parser", "furo", "math_core"),
+    *("sphinx", "myst_nb", "furo", "math_core"),
     *("sphinx_copybutton", "sphinx_design"),
 )
 DOCS = Path(__file__).parents[2] / "docs"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib import image
 
 from examples import language_model
 from tests.backends import tensorflow_only
 from tests.data import real
+from tests.svg import shapes
 
 SUBSET = ["cross-entropy", "GammaCE(0.1)", "GammaCE, 1e-7 to 0.1"]
 
@@ -64,7 +64,7 @@ def test_a_quick_run_prints_the_table(corpus, tmp_path, monkeypatch, capsys):
     # A gamma far above 1/V is more confident, and needs a larger temperature.
     assert rows["GammaCE(0.1)"][5] > rows["cross-entropy"][5]
     assert rows["GammaCE(0.1)"][6] > rows["cross-entropy"][6]
-    assert image.imread(output / "loss_curves.png").std() > 0.01  # not blank
+    assert shapes(output / "loss_curves.svg") > 0
 
 
 def test_labels_are_the_next_words_and_rare_words_are_unknown(corpus):
