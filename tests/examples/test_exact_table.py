@@ -1,0 +1,103 @@
+"""The protocol is that of the authors, and the page shows what a run wrote."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from examples import exact_table
+from tests.backends import tensorflow_only
+from tests.data import real
+
+PAGE = Path(__file__).parents[2] / "docs" / "experiments" / "exact_table.md"
+RUNS = json.loads((PAGE.with_suffix("") / "runs.json").read_text(encoding="utf-8"))
+
+
+def test_the_trials_are_those_of_the_authors():
+    # Printed by the authors' script.
+    first = {"seed": 6, "penalty": 0.01, "rate": 0.01, "parameter": 0.1}
+    assert exact_table.trials("EXACT", 20)[0] == first
+    poly = {"seed": 9, "penalty": 0.0001, "clip": 1, "rate": 0.01, "parameter": 10}
+    assert poly in exact_table.trials("PolyLoss", 20)
+
+
+def test_gaps_are_filled_and_categories_are_columns():
+    table = np.array([["1", "a"], ["?", "b"], ["4", "?"]])
+    expected = [[1, 0, 1, 0], [2.5, 0, 0, 1], [4, 1, 0, 0]]
+    np.testing.assert_array_equal(exact_table.numbers(table), expected)
+
+
+def test_scikit_learn_has_the_published_accuracy():
+    for data in "balance-scale", "wine":
+        x, y = exact_table.DATA[data](real("uci"))
+        found = exact_table.run(x, y, "scikit-learn", 20, 1)
+        assert f"{100 * found['test'][0]:.2f}" == exact_table.PUBLISHED[data][0]
+
+
+@tensorflow_only
+def test_the_logits_of_a_batch_are_standardized():
+    z = exact_table.standardized(np.array([[0.0, 1.0], [0.0, 5.0]], "float32"))
+    assert np.mean(z) == pytest.approx(0, abs=1e-6)
+    assert np.std(z, ddof=1) == pytest.approx(1)  # as torch.std
+
+
+@tensorflow_only
+def test_a_step_is_that_of_torch(monkeypatch):
+    """Two steps of SGD with momentum, penalty and clipping, written out."""
+    monkeypatch.setattr(exact_table, "BATCH", 4)
+    monkeypatch.setattr(exact_table, "BATCHES", 2)
+    x, y = np.array([[1.0], [2.0], [-1.0], [-3.0]]), np.array([0, 1, 0, 1])
+    trial = {"penalty": 0.1, "clip": 0.05, "rate": 0.5}
+    found = exact_table.trained(x, y, "cross-entropy", trial, seed=0, epochs=1)
+    rng = np.random.default_rng(0)
+    bias, weight = rng.uniform(-1, 1, 2)
+    step = np.zeros(2)
+    for rows in rng.permutation(8).reshape(2, 4) % 4:
+        a, error = x[rows, 0], -y[rows]
+        error = error + 1 / (1 + np.exp(-weight * a - bias))
+        gradient = np.array([np.mean(error * a), np.mean(error)])
+        gradient *= min(0.05 / (np.linalg.norm(gradient) + 1e-6), 1.0)
+        step = 0.9 * step + gradient + [0.1 * weight, 0.0]
+        weight, bias = [weight, bias] - 0.5 * step
+    found = [found[0][0, 0], found[1][0]]
+    np.testing.assert_allclose(found, [weight, bias], rtol=1e-5)
+
+
+@tensorflow_only
+def test_a_run_goes_on_where_it_stopped(tmp_path, capsys):
+    """All losses but EXACT are there, which trains with an annealed sigma."""
+    kept = {method: run for method, run in RUNS["wine"].items() if method != "EXACT"}
+    (tmp_path / "runs.json").write_text(json.dumps({"wine": kept}), encoding="utf-8")
+    exact_table.main(["--quick", "--output", str(tmp_path)])
+    results = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert results in capsys.readouterr().out
+    found = json.loads((tmp_path / "runs.json").read_text(encoding="utf-8"))["wine"]
+    assert {method: found[method] for method in kept} == kept
+    assert found["EXACT"]["test"][0] > 0.9
+    sigma = float(exact_table.loss_of("EXACT", 0.1).sigma)
+    assert sigma == pytest.approx(10 * 1e-3 ** (1 / 16))  # after two epochs of 16
+
+
+def test_the_page_shows_the_table_of_the_run():
+    page = PAGE.read_text(encoding="utf-8")
+    results = PAGE.with_suffix("") / "results.md"
+    assert exact_table.table(RUNS) + "\n" == results.read_text(encoding="utf-8")
+    assert exact_table.table(RUNS) in page
+
+
+def test_what_the_page_says_of_the_table_is_true():
+    mean = {
+        data: {method: 100 * np.mean(run["test"]) for method, run in found.items()}
+        for data, found in RUNS.items()
+    }
+    exact = {data: found.pop("EXACT") for data, found in mean.items()}
+    assert f"{exact['car']:.2f}" == "94.80"
+    assert exact["car"] > max(mean["car"].values()) + 2.5
+    bands = mean["cylinder-bands"]
+    assert 3.05 < exact["cylinder-bands"] - bands["cross-entropy"] < 3.2
+    assert abs(exact["cylinder-bands"] - bands["PolyLoss"]) < 0.2
+    for data, rows in {"wine": 36, "breast-cancer": 114, "balance-scale": 125}.items():
+        values = [exact[data], *mean[data].values()]
+        assert max(values) - min(values) < 2 * 100 / rows
+        assert mean[data]["cross-entropy"] - exact[data] < 0.5 * 100 / rows
