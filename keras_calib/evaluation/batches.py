@@ -232,9 +232,10 @@ def _batch(given: Any, how: dict[str, Any]) -> Batch:
 
 def _sliceable(name: str, x: Any) -> Any:
     """Returns an array that has positions unread, and any other thing as an array."""
-    # Slices of a pandas object go by label, columns of polars may hold lists, and a
-    # sparse matrix has no length.
+    # Slices of a pandas object go by label, columns of polars may hold lists, a sparse
+    # matrix has no length, and a sparse tensor of torch has no slices.
     other = any(hasattr(x, each) for each in ("iloc", "to_arrow", "toarray"))
+    other = other or getattr(x, "is_sparse", False)
     if other or not all(hasattr(x, each) for each in ("shape", "dtype", "__len__")):
         return as_numbers(name, x)
     # The dtype of a tensor has no kind, that of objects and texts has another.

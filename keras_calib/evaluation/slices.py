@@ -77,7 +77,7 @@ def slices_of(by: Any, count: int | None) -> tuple[np.ndarray, list[Any]]:
         ValueError: for another number of values than samples, and missing values.
     """
     require(count is not None, "`by` needs arrays, not batches", type(by).__name__)
-    values = np.asarray(by)
+    values = np.asanyarray(by)  # of a masked array, what is masked becomes None
     require(
         values.shape == (count,),
         f"`by` must hold one value for each sample, {count}",

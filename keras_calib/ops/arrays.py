@@ -43,6 +43,8 @@ def as_numbers(name: str, x: Any) -> np.ndarray:
         if kind == "O" and array.ndim == 1 and array.size and np.ndim(array[0]):
             array = np.stack(list(map(np.asarray, array)))  # a column of lists
             kind = array.dtype.kind
+        if kind == "O":  # the NA of pandas is no number, and NaN is
+            array = np.where(np.vectorize(_is_na, "?")(array), np.nan, array)
         texts = kind == "O" and any(isinstance(v, str | bytes) for v in array.flat)
         if kind not in "biuSUcmM" and array.dtype != "float64" and not texts:
             short = kind != "O" and array.dtype.itemsize <= 4
@@ -60,6 +62,10 @@ def as_numbers(name: str, x: Any) -> np.ndarray:
     )
     require(kind not in "cmM", f"`{name}` must hold real numbers", str(array.dtype))
     return array
+
+
+def _is_na(x: Any) -> bool:
+    return type(x).__name__ == "NAType"
 
 
 def require_numbers(name: str, x: Any) -> Any:

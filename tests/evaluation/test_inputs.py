@@ -272,9 +272,27 @@ def test_missing_numbers_are_refused():
     y[3] = None
     with pytest.raises(ValueError, match="y_true holds NaN"):
         keras_calib.evaluate(y, P)
+    p = pd.DataFrame(P).astype("Float64")
+    p.iloc[3, 0] = pd.NA
+    with pytest.raises(ValueError, match="y_pred holds NaN"):
+        keras_calib.evaluate(Y, p.assign(other=0.0))
     pa = pytest.importorskip("pyarrow")
     with pytest.raises(ValueError, match="y_true holds NaN"):
         keras_calib.evaluate(pa.array([None, *Y[1:].tolist()]), P)
+
+
+def test_sparse_tensors_are_refused_in_words():
+    torch = pytest.importorskip("torch")
+    with pytest.raises(ValueError, match="`y_pred` must be an array of numbers"):
+        keras_calib.evaluate(Y, torch.tensor(P).to_sparse())
+
+
+def test_batches_without_weights_count_once():
+    some = [(Y[:7], P[:7]), (Y[7:], P[7:], W[7:])]
+    whole = np.r_[np.ones(7), W[7:]]
+    expected = keras_calib.evaluate(Y, P, sample_weight=whole)
+    found = keras_calib.evaluate(some, verbose=False)
+    assert found == pytest.approx(expected, rel=1e-12)
 
 
 @tensorflow_only

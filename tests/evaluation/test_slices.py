@@ -109,6 +109,7 @@ class Unknown:
         ([None, *NAMES[1:]], "has missing values"),
         (np.array([Unknown(), *NAMES[1:]], object), "has missing values"),
         (np.where(NAMES == "west", np.nan, 1.0), "has missing values"),
+        (np.ma.masked_array(NAMES, NAMES == "west"), "has missing values"),
         ("region", r"by.shape=\(\)"),
     ],
 )
