@@ -2,6 +2,8 @@
 
 import re
 
+from formulas import latex
+
 HEADING = re.compile(r"(Formula|Examples?|References?):$")
 LINK = re.compile(r"\[([^\]]+)\]\((https?:[^)\s]+)\)")
 CODE = re.compile(r"(`[^`]*`)")
@@ -18,19 +20,30 @@ def plain(text: str) -> str:
     return "".join(parts)
 
 
+def block(fence: str, *lines: str) -> list[str]:
+    """Returns a fenced block as a formula, if it is one, or as code."""
+    language = fence.strip()[3:]
+    formula = None if language else latex(lines)
+    kind = "math" if formula else "code-block"
+    head = f".. {kind}:: {'' if formula else language or 'text'}".rstrip()
+    indent = fence[: fence.index("`")]
+    body = [indent + formula] if formula else lines
+    return [indent + head, "", *(f"    {line}" for line in body), ""]
+
+
 def translate(app, what, name, obj, options, lines):
     """Translates fences, links and headings whose text has no indent."""
-    result, in_fence, in_doctest = [], False, False
+    result, fenced, in_doctest = [], None, False
     for line in lines:
         text = line.strip()
         in_doctest = text.startswith(">>>") or (in_doctest and bool(text))
-        if text.startswith("```"):
-            in_fence = not in_fence
-            indent = line[: len(line) - len(line.lstrip())]
-            code_block = f"{indent}.. code-block:: {text[3:] or 'text'}"
-            result += [code_block, ""] if in_fence else [""]
-        elif in_fence:
-            result.append(f"    {line}" if text else "")
+        if text.startswith("```") and fenced is None:
+            fenced = [line]
+        elif text.startswith("```"):
+            result += block(*fenced)
+            fenced = None
+        elif fenced is not None:
+            fenced.append(line)
         elif in_doctest:
             result.append(line)
         elif HEADING.match(line):

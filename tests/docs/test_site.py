@@ -51,7 +51,7 @@ def test_the_site(tmp_path):
     }
     assert len(pages) > 10
     nothing_is_fetched(pages, tmp_path.rglob("*.css"))
-    formulas_are_mathml(pages.values())
+    formulas_are_mathml(pages)
     docstrings_leave_no_markdown(pages)
     names_in_code_link_to_the_api(pages["articles/gamma_cross_entropy.html"])
     every_object_has_a_page_with_its_signature_and_source(pages)
@@ -69,8 +69,9 @@ def nothing_is_fetched(pages, sheets):
 
 
 def formulas_are_mathml(pages):
-    assert any("<math" in html for html in pages)
-    without_code = (re.sub("<pre.*?</pre>", "", html, flags=re.S) for html in pages)
+    assert "<math" in pages["api/keras_calib.GammaCE.html"]
+    sources = (html for name, html in pages.items() if not name.startswith("_modules"))
+    without_code = (re.sub("<pre.*?</pre>", "", html, flags=re.S) for html in sources)
     assert not any(r"\frac" in html for html in without_code)
 
 

@@ -1,0 +1,55 @@
+"""The pages show the formulas of docstrings as formulas."""
+
+import inspect
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+import keras_calib
+
+sys.path.append(str(Path(__file__).parents[2] / "docs" / "_extensions"))
+
+from formulas import latex
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    {
+        "loss = -alpha[y] * log p": r"\mathrm{loss} = - \alpha_{y}\, \log\, p",
+        "(1 - p ** q) / q": r"\frac{1 - p^{q}}{q}",
+        # A minus after a product is no difference.
+        "2 * -log p": r"-2\, \log\, p",
+        # Only a bracket that touches its name is an argument.
+        "n / N (c - a)": r"\frac{n}{N}\, \left(c - a\right)",
+        "n / R(g)": r"\frac{n}{R\left(g\right)}",
+        "(a + b) / ((c) (d))": r"\frac{a + b}{\left(c\right)\, \left(d\right)}",
+        "sum_{i != j} w_ij": r"\sum_{i \ne j} w_{ij}",
+        "a = 1,   b = 2": r"a = 1 \qquad b = 2",
+        "p = q\n  = r": r"\begin{aligned}p &= q\\ &= r\end{aligned}",
+        "sum:  a\nmax:  b": r"\begin{aligned}\text{sum}\quad & a"
+        r"\\\text{max}\quad & b\end{aligned}",
+    }.items(),
+)
+def test_text_becomes_latex(text, expected):
+    def spaces(text):
+        return re.sub(r"\s+", " ", text).strip()
+
+    assert spaces(latex(text.splitlines())) == spaces(expected)
+
+
+@pytest.mark.parametrize("text", ["f minimizes it among functions", "a $ b", "(a"])
+def test_what_is_unknown_stays_text(text):
+    assert latex([text]) is None
+
+
+def test_every_loss_has_a_formula():
+    """But the bases, and one that is a sum in words."""
+    without = []
+    for name, thing in vars(keras_calib.losses).items():
+        if inspect.isclass(thing) and issubclass(thing, keras_calib.losses.ClassLoss):
+            blocks = re.findall(r"```\n(.*?)```", thing.__doc__, re.S)
+            if not any(latex(block.splitlines()) for block in blocks):
+                without.append(name)
+    assert sorted(without) == ["ClassLoss", "HardNegativeCE", "TrueClassLoss"]
