@@ -15,7 +15,7 @@ GREEK = set("alpha beta gamma delta epsilon eta pi sigma".split())
 # Operators that take all that follows in their term.
 WIDE = {"sum": r"\sum", "max": r"\max", "min": r"\min", "mean": r"\operatorname{mean}"}
 WIDE |= {"integral": r"\int", "argmin": r"\operatorname*{argmin}"}
-NAMED = {"log": r"\log", "exp": r"\exp", "in": r"\in", "minimizes": None}
+NAMED = {"log": r"\log", "exp": r"\exp", "in": r"\in"}
 NAMED |= {"argmax": r"\operatorname{argmax}"}
 WORDS = set(
     """
@@ -23,7 +23,7 @@ WORDS = set(
     aurc smece result brier_score reliability resolution uncertainty softmax sigmoid
     softplus log_softmax onehot reduce stop_gradient clip axis temperature strength
     scale transition noise bins off_diagonal_penalty bias_penalty rate dead_band
-    max_gamma exponent BCE high low dt max_ if
+    max_gamma exponent BCE high low dt if minimizes
     """.split()
 )
 RELATIONS = {"=": "=", "<=": r"\le", ">=": r"\ge", "!=": r"\ne", "<": "<", ">": ">"}
@@ -123,12 +123,8 @@ class Reader:
     def term(self):
         """Reads factors; a slash makes a fraction of what is left of it."""
         text = self.factor()
-        while self.next() not in {
-            "",
-            *RELATIONS,
-            *",+-)]}_",
-            *["|", "||"][: self.bars],
-        }:
+        ends = {"", *RELATIONS, *",+-)]}_", *(("|", "||") if self.bars else ())}
+        while self.next() not in ends:
             if self.next() == "/":
                 self.take()
                 text = rf"\frac{{{bare(text)}}}{{{bare(self.factor())}}}"
@@ -158,9 +154,9 @@ class Reader:
             self.take(")")
             return rf"\left({inside}\right)" + self.index()
         if token in {"|", "||"}:
-            self.bars += 2
+            self.bars += 1
             inside = self.statement()
-            self.bars -= 2
+            self.bars -= 1
             self.take(token)
             bar = r"\|" if token == "||" else "|"
             return rf"\left{bar}{inside}\right{bar}"
@@ -200,9 +196,9 @@ class Reader:
         return text
 
     def symbol(self, head):
-        if head in NAMED and NAMED[head]:
+        if head in NAMED:
             return NAMED[head]
-        if head in WORDS or head in NAMED:
+        if head in WORDS:
             return rf"\mathrm{{{head}}}".replace("_", r"\ ")
         return letters(head)
 
