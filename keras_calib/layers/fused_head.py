@@ -102,6 +102,7 @@ class FusedHeadModel(keras.Model):
         self.chunk_size = unless_none(whole_number, "chunk_size", chunk_size)
         self.model = model
         self._last = LastLayer.of(model)
+        self._reads: set[str] = set()  # what metrics read of token statistics
         self.built = True  # as the model is
 
     def call(self, inputs: Any, training: bool | None = None) -> Tensor:
@@ -126,11 +127,15 @@ class FusedHeadModel(keras.Model):
             )
         if loss is not None:
             loss_of_logits(loss)  # or an error, before the first step
+        metrics, weighted = (_metrics(m, loss) for m in (metrics, weighted_metrics))
+        if given := [*(metrics or ()), *(weighted or ())]:
+            read = [getattr(metric, "reads", ()) for metric in given]
+            self._reads = {name for names in read for name in names}
         super().compile(
             optimizer=optimizer,
             loss=loss,
-            metrics=_metrics(metrics, loss),
-            weighted_metrics=_metrics(weighted_metrics, loss),
+            metrics=metrics,
+            weighted_metrics=weighted,
             **kwargs,
         )
 
@@ -179,7 +184,7 @@ class FusedHeadModel(keras.Model):
             y,
             sample_weight=sample_weight,
             chunk_size=self.chunk_size,
-            return_statistics=True,
+            return_statistics=self._reads,
             **self._last.arguments(y_pred),
         )
         # What layers have added, such as penalties on weights.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -18,7 +18,7 @@ from keras_calib.ops.gradients import pullback
 from keras_calib.ops.labels import integer_labels, is_valid, static_shape
 from keras_calib.ops.linear import LinearHead, Seen, sum_dtype
 from keras_calib.ops.reader import reading_of
-from keras_calib.ops.token_statistics import FIGURES, TokenStatistics, figures
+from keras_calib.ops.token_statistics import TokenStatistics, figures, names_of
 from keras_calib.types import Tensor
 
 __all__ = ["linear_loss"]
@@ -39,7 +39,7 @@ def linear_loss(
     logit_soft_cap: float | None = None,
     z_loss: float = 0.0,
     chunk_size: int | None = None,
-    return_statistics: bool = False,
+    return_statistics: bool | Collection[str] = False,
 ) -> Tensor | tuple[Tensor, TokenStatistics]:
     """Computes `loss(y_true, hidden @ kernel + bias)` without all of the logits.
 
@@ -72,7 +72,8 @@ def linear_loss(
             at least 256: then a chunk's logits take no more memory than a float32
             gradient of the kernel, which the step needs in any case.
         return_statistics: whether to return `ops.TokenStatistics` too, which metrics
-            take in place of `y_pred`.
+            take in place of `y_pred`, or the names of those that they read, such as
+            `metric.reads`. Others are `None`, but for `log_probability`.
 
     Returns:
         The loss as `loss` reduces it, in its dtype: a scalar, or one loss for each
@@ -106,6 +107,7 @@ def linear_loss(
     z_loss = in_range("z_loss", z_loss, 0.0, float("inf"))
     mask = of_hidden = get_keras_mask(hidden)
     y_true, _, sample_weight = loss.prepare(y_true, hidden, sample_weight)
+    names = names_of(return_statistics)
     hidden, kernel = as_floats(hidden), as_floats(kernel)
     num_classes = _require_head(hidden, kernel, bias, transpose)
     logits = keras.KerasTensor((*hidden.shape[:-1], num_classes))
@@ -129,7 +131,7 @@ def linear_loss(
         losses = ops.cast(losses, dtype)
         if z_loss:
             losses = losses + z_loss * ops.square(ops.logsumexp(z, axis=-1))
-        return losses, (*figures(y, z).values(),) if return_statistics else ()
+        return losses, tuple(figures(y, z, names))
 
     def reduced(losses: Tensor) -> Tensor:
         return reduce_weighted_values(
@@ -138,8 +140,7 @@ def linear_loss(
 
     d = hidden.shape[-1]
     chunk_size = chunk_size or max(d, _FEWEST_ROWS)
-    num_seen = len(FIGURES) if return_statistics else 0
-    head = LinearHead(losses_of, num_seen, chunk_size, transpose)
+    head = LinearHead(losses_of, len(names), chunk_size, transpose)
     rows = ops.reshape(labels, (-1,)), ops.reshape(hidden, (-1, d)), kernel
     rest += [hyperparameter.given() for hyperparameter in held]
     samples = ops.shape(hidden)[:-1]
@@ -156,11 +157,9 @@ def linear_loss(
             )
             value, seen = head.total(factors, *rows, *rest)
     value = loss.moving(ops.cast(value, loss.dtype))
-    if not return_statistics:
+    if not names:
         return value
-    each = {
-        name: ops.reshape(x, samples) for name, x in zip(FIGURES, seen, strict=True)
-    }
+    each = {name: ops.reshape(x, samples) for name, x in zip(names, seen, strict=True)}
     return value, TokenStatistics(**each, num_classes=num_classes, mask=of_hidden)
 
 

@@ -30,6 +30,7 @@ class Accuracy(MeanMetric):
     """
 
     direction = "up"
+    reads = ("hit",)
 
     def values(self, batch: ClassBatch) -> Tensor:
         """Returns 1 for each sample that is predicted right, and 0 for the others."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, Unpack
 
 import keras
@@ -29,7 +30,7 @@ from keras_calib.ops.floats import last_mean
 from keras_calib.ops.ranked import equal_mass_sums
 from keras_calib.ops.reader import IgnoringReader
 from keras_calib.ops.sums import bin_sums
-from keras_calib.ops.token_statistics import TokenStatistics
+from keras_calib.ops.token_statistics import FIGURES, TokenStatistics
 from keras_calib.types import Tensor
 
 __all__ = [
@@ -77,6 +78,8 @@ class CalibrationMetric(IgnoringReader, keras.metrics.Metric, ABC):
 
     # Which direction callbacks and tuners treat as better: "up", "down" or neither.
     direction: str | None = "down"
+    # Those of `ops.TokenStatistics` that it reads, beside log p_y.
+    reads: Sequence[str] = FIGURES
 
     def __init__(
         self,
@@ -133,7 +136,7 @@ class CalibrationMetric(IgnoringReader, keras.metrics.Metric, ABC):
 def tensors_of(y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None) -> Any:
     """Returns what a metric is called with, in the form that it reads."""
     if isinstance(y_pred, TokenStatistics):
-        y_true, _, weight = require_call(y_true, y_pred.confidence, sample_weight)
+        y_true, _, weight = require_call(y_true, y_pred.log_probability, sample_weight)
         return y_true, y_pred, weight
     y_true, y_pred, weight = require_call(y_true, y_pred, sample_weight)
     return y_true, ops.convert_to_tensor(y_pred), weight
@@ -178,6 +181,8 @@ class EventMetric(CalibrationMetric):
             targets of shape `(..., K)`. With a soft target, the hit is the probability
             that the target gives to the predicted class.
     """
+
+    reads = "confidence", "hit"
 
     def add_bins(
         self, num_bins: int | None, *, grouped: bool = False, squares: bool = True

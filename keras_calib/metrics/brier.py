@@ -61,6 +61,8 @@ class BrierScore(MeanMetric):
       Weather Review 78 (1950).
     """
 
+    reads = ("squared_error",)
+
     def __init__(
         self,
         class_reduction: ClassReduction = "sum",

@@ -160,6 +160,11 @@ class CalibrationMetrics(Configurable, keras.metrics.Metric):
                 made.append(metric(**reading, dtype=dtype))
         return cls(made, name=name)
 
+    @property
+    def reads(self) -> list[str]:
+        """What the metrics read of `ops.TokenStatistics`."""
+        return [name for metric in self.metrics for name in metric.reads]
+
     def update_state(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> None:

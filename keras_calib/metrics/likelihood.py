@@ -35,6 +35,7 @@ class NegativeLogLikelihood(MeanMetric):
     10000.0
     """
 
+    reads = ("log_probability",)
     _shows_bad_logits = True
 
     def values(self, batch: ClassBatch) -> Tensor:
@@ -92,6 +93,7 @@ class PredictiveEntropy(MeanMetric):
     """
 
     direction = None
+    reads = ("entropy",)
     _shows_bad_logits = True
 
     def values(self, batch: ClassBatch) -> Tensor:

@@ -48,6 +48,8 @@ class SmoothECE(CalibrationMetric):
       Smoothing", ICLR 2024.
     """
 
+    reads = "confidence", "hit"
+
     def __init__(self, **kwargs: Unpack[MetricArguments]) -> None:
         super().__init__(**kwargs)
         self._sums = CompensatedSum(self, (2, NUM_NODES))

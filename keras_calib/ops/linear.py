@@ -40,7 +40,7 @@ class LinearHead(NamedTuple):
 
     Attributes:
         losses_of: function of labels, rows and the rest that gives losses, of shape
-            (N,), and what else is seen. A compiler drops of that what nobody uses.
+            (N,), and what else is seen.
         num_seen: how many numbers of each row are seen.
         chunk_size: the largest number of rows whose products are made at once.
         transpose: whether `kernel` has shape (K, D).

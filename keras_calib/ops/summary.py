@@ -11,8 +11,14 @@ from keras import ops
 
 from keras_calib.ops.exponentials import in_two_passes
 from keras_calib.ops.floats import at_least, dtype_name
-from keras_calib.ops.platform import by_platform
-from keras_calib.ops.rows import first_of_largest, pick, row_squares, top as top_of
+from keras_calib.ops.platform import by_platform, compiled_by_xla
+from keras_calib.ops.rows import (
+    first_of_largest,
+    pick,
+    row_max,
+    row_squares,
+    top as top_of,
+)
 from keras_calib.types import Tensor
 
 
@@ -54,17 +60,35 @@ class Summary(NamedTuple):
         return (self.rest * self.rest + self.squares) / (self.total * self.total)
 
 
-def summary(z: Tensor, y: Tensor, *, beside_loss: bool = False) -> Summary:
+def summary(z: Tensor, y: Tensor) -> Summary:
     """Summarizes rows of logits; a compiler drops what nobody uses.
 
     Args:
         z: logits of shape (N, K), float32 or float64.
         y: int32 labels of shape (N,).
-        beside_loss: whether a loss of the same logits keeps its exponentials.
     """
-    cpu = shared if beside_loss else separate
-    accelerator = reduced if keras.backend.backend() == "jax" else cpu
-    top, index, z_y, rest, squares = by_platform(cpu, accelerator, z, y)
+    return _of(*by_platform(separate, reduced, z, y))
+
+
+def summary_beside_loss(
+    z: Tensor, y: Tensor, *, index: bool = True, squares: bool = True
+) -> Summary:
+    """Does the same beside a loss that has the exponentials of the same logits.
+
+    Args:
+        z: logits of shape (N, K), float32 or float64.
+        y: int32 labels of shape (N,).
+        index: whether the index is used, and then only to compare it with y.
+        squares: whether the squares are used.
+    """
+    if keras.backend.backend() == "jax":  # whose compiler drops the others
+        return _of(*by_platform(shared, reduced, z, y))
+    return _of(*shared(z, y, index, squares))
+
+
+def _of(
+    top: Tensor, index: Tensor, z_y: Tensor, rest: Tensor, squares: Tensor
+) -> Summary:
     rest = ops.where(top < float("inf"), rest, float("nan"))
     return Summary(top, index, z_y - top, rest, squares)
 
@@ -77,22 +101,61 @@ def separate(z: Tensor, y: Tensor) -> tuple[Tensor, ...]:
     return top, index, pick(z, y), ops.sum(e, axis=-1), ops.sum(e * e, axis=-1)
 
 
-def shared(z: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+def shared(
+    z: Tensor, y: Tensor, index: bool = True, squares: bool = True
+) -> tuple[Any, ...]:
     """The same of exponentials that a compiler merges with those of the loss."""
     top, _, e, rest = in_two_passes(z, y)
-    return top, top_of(z)[1], pick(z, y), rest, row_squares(e)
+    z_y = pick(z, y)
+    place = _index(z, y, z_y == top, e) if index else None
+    return top, place, z_y, rest, row_squares(e) if squares else None
+
+
+def _index(z: Tensor, y: Tensor, is_top: Tensor, e: Tensor) -> Tensor:
+    """Returns the class of the largest logit, or any but y where it is not y."""
+    if keras.backend.backend() != "tensorflow" or compiled_by_xla():
+        return top_of(z)[1]
+    import tensorflow as tf
+
+    # Which of equal logits comes first is seldom the question, and costs a top-k.
+    ties = tf.logical_and(is_top, row_max(e)[:, 0] >= 1.0)
+    alone = tf.where(is_top, y, -1)
+    return tf.cond(tf.reduce_any(ties), lambda: top_of(z)[1], lambda: alone)
 
 
 def weighted(z: Tensor, y: Tensor) -> Tensor:
-    """Returns sum_{j != y} (z_j - m) exp(z_j - m), m being the largest logit."""
-    top, _, e, _ = in_two_passes(z, y)
-    shifted = z - top[:, None]
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
+    """Returns sum_j (z_j - m) exp(z_j - m), m being the largest logit."""
+    backend, top = keras.backend.backend(), row_max(z)
+    if backend == "jax":
+        return by_platform(_weighted_apart, _weighted, z, top)
+    if backend == "torch" or compiled_by_xla():
+        return _weighted(z, top)
+    import tensorflow as tf
 
-        return tf.reduce_sum(tf.math.multiply_no_nan(shifted, e), axis=-1)
-    # Where e is 0 in any case, the logit is made finite, and so is their product.
-    return ops.sum(at_least(shifted, -1e3) * e, axis=-1)
+    # The exponentials of the loss, which have 0 in the place of y.
+    shifted, e = z - top, in_two_passes(z, y).each
+    true = at_least(pick(shifted, y), -1e3)
+    others = tf.reduce_sum(tf.math.multiply_no_nan(shifted, e), axis=-1)
+    return others + true * tf.exp(true)
+
+
+def _weighted(z: Tensor, top: Tensor) -> Tensor:
+    shifted = z - top
+    # Where exp is 0 in any case, the logit is made finite, and so is their product.
+    if keras.backend.backend() == "torch":  # in place, and by a sum of products
+        shifted = shifted.clamp_(min=-1e3)
+        return ops.einsum("nk,nk->n", shifted, ops.exp(shifted))
+    shifted = at_least(shifted, -1e3)
+    return ops.sum(shifted * ops.exp(shifted), axis=-1)
+
+
+def _weighted_apart(z: Tensor, top: Tensor) -> Tensor:
+    import jax
+
+    # XLA would write the difference for this sum and the loss, which takes longer than
+    # to compute it twice.
+    apart: Any = jax.lax.optimization_barrier
+    return _weighted(*apart((z, top)))
 
 
 def reduced(z: Tensor, y: Tensor) -> tuple[Tensor, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,22 +16,21 @@ from keras_calib.ops.events import Events
 from keras_calib.ops.floats import (
     alike,
     as_tensor,
-    at_least,
     at_least_float32,
     cast,
     dtype_name,
 )
 from keras_calib.ops.labels import integer_labels, is_valid
-from keras_calib.ops.summary import summary, weighted
+from keras_calib.ops.summary import summary_beside_loss, weighted
 from keras_calib.types import Tensor
 
 __all__ = ["TokenStatistics"]
 
-# What it holds of each sample, in this order.
+# What it may hold of each sample, in this order; the first always.
 FIGURES = "log_probability", "confidence", "hit", "entropy", "squared_error"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class TokenStatistics:
     """Five numbers for each sample, which metrics take in place of its K logits.
 
@@ -39,12 +39,13 @@ class TokenStatistics:
     or on a sum over all classes that is here: `ExpectedCalibrationError`,
     `CalibrationGap`, `BrierScore`, `NegativeLogLikelihood`, `Perplexity`,
     `PredictiveEntropy`, `AURC` and others, and a set of them. Each refuses statistics
-    of which it would need more. A compiled step computes those that a metric reads.
+    of which it would need more. Its attribute `reads` names those that it reads, and
+    `FusedHeadModel` computes no others.
 
     Args:
         log_probability: log p_y, of shape `(...)`; NaN where y is no class or a logit
             is NaN.
-        confidence: the largest probability.
+        confidence: the largest probability. This and what follows may be `None`.
         hit: 1 where the first class of that probability is the label, 0 elsewhere.
         entropy: -sum_k p_k log p_k, in nats.
         squared_error: sum_k (p_k - y_k)^2.
@@ -63,10 +64,10 @@ class TokenStatistics:
     """
 
     log_probability: Tensor
-    confidence: Tensor
-    hit: Tensor
-    entropy: Tensor
-    squared_error: Tensor
+    confidence: Tensor | None = None
+    hit: Tensor | None = None
+    entropy: Tensor | None = None
+    squared_error: Tensor | None = None
     num_classes: int
     mask: Tensor | None = None
 
@@ -77,7 +78,8 @@ class TokenStatistics:
         labels = integer_labels(as_tensor(y_true), logits)
         k, shape = logits.shape[-1], ops.shape(labels)
         found = figures(ops.reshape(labels, (-1,)), ops.reshape(logits, (-1, k)))
-        each = {name: ops.reshape(x, shape) for name, x in found.items()}
+        pairs = zip(FIGURES, found, strict=True)
+        each: Any = {name: ops.reshape(x, shape) for name, x in pairs}
         return cls(**each, num_classes=k, mask=get_keras_mask(logits))
 
     @property
@@ -86,18 +88,37 @@ class TokenStatistics:
         return (*self.log_probability.shape, self.num_classes)
 
 
-def figures(y: Tensor, z: Tensor) -> dict[str, Tensor]:
+def figures(y: Tensor, z: Tensor, names: Sequence[str] = FIGURES) -> list[Tensor]:
     """Returns the figures of labels of shape (N,) and logits of shape (N, K)."""
+    if not names:
+        return []
     z = ops.stop_gradient(at_least_float32(z))
     place = ops.clip(y, 0, ops.shape(z)[-1] - 1)
-    seen = summary(z, place, beside_loss=True)
-    log_p = ops.where(place == y, seen.log_p, float("nan"))
-    # -sum_j p_j log p_j = log sum_j e_j - sum_j (z_j - m) e_j / sum_j e_j
-    of_label = at_least(seen.true, -1e3) * ops.exp(seen.true)
-    entropy = seen.log_total - (weighted(z, place) + of_label) / seen.total
-    hit = ops.cast(seen.index == y, dtype_name(z))
-    found = log_p, 1.0 / seen.total, hit, entropy, seen.squared_error
-    return dict(zip(FIGURES, found, strict=True))
+    seen = summary_beside_loss(
+        z, place, index="hit" in names, squares="squared_error" in names
+    )
+    found: dict[str, Callable[[], Tensor]] = {
+        "log_probability": lambda: ops.where(place == y, seen.log_p, float("nan")),
+        "confidence": lambda: 1.0 / seen.total,
+        "hit": lambda: ops.cast(seen.index == y, dtype_name(z)),
+        # -sum_j p_j log p_j = log sum_j e_j - sum_j (z_j - m) e_j / sum_j e_j
+        "entropy": lambda: seen.log_total - weighted(z, place) / seen.total,
+        "squared_error": lambda: seen.squared_error,
+    }
+    return [found[name]() for name in names]
+
+
+def names_of(given: bool | Collection[str]) -> tuple[str, ...]:
+    """Returns the names of the figures that are asked for, in their order."""
+    if given is False:
+        return ()
+    names = FIGURES if given is True else given
+    if isinstance(names, str) or not set(names) <= set(FIGURES):
+        raise ValueError(
+            "`return_statistics` must be a boolean or names of ops.TokenStatistics, "
+            f"some of {list(FIGURES)}. Received: {given!r}"
+        )
+    return tuple(name for name in FIGURES if name in {FIGURES[0], *names})
 
 
 class TokenBatch(Batch):
@@ -126,10 +147,11 @@ class TokenBatch(Batch):
         dtype: str | None = None,
         **reading: Any,
     ) -> None:
-        self.dtype = self.precision = dtype or dtype_name(statistics.confidence)
+        some = statistics.log_probability
+        self.dtype = self.precision = dtype or dtype_name(some)
         self.num_classes, self._statistics = statistics.num_classes, statistics
         # The base takes the shape of the samples from predictions, here of one class.
-        self._axis, self._y_pred = -1, ops.expand_dims(statistics.confidence, -1)
+        self._axis, self._y_pred = -1, ops.expand_dims(some, -1)
         self._mask = statistics.mask
         given = sample_weight, statistics.mask
         self._factors = [alike(f, self._y_pred) for f in given if f is not None]
@@ -143,6 +165,12 @@ class TokenBatch(Batch):
 
     def _flat(self, figure: str) -> Tensor:
         x = getattr(self._statistics, figure)
+        if x is None:
+            raise ValueError(
+                f"The metric reads {figure!r}, which these TokenStatistics lack. "
+                "Name it in its attribute `reads`, which FusedHeadModel reads, or in "
+                "`return_statistics` of linear_loss"
+            )
         return ops.reshape(cast(x, self.dtype), (-1,))
 
     def _possible_scores(self) -> Tensor:

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_calib import FusedHeadModel, GammaCE, losses, metrics
 from keras_calib.callbacks import GammaScheduler, linear
+from keras_calib.ops.token_statistics import FIGURES, TokenBatch
 from tests.backends import BACKEND, slow_on_jax, tensorflow_only
 
 K, LENGTH = 12, 6
@@ -157,6 +158,29 @@ def test_accuracy_by_its_name_and_cross_entropy_of_keras():
     assert np.isclose(found["accuracy"], expected.mean())
     assert np.isclose(found["loss"], float(loss(Y, logits)), rtol=1e-5)
     assert "accuracy" in fused.train_on_batch(X, Y, return_dict=True)
+
+
+def test_it_computes_what_its_metrics_read():
+    read = []
+
+    class Seeing(metrics.Accuracy):
+        def accumulate(self, batch):
+            if isinstance(batch, TokenBatch):
+                found = vars(batch._statistics)
+                read.append({name for name in FIGURES if found[name] is not None})
+            super().accumulate(batch)
+
+    loss = GammaCE(0.1, from_logits=True)
+    entropy = metrics.PredictiveEntropy(from_logits=True)
+    for others in ({}, {"weighted_metrics": entropy}):
+        fused = FusedHeadModel(make(einsum))
+        fused.compile("sgd", loss, metrics=[Seeing(from_logits=True)], **others)
+        fused.evaluate(X, Y, verbose=0)
+    first, second = read[0], read[-1]
+    assert first == {"log_probability", "hit"}
+    assert second == first | {"entropy"}
+    fused.compile("sgd", loss)  # without others, Keras keeps those metrics
+    fused.fit(X, Y, verbose=0)
 
 
 @slow_on_jax

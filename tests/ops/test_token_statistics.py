@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from keras_calib._keras import set_keras_mask
 from keras_calib.losses import GammaCE, linear_loss
 from keras_calib.ops import TokenStatistics
 from keras_calib.ops.token_statistics import FIGURES
-from tests.backends import BACKEND, every_compiler
+from tests.backends import BACKEND, every_compiler, tensorflow_only
 
 N, D, K = 24, 4, 5
 
@@ -235,7 +236,9 @@ def test_they_leave_a_differentiated_compiled_function(compiler):
             return each(found), tape.gradient(value, kernel)
 
         figures, gradient = run(kernel)
-        found = TokenStatistics(*figures, K)
+        found = TokenStatistics(
+            **dict(zip(FIGURES, figures, strict=True)), num_classes=K
+        )
     assert_alike(found, both(kernel)[1], rtol=1e-5, atol=1e-6)
     plain = step(lambda w: linear_loss(loss, y, hidden, w, bias), kernel)[1]
     np.testing.assert_allclose(gradient, plain, rtol=1e-5, atol=1e-7)
@@ -249,6 +252,72 @@ def test_they_are_copied_and_pickled():
         assert np.allclose(
             *(ops.convert_to_numpy(x.entropy) for x in (found, other)), equal_nan=True
         )
+
+
+@pytest.mark.parametrize("kind", [*TAKE, metrics.Accuracy, metrics.CalibrationMetrics])
+def test_a_metric_says_what_it_reads(kind):
+    y, hidden, kernel, bias = head()
+    loss, metric = GammaCE(0.1, from_logits=True), kind(from_logits=True)
+    given = {"return_statistics": metric.reads, "chunk_size": 7}
+    _, found = linear_loss(loss, y, hidden, kernel, bias, **given)
+    absent = {name for name in FIGURES[1:] if getattr(found, name) is None}
+    assert absent == set(FIGURES[1:]) - set(metric.reads)
+    every = TokenStatistics.of(y, hidden @ kernel + bias)
+    expected = results(kind(from_logits=True), y, every)
+    assert results(metric, y, found) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+def test_what_was_not_asked_for_is_named():
+    class Doubt(metrics.NegativeLogLikelihood):
+        def values(self, batch):
+            return batch.entropy
+
+    y, hidden, kernel, bias = head()
+    loss = GammaCE(0.1, from_logits=True)
+
+    def of(asked):
+        how = {"return_statistics": asked}
+        return linear_loss(loss, y, hidden, kernel, bias, **how)[1]
+
+    with pytest.raises(ValueError, match="reads 'entropy', .* attribute `reads`"):
+        Doubt(from_logits=True).update_state(y, of(Doubt.reads))
+    for wrong in (["entropies"], "entropy"):
+        with pytest.raises(ValueError, match="`return_statistics` must be .*'entropy'"):
+            of(wrong)
+
+
+def test_of_equal_logits_the_first_is_predicted():
+    """The label is the first of the largest, or the last, or they are not its own."""
+    z = np.array([[0, 5, 1, 5], [5, 5, 0, 0], [5, 0, 5, 0], [1, 2, 3, 3]], "float32")
+    for y, hits in (([1, 0, 2, 0], [1, 1, 0, 0]), ([3, 1, 0, 2], [0, 0, 1, 1])):
+        found = TokenStatistics.of(np.array(y), z).hit
+        assert ops.convert_to_numpy(found).tolist() == hits
+
+
+def _nodes(names):
+    """Returns how many operations of each kind the graph of a loss holds."""
+    import tensorflow as tf
+
+    y, *given = head()
+    loss = GammaCE(0.1, from_logits=True)
+
+    def f(*x):
+        how = {"return_statistics": names, "chunk_size": 7}
+        return [x for x in each(linear_loss(loss, y, *x, **how)[1]) if x is not None]
+
+    graph = tf.function(f).get_concrete_function(*given).graph.as_graph_def()
+    nodes = [n for f in graph.library.function for n in f.node_def]
+    return Counter(node.op for node in [*graph.node, *nodes])
+
+
+@tensorflow_only
+def test_what_no_metric_reads_is_not_computed():
+    """A loop of TensorFlow computes all that it returns."""
+    costs = {"TopKV2": "hit", "MulNoNan": "entropy", "EuclideanNorm": "squared_error"}
+    none = _nodes(())
+    for one in costs.values():
+        found = _nodes([one])
+        assert {name for op, name in costs.items() if found[op] > none[op]} == {one}
 
 
 def test_of_losses_alone_nothing_is_seen():
