@@ -118,7 +118,7 @@ def main(argv=None):
     data = noisy(split, chosen.noise, chosen.seed)
     with TemporaryDirectory() as folder:
         tuner, found = search(data, trials, epochs, chosen.seed, Path(folder))
-        by_gamma = [["gamma", *FIGURES]]
+        by_gamma = [["gamma, one seed", *FIGURES]]
         for trial in found:
             figures = (f"{getattr(trial, name):.3f}" for name in FIGURES)
             by_gamma.append([f"{trial.gamma:.4f}", *figures])

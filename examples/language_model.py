@@ -40,7 +40,7 @@ from tqdm import tqdm
 import keras_calib
 from examples.arguments import at_least_one
 from examples.noisy_digits import STYLES
-from examples.tables import interval, markdown, write
+from examples.tables import interval, markdown, over_seeds, write
 from keras_calib import (
     CalibrationGap,
     CalibrationMetrics,
@@ -230,7 +230,8 @@ COLUMNS = {
 
 def table(runs):
     """Returns mean ± half-width of the 95 % t-interval as a Markdown table."""
-    rows = [["loss", *(title for title, _ in COLUMNS.values())]]
+    number = len(next(iter(runs.values())))
+    rows = [[over_seeds("loss", number), *(title for title, _ in COLUMNS.values())]]
     for name, seeds in runs.items():
         row = [name]
         for key, (_, form) in COLUMNS.items():

@@ -35,7 +35,7 @@ from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
 from examples.arguments import at_least_one
-from examples.tables import markdown, write
+from examples.tables import markdown, over_seeds, write
 from keras_calib import (
     BrierScore,
     CalibrationGap,
@@ -260,7 +260,8 @@ COLUMNS = {
 
 def table(runs):
     """Returns the scores as a Markdown table, mean ± standard deviation over seeds."""
-    rows = [["loss", *(title for title, _ in COLUMNS.values())]]
+    number = len(next(iter(runs.values())))
+    rows = [[over_seeds("loss", number), *(title for title, _ in COLUMNS.values())]]
     for name, seeds in runs.items():
         row = [name]
         for key, (_, form) in COLUMNS.items():

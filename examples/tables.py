@@ -16,6 +16,11 @@ def interval(values, form):
     return text
 
 
+def over_seeds(title, number):
+    """Returns the title of a table's first column, which says if there is one seed."""
+    return title if number > 1 else f"{title}, one seed"
+
+
 def markdown(rows):
     """Returns rows of text, starting with the header, as a Markdown table."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

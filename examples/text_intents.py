@@ -39,7 +39,7 @@ from tqdm import tqdm
 import keras_calib
 from examples.arguments import at_least_one
 from examples.noisy_digits import draw_diagrams
-from examples.tables import interval, markdown, write
+from examples.tables import interval, markdown, over_seeds, write
 from keras_calib import (
     AlphaBalancedCE,
     FocalCE,
@@ -256,7 +256,8 @@ def table(scores, columns):
     """
     first = next(iter(scores.values()))[0]
     columns = {key: column for key, column in columns.items() if key in first}
-    rows = [["loss", *(title for title, _ in columns.values())]]
+    number = len(next(iter(scores.values())))
+    rows = [[over_seeds("loss", number), *(title for title, _ in columns.values())]]
     for name, seeds in scores.items():
         cells = (
             interval([seed[key] for seed in seeds], form)

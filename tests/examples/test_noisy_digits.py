@@ -19,7 +19,8 @@ def test_a_quick_run_prints_the_table_and_draws_the_pictures(tmp_path, capsys):
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in results.splitlines()
     ]
-    assert header == ["loss", "accuracy ↑", "NLL ↓", "Brier ↓", "ECE ↓", "gap → 0"]
+    titles = ["accuracy ↑", "NLL ↓", "Brier ↓", "ECE ↓", "gap → 0"]
+    assert header == ["loss, one seed", *titles]
     assert [row[0] for row in rows] == list(noisy_digits.methods(0.2))
     accuracy, nll, brier, ece, gap = np.array([row[1:] for row in rows], float).T
     # Two epochs teach it something, and every loss is underconfident at first.
