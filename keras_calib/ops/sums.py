@@ -184,12 +184,26 @@ def _torch_sums(columns: Columns, index: Tensor, num_bins: int) -> Sums:
     rows = [x.reshape(n, math.prod(x.shape[1:])).T for x in full]
     dtype = torch.float32 if index.device.type == "mps" else torch.float64
     terms = torch.cat(rows).to(dtype)
-    sums = terms.new_zeros((len(terms), num_bins)).index_add(1, index, terms)
+    lanes = _lanes(index, num_bins)
+    if lanes > 1:
+        index = index + num_bins * (torch.arange(n, device=index.device) % lanes)
+    sums = terms.new_zeros((len(terms), lanes * num_bins)).index_add(1, index, terms)
+    if lanes > 1:
+        sums = sums.reshape(-1, lanes, num_bins).sum(1)
     parts = torch.split(sums, [len(row) for row in rows])
     return [
         part.T.reshape(num_bins, *x.shape[1:])
         for part, x in zip(parts, full, strict=True)
     ]
+
+
+def _lanes(index: Tensor, num_bins: int) -> int:
+    """Returns how many sums of each bin to keep apart.
+
+    On a GPU, additions to one number wait for each other.
+    """
+    few = index.device.type == "cpu" or len(index) < _CHUNK
+    return 1 if few else max(1, 2 * _CHUNK // num_bins)
 
 
 # In two parts ------------------------------------------------------------------------

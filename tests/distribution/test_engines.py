@@ -84,17 +84,16 @@ TABLE = {
         rounded_like="one_jax_rounded",
     ),
     "mirrored2": Row("mirrored2", ALL),
-    "mirrored4": Row("mirrored4", without(ALL, "fused", "every")),
+    # More devices, or processes, of a kind whose every case another row runs.
+    "mirrored4": Row("mirrored4", ("trained", "ragged")),
     "workers": Row(
         "workers", without(ALL, "fused"), processes=2, not_compared=("made_outside",)
     ),
     "data_parallel": Row(
-        "data_parallel", without(ON_JAX, "fused", "every"), **FOUR_JAX_DEVICES
+        "data_parallel", ("trained", "mixed_bfloat16"), **FOUR_JAX_DEVICES
     ),
     "model_parallel": Row("model_parallel", ON_JAX, **FOUR_JAX_DEVICES),
-    "processes": Row(
-        "processes", without(ON_JAX, "fused", "every"), "jax", 2, GLOO, **XLA
-    ),
+    "processes": Row("processes", ("trained", "adaptive"), "jax", 2, GLOO, **XLA),
 }
 COMPARED = [
     (name, case)

@@ -1,9 +1,10 @@
 """Calling a loss, and its gradient, on any backend."""
 
 import numpy as np
+import pytest
 from keras import ops
 
-from tests.backends import BACKEND
+from tests.backends import BACKEND, slow_on_jax
 
 
 def per_sample(loss, y_true, y_pred):
@@ -49,6 +50,18 @@ def _torch(loss, y_true, y_pred):
     return value.detach(), y_pred.grad
 
 
+def with_little_of_exact(names):
+    """Returns the names, of which JAX takes those of EXACT among the slow tests.
+
+    It compiles each of the many operations of the quadrature for a third of a minute.
+    """
+    slow = [slow_on_jax] if BACKEND == "jax" else []
+    return [
+        pytest.param(name, marks=slow if name.startswith("exact") else [])
+        for name in names
+    ]
+
+
 def second_derivatives(loss, y_true, y_pred):
     """Returns the derivatives of each sample's gradient in its own predictions.
 
@@ -71,7 +84,7 @@ def second_derivatives(loss, y_true, y_pred):
     elif BACKEND == "jax":
         import jax
 
-        rows = jax.jacrev(lambda z: _jax(loss, y_true, z)[1].sum(0))(y_pred)
+        rows = jax.jit(jax.jacrev(lambda z: _jax(loss, y_true, z)[1].sum(0)))(y_pred)
     else:
         import torch
 
