@@ -39,8 +39,8 @@ class ReliabilityDiagramLogger(SeesValidation):
     from its state, which costs no prediction. After validation that state describes the
     validation data; without validation, the epoch's training batches, each with the
     weights of its step. `data` is predicted if the model has no such metric, or if no
-    validation ran. Of a model of several outputs, each that has such a metric is
-    written under its name. Figures that are NaN are written without a diagram.
+    validation ran. If the model has several outputs, each one with such a metric is
+    written under its own name. Figures that are NaN are written without a diagram.
 
     Args:
         log_dir: folder of the event files.
