@@ -32,8 +32,9 @@ class RefinementOfArrays(RefinementLoss):
                 block = slice(start, start + rows)
                 z, of_label = _shifted(scores[block], labels[block], batch.from_logits)
                 w = np.ones(z.shape[1]) if weight is None else weight[block]
-                uniform += w.sum(), w @ np.log((z > -1e29).sum(0))
-                _add_curve(z, of_label, w, curve)
+                uniform += w.sum(), w @ np.log((z > -np.inf).sum(0))
+                # The logit of a masked class is -inf, and 0 * -inf is NaN.
+                _add_curve(np.maximum(z, -1e30, out=z), of_label, w, curve)
         return uniform, curve
 
 
@@ -50,8 +51,7 @@ def _shifted(
         of_label = np.take_along_axis(z, places[None], 0)[0]
     else:
         of_label = np.where(labels.T > 0, labels.T * z, 0.0).sum(0)
-    # The logit of a masked class is -inf, and 0 * -inf is NaN.
-    return np.maximum(z, -1e30, out=z), of_label
+    return z, of_label
 
 
 def _add_curve(

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_calib.ops.floats import dtype_name, nan_unless
+from keras_calib.ops.floats import dtype_name, nan_unless, widest
 from keras_calib.types import Tensor
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class CompensatedSum:
 
     def double(self) -> Tensor:
         """Returns the sum as a float64 tensor (float32 on JAX without x64)."""
-        return ops.cast(self.high, "float64") + ops.cast(self.low, "float64")
+        return ops.cast(self.high, widest()) + ops.cast(self.low, widest())
 
     def numpy(self) -> np.ndarray:
         """Returns the sum in float64."""

@@ -104,8 +104,8 @@ class RefinementLoss(CalibrationMetric):
 
         The curve is of shape (M, 2), the losses and their slopes in log(1/T).
         """
-        z, of_label = _shifted_logits(batch)
-        columns = weighted(batch.sample_weight, _loss_of_uniform(z))
+        z, of_label, uniform_loss = _shifted_logits(batch)
+        columns = weighted(batch.sample_weight, uniform_loss)
         uniform = [ops.cast(x, dtype_name(z)) for x in bin_sums(columns)]
         _, *sums = bin_sums(weighted(batch.sample_weight, *_curve(z, of_label)))
         curve = ops.stack([x[0] for x in sums], axis=-1)
@@ -133,8 +133,14 @@ class RefinementLoss(CalibrationMetric):
         }
 
 
-def _shifted_logits(batch: ClassBatch | OneLabelBatch) -> tuple[Tensor, Tensor]:
-    """Returns logits z - max z of shape (N, K), and the mean logit of the labels."""
+def _shifted_logits(
+    batch: ClassBatch | OneLabelBatch,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns logits z - max z of shape (N, K), and two values of each sample.
+
+    They are the mean logit of its labels, and its loss at T = infinity: the logarithm
+    of the number of classes that are not masked.
+    """
     z, y = ops.convert_to_tensor(batch.scores), ops.convert_to_tensor(batch.targets)
     if isinstance(batch, OneLabelBatch):
         negative = ops.zeros_like(z) if batch.from_logits else 1.0 - z
@@ -144,8 +150,9 @@ def _shifted_logits(batch: ClassBatch | OneLabelBatch) -> tuple[Tensor, Tensor]:
         z = ops.log(at_least(z, tiny(z)))
     z = z - row_max(z)
     of_label = ops.sum(ops.where(y > 0.0, y * z, 0.0), axis=-1)
+    unmasked = ops.cast(z > -float("inf"), dtype_name(z))
     # The logit of a masked class is -inf, and 0 * -inf is NaN.
-    return at_least(z, -1e30), of_label
+    return at_least(z, -1e30), of_label, ops.log(ops.sum(unmasked, axis=-1))
 
 
 def _curve(z: Tensor, of_label: Tensor) -> tuple[Tensor, Tensor]:
@@ -164,12 +171,6 @@ def _curve(z: Tensor, of_label: Tensor) -> tuple[Tensor, Tensor]:
     return tuple(
         ops.stack([x[place] for place in sorted(x)], axis=-1) for x in (losses, slopes)
     )
-
-
-def _loss_of_uniform(z: Tensor) -> Tensor:
-    """Returns the loss at T = infinity, the logarithm of the number of classes."""
-    unmasked = ops.cast(z > -1e29, dtype_name(z))
-    return ops.log(ops.sum(unmasked, axis=-1))
 
 
 def _minimum(uniform: Tensor, curve: Tensor) -> tuple[Tensor, Tensor]:

@@ -34,6 +34,15 @@ def in_float64(function: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
+def widest() -> str:
+    """Returns float64, or float32 where JAX has no other."""
+    if _BACKEND != "jax":
+        return "float64"
+    import jax
+
+    return str(jax.dtypes.canonicalize_dtype("float64"))
+
+
 def at_least_float32(x: Tensor) -> Tensor:
     """Returns `x` as float64 where it is float64, and as float32 otherwise."""
     x = ops.convert_to_tensor(x)

@@ -1,5 +1,7 @@
 """The loss after the best temperature, from sums."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ from keras.ops import convert_to_numpy
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax, softmax
 
-from keras_calib import NegativeLogLikelihood, RefinementLoss
+from keras_calib import NegativeLogLikelihood, RefinementLoss, evaluate
+from tests.backends import jax_only
 from tests.calibrators import data
 
 
@@ -104,6 +107,26 @@ def test_chance():
     parts = measured(z.argmin(-1), z, from_logits=True).parts()
     assert parts["refinement_loss"] == pytest.approx(np.log(4), abs=1e-6)
     assert parts["temperature"] == np.inf
+
+
+@pytest.mark.parametrize("kind", ["metric", "evaluate"])
+def test_huge_logits_are_not_masked(kind):
+    """No temperature of those helps, and the uniform prediction does."""
+    z, y = np.array([[2.0, 0], [0, 3], [0, 1]]) * 1e12, [0, 1, 0]
+    if kind == "metric":
+        found = float(measured(y, z * 1e18, from_logits=True, dtype="float64").result())
+    else:
+        found = evaluate(y, z * 1e18, from_logits=True)["refinement_loss"]
+    assert found == pytest.approx(np.log(2))
+
+
+@jax_only
+def test_no_warning_of_float64_where_jax_has_none():
+    import jax
+
+    with jax.enable_x64(False), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert float(measured([0, 1], np.eye(2)).result()) == pytest.approx(0, abs=1e-6)
 
 
 def test_a_masked_class():
