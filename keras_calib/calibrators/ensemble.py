@@ -23,7 +23,8 @@ class EnsembleTemperatureScaling(Calibrator):
     p = m_0 softmax(z / T) + m_1 softmax(z) + m_2 / K,    m_i >= 0, sum m_i = 1
     ```
 
-    T minimizes mean(-log p_y) alone, and then m does: as a function of m it is convex.
+    T minimizes mean(-log p_y) first, without the mixture; then m does, in which it is
+    convex.
     The uniform part bounds the loss of a confident error by -log(m_2 / K). The argmax
     does not change, but for ties by rounding.
 

@@ -32,7 +32,7 @@ class HistogramBinning(Steps):
     ```
 
     An empty bin gives its middle. Rates are clipped to [1 / (N + 2), 1 - 1 / (N + 2)]
-    for N samples, which show no rarer event. With more than two classes the results
+    because N samples cannot show a rarer event. With more than two classes the results
     are divided by their sum, and the argmax may change.
 
     Args:

@@ -30,8 +30,8 @@ class CalibrationReport:
 
     Figures are `"nll"`, `"brier"` (the sum over classes) and `"ece"` (top-label, 15
     bins of equal width), each with the ends of its 95 % interval, `"nll_low"` and
-    `"nll_high"`. The intervals are of the mean over the samples: they leave out that
-    other samples would have led to another calibrator.
+    `"nll_high"`. The intervals are those of a mean over the samples. They do not
+    count that other samples would have led to another calibrator.
 
     Args:
         method: the method.

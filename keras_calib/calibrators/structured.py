@@ -184,7 +184,7 @@ class StructuredVectorScaling(StructuredScaling):
     ```
 
     Unlike `VectorScaling` it needs few samples: with few of them the penalties
-    dominate, and it is the temperature.
+    dominate, and the result is that of the temperature.
 
     Example:
 

@@ -32,7 +32,7 @@ def per_sample(
     """Returns what each sample contributes to the figures of `evaluate`.
 
     The mean of the values of a name, or their weighted mean, is the figure of that
-    name. They show which samples are worst, and serve a test or a bootstrap of one's
+    name. Use them to find the worst samples, or for a test or a bootstrap of your
     own.
 
     Args:

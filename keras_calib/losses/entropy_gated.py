@@ -28,13 +28,14 @@ class EntropyGatedCE(ClassLoss):
     H(p) = -sum_i p_i log p_i
     ```
 
-    It learns where the model is in doubt. Where the model is sure, it learns little:
-    not what it knows, and not what contradicts what it knows, by which fine-tuning
-    makes a language model forget. Gamma-cross-entropy looks at p_y instead, and so
-    learns little also where the model is in doubt among many classes. With labels that
-    are right, a model that is sure and wrong stays so.
+    It learns from samples on which the model is uncertain. Where the model is certain
+    it learns little, neither what it knows already nor what contradicts it; such
+    contradictions make a language model forget in fine-tuning. The weight of
+    gamma-cross-entropy depends on p_y instead, so that it also learns little where the
+    model hesitates between many classes. A model that is certain and wrong stays so,
+    even if the labels are right.
 
-    Its value is not a loss that is minimized: monitor the negative log-likelihood.
+    Its value is not what is minimized: monitor the negative log-likelihood.
 
     The paper takes the entropy of the 20 largest probabilities, divided by log 20.
     That differs from H / log K by nearly a constant factor.

@@ -46,7 +46,9 @@ class ExpectedAccuracyLoss(ClassLoss):
 
     As sigma falls to 0 the loss becomes the error rate, and its gradient vanishes
     away from the boundary: start with a large sigma and anneal it, as the paper
-    does from 10 to 0.01, with `HyperparameterScheduler`.
+    does from 10 to 0.01, with `HyperparameterScheduler`. The authors' code divides the
+    logits of each batch by their standard deviation first, so that its sigma and margin
+    are relative to that.
 
     1 - P is smallest where all of P is on the most probable class, so it does not train
     probabilities. -log P, with noise of a fixed size, is proper. Soft targets take K

@@ -25,16 +25,16 @@ class ForwardCorrectedCE(ClassLoss):
     ```
 
     With the right matrix and enough data the model learns the probabilities of the true
-    classes. With another it is as wrong as the matrix: where a class loses half of its
-    labels to another, an estimate matters. `GammaCE(noise_matched_gamma(eta, k))` is
-    the same loss for noise that does not depend on the class, up to a factor and a
-    constant.
+    classes. With a wrong matrix it is as wrong as the matrix, so estimate it with care
+    where a class loses half of its labels to another. For noise that does not depend on
+    the class, `GammaCE(noise_matched_gamma(eta, k))` is the same loss up to a factor
+    and a constant.
 
     A network that memorizes its labels does so here, too. Its loss then falls below
     `noise_floor(transition)`: stop there with `callbacks.NoiseFloor`.
 
-    The model gives the true classes. Where labels as noisy as these count, add the
-    noise with `calibrators.NoiseCorrection(transition=transition)`.
+    The model predicts the true classes. To predict labels that are as noisy as these,
+    add the noise with `calibrators.NoiseCorrection(transition=transition)`.
 
     Args:
         transition: a matrix of shape (K, K), whose row i holds the probabilities of

@@ -82,8 +82,8 @@ class Hyperparameter(Held, keras.metrics.Metric):
     A schedule moves it inside the compiled step. After t training steps the value is
     `schedule(t)`: the next step takes it, and so do validation and `evaluate`, where
     it stands still. A step is one that takes the gradient of the loss, so each batch
-    counts under gradient accumulation, too. Weights that are saved hold t, and
-    so does the configuration. On JAX the hyperparameter must be among the metrics.
+    counts under gradient accumulation, too. Saved weights include t, and so does
+    the configuration. On JAX the hyperparameter must be among the metrics.
     A value outside `[low, high]` makes it, and the loss, NaN.
 
     Args:

@@ -47,9 +47,10 @@ def linear_loss(
     tokens, the memory of all N * K logits and of their gradient is what limits the
     training step of a language model.
 
-    Where the loss is a mean or a sum, a chunk's gradients are computed with its losses,
-    and no logit twice: as many products of matrices as the head and the loss take one
-    after the other. With `reduction=None` the gradient computes the logits again.
+    If the loss is a mean or a sum, the gradients of a chunk are computed together with
+    its losses, so no logit is computed twice: it takes as many matrix products as a
+    head followed by a loss. With `reduction=None` the gradient computes the logits
+    again.
 
     Products are computed in the dtype of `hidden`; `kernel` is cast to it. Those of
     half precision are summed in float32, and a float32 kernel gets a float32 gradient.

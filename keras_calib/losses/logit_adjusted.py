@@ -22,10 +22,10 @@ class LogitAdjustedCE(CrossEntropy, TrueClassLoss):
     loss = -log softmax(z + strength * log(pi))_y
     ```
 
-    The model learns what is left when the frequencies are taken out: at strength 1,
-    softmax(z) are the probabilities where all classes are equally frequent, and
-    softmax(z + log(pi)) those of the training data. A rare class gets a margin, where
-    `AlphaBalancedCE` gives its samples a weight.
+    The model learns what the frequencies do not explain: at strength 1, softmax(z) are
+    the probabilities that would be right if all classes were equally frequent, and
+    softmax(z + log(pi)) are those of the training data. A rare class gets a margin,
+    where `AlphaBalancedCE` gives its samples a weight.
 
     Args:
         priors: the frequency of each class, or its number of samples, above 0.

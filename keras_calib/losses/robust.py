@@ -31,8 +31,8 @@ class GeneralizedCE(TrueClassLoss):
     the minimum is at 0.77 for q = 0.3 and at 0.94 for q = 0.7.
 
     Above q = 1 its gradient is that of -p^q: it learns only what the model already
-    believes. Language models that know the domain have been fine-tuned so, with q = 10;
-    where they do not know it, cross-entropy did better.
+    believes. Language models have been fine-tuned this way, with q = 10, in domains
+    that they knew; in others cross-entropy did better.
 
     Truncated at k, samples with p <= k have the constant loss of k and no gradient.
     A model that starts at p = 1 / K < k learns nothing: train for some epochs before

@@ -18,9 +18,10 @@ class RiskCoverageDisplay(Display):
     """Risk-coverage curves: what a model gains if it may abstain.
 
     The risk is the error rate of the most confident samples, the coverage the fraction
-    that they are of all. The curve of a model whose confidence tells right predictions
-    from wrong ones rises from 0 at the left to the error rate of all at the right; a
-    flat one says that confidence tells nothing. The area below it is the AURC.
+    of all samples that they make up. The curve of a model whose confidence tells right
+    predictions from wrong ones rises from 0 at the left to the error rate of all at the
+    right; a flat one means that confidence says nothing about errors. The area below it
+    is the AURC.
 
     Args:
         found: an `Evaluation`, or what else has `fine_statistics` or `statistics`, or a
