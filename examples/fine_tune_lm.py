@@ -37,6 +37,7 @@ from keras_calib import (
     GammaCE,
     NegativeLogLikelihood,
 )
+from keras_calib.arguments import counted
 from keras_calib.callbacks import linear
 
 CONTEXT = 32  # tokens of a window
@@ -153,6 +154,11 @@ def run(model, old, new, chosen):
         yield name, scores(fused)
 
 
+def passes(epochs, text, path):
+    """Says how often a model has seen how much of a text."""
+    return f"{counted(epochs, 'epoch')} of {text[0][1].size} tokens of {path.name}"
+
+
 def table(rows):
     """Returns the scores as a Markdown table."""
     names = {"nll": "NLL", "accuracy": "accuracy", "ece": "ECE"}
@@ -200,10 +206,12 @@ def main(argv=None):
         size = len(ids) + 1
         model = small_model(size, chosen.width)
     old, new = map(split, texts)
+    before = f"the preset {chosen.preset}"
+    if not chosen.preset:
+        before = passes(chosen.epochs_before, old, chosen.old)
     facts = (
-        f"V = {size}, {model.count_params()} parameters, {chosen.epochs} epochs of "
-        f"{new[0][1].size} tokens of {chosen.new.name} after {chosen.epochs_before} of "
-        f"{old[0][1].size} of {chosen.old.name}; one seed"
+        f"V = {size}, {model.count_params()} parameters, "
+        f"{passes(chosen.epochs, new, chosen.new)} after {before}; one seed"
     )
     rows = []
     for row in run(model, old, new, chosen):

@@ -59,7 +59,7 @@ class FusedHeadModel(keras.Model):
     The loss is one of `keras_calib.losses` of one label of K classes with
     `from_logits=True`, or Keras's `SparseCategoricalCrossentropy`; labels are integers.
     Metrics are those of `keras_calib` that take `ops.TokenStatistics`, and
-    hyperparameters. `"accuracy"` stands for `metrics.Accuracy`.
+    hyperparameters. The name of Keras's accuracy stands for `metrics.Accuracy`.
 
     Args:
         model: a functional or sequential model that has been built.
@@ -281,9 +281,11 @@ class LastLayer:
 def _kernel_of(layer: Any, hidden: Tensor, how: dict[str, Any]) -> tuple[str, bool]:
     """Returns the name of a layer's kernel, and whether it is transposed."""
     linear = getattr(layer, "activation", None) in (None, keras.activations.linear)
-    if isinstance(layer, keras.layers.Dense) and linear:
+    # A subclass with a `call` of its own may give something else than h W + b.
+    if _calls_as(layer, keras.layers.Dense) and linear:
         return "kernel", False
-    if isinstance(layer, keras.layers.EinsumDense) and linear:
+    flat_bias = len(getattr(getattr(layer, "bias", None), "shape", ())) < 2
+    if _calls_as(layer, keras.layers.EinsumDense) and linear and flat_bias:
         given, _, out = layer.equation.partition("->")
         x, _, w = given.replace("...", "").partition(",")
         out = out.replace("...", "")
@@ -292,12 +294,16 @@ def _kernel_of(layer: Any, hidden: Tensor, how: dict[str, Any]) -> tuple[str, bo
     if isinstance(layer, keras.layers.Embedding) and how.get("reverse"):
         tied = layer.tie_weights
         return ("embeddings", True) if tied else ("reverse_embeddings", False)
-    ends = f"activation {layer.activation.__name__!r}" if not linear else "inputs"
+    ends = "" if linear else f" with activation {layer.activation.__name__!r}"
     raise ValueError(
         "The last layer must be a Dense or an EinsumDense that maps the last axis, "
-        "without an activation, or a ReversibleEmbedding with reverse=True. "
-        f"Received: {layer!r} with {ends}"
+        "without an activation, with one bias a class and without a `call` of its own, "
+        f"or a ReversibleEmbedding with reverse=True. Received: {layer!r}{ends}"
     )
+
+
+def _calls_as(layer: keras.Layer, kind: type[keras.Layer]) -> bool:
+    return isinstance(layer, kind) and type(layer).call is kind.call
 
 
 def _metrics(metrics: Any, loss: Any) -> Any:
@@ -309,7 +315,7 @@ def _metrics(metrics: Any, loss: Any) -> Any:
     ignored = getattr(loss, "ignore_class", None)
     made = []
     for metric in metrics:
-        if metric in ("accuracy", "acc"):
+        if metric in ("accuracy", "acc", "sparse_categorical_accuracy"):
             metric = Accuracy(from_logits=True, ignore_class=ignored, name=metric)
         if not isinstance(
             metric, CalibrationMetric | CalibrationMetrics | Hyperparameter

@@ -110,13 +110,14 @@ def linear_loss(
     y_true, _, sample_weight = loss.prepare(y_true, hidden, sample_weight)
     names = names_of(return_statistics)
     hidden, kernel = as_floats(hidden), as_floats(kernel)
+    bias = None if bias is None else as_floats(bias)
     num_classes = _require_head(hidden, kernel, bias, transpose)
     logits = keras.KerasTensor((*hidden.shape[:-1], num_classes))
     labels = integer_labels(as_tensor(y_true), logits)
     if loss.ignore_class is not None:
         valid = is_valid(labels, loss.ignore_class)
         mask = valid if mask is None else ops.logical_and(mask, valid)
-    rest = [] if bias is None else [as_floats(bias)]
+    rest = [] if bias is None else [bias]
     held = list(loss.hyperparameters.values())
 
     def losses_of(y: Tensor, z: Tensor, *rest: Tensor) -> tuple[Tensor, Seen]:

@@ -39,6 +39,7 @@ def test_a_small_run_prints_the_table(text, tmp_path, capsys, monkeypatch):
     fine_tune_lm.main([*arguments, *small])
     results = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert results in capsys.readouterr().out
+    assert "1 epoch of 864 tokens of text.txt after 1 epoch of 864 tokens" in results
     assert names(results) == ["before", *some]
     scores = np.array(
         [[float(x) for x in row.split("|")[2:-1]] for row in results.splitlines()[4:]]

@@ -151,8 +151,10 @@ def test_a_causal_language_model_of_keras_hub():
 def test_accuracy_by_its_name_and_cross_entropy_of_keras():
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=0)
     fused = FusedHeadModel(make(einsum))
-    fused.compile("sgd", loss, metrics=["accuracy"])
+    by_name = ["accuracy", "sparse_categorical_accuracy"]
+    fused.compile("sgd", loss, metrics=by_name)
     found = fused.evaluate(X, Y, verbose=0, return_dict=True)
+    assert found["accuracy"] == found["sparse_categorical_accuracy"]
     logits = ops.convert_to_tensor(fused.predict(X, verbose=0))
     expected = np.argmax(ops.convert_to_numpy(logits), -1)[Y > 0] == Y[Y > 0]
     assert np.isclose(found["accuracy"], expected.mean())
@@ -250,6 +252,20 @@ def flattened(tokens):
     return keras.layers.EinsumDense("btd,tdk->bk", (K,))(h)
 
 
+class Doubled(keras.layers.Dense):
+    def call(self, inputs):
+        return 2.0 * super().call(inputs)
+
+
+def doubled(tokens):
+    return Doubled(K)(keras.layers.Embedding(K, 8)(tokens))
+
+
+def biased_by_place(tokens):
+    head = keras.layers.EinsumDense("btd,dk->btk", (LENGTH, K), bias_axes="tk")
+    return head(keras.layers.Embedding(K, 8)(tokens))
+
+
 def nested(tokens):
     return make()(tokens)
 
@@ -263,6 +279,8 @@ def two_outputs(tokens):
     [
         (softmax, "'softmax'"),
         (flattened, "EinsumDense that maps the last axis"),
+        (doubled, "without a `call` of its own"),
+        (biased_by_place, "one bias a class"),
         (nested, "must be a Dense"),
         (two_outputs, "one output"),
     ],

@@ -180,6 +180,14 @@ def test_an_empty_batch(reduction):
     assert all(not ops.convert_to_numpy(x).any() for x in found)
 
 
+def test_lists_and_integers_are_read():
+    loss = GammaCE(0.1, from_logits=True)
+    y, *given = [np.round(x).astype(int) for x in arrays()]
+    found = linear_loss(loss, y.tolist(), *(x.tolist() for x in given))
+    expected = dense(loss, y, *(x.astype("float32") for x in given))
+    np.testing.assert_allclose(float(found), float(expected), rtol=2e-6)
+
+
 def test_keras_cross_entropy():
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=2)
     compare(loss, *arrays(), chunk_size=4)
