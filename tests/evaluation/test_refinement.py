@@ -10,7 +10,7 @@ from keras_calib.ops.floats import in_float64
 from tests.calibrators import data
 
 Z, Y = data.made(301, 5)
-W = np.random.default_rng(1).integers(0, 3, 301)
+W = np.arange(301) % 3
 SOFT = 0.8 * np.eye(5)[Y] + 0.04
 MASKED = np.where(np.arange(5) == (Y + 1)[:, None] % 5, -np.inf, Z)
 P = np.exp(Z) / np.exp(Z).sum(-1, keepdims=True)
