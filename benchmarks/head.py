@@ -22,7 +22,7 @@ import numpy as np
 from keras import ops
 
 from benchmarks.timing import Process, Row, interleaved, ratios
-from keras_calib.losses import GammaCE, linear_loss
+from keras_calib.losses import FocalCE, GammaCE, LabelSmoothingCE, linear_loss
 from keras_calib.ops.token_statistics import FIGURES
 
 BACKENDS = ("jax", "tensorflow", "torch")
@@ -45,6 +45,9 @@ SEEN = {
     "all statistics": FIGURES,
 }
 
+# Other losses, on torch alone, whose own head has cross-entropy alone.
+OTHERS = {"FocalCE": FocalCE, "LabelSmoothingCE": LabelSmoothingCE}
+
 
 def rows() -> Iterator[Row]:
     """Yields times and memory of each form, by the size of the chunks."""
@@ -62,6 +65,9 @@ def rows() -> Iterator[Row]:
             megabytes = memory(form, name), memory(form, "GammaCE")
             note = "peer: GammaCE; {:.0f} of {:.0f} MB".format(*megabytes)
             yield Row(f"{where}: memory", megabytes[0] / megabytes[1], goals[1], note)
+        for other in OTHERS.keys() & times.keys():
+            name, ratio = f"{other}, {form}: time", ratios(times, last)[other]
+            yield Row(name, ratio, 1.10, f"peer: GammaCE in {last}")
         for seen in SEEN:
             name, ratio = f"GammaCE and {seen}, {form}: time", ratios(times, last)[seen]
             yield Row(name, ratio, 1.03, f"peer: GammaCE in {last}")
@@ -82,12 +88,12 @@ def losses() -> dict[str, Callable]:
     gamma = GammaCE(0.1, from_logits=True)
     cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
-    def chunked(size: int) -> Callable:
-        return lambda y, h, w: linear_loss(gamma, y, h, w, chunk_size=size)
+    def chunked(size: int, loss: keras.losses.Loss = gamma) -> Callable:
+        return lambda y, h, w: linear_loss(loss, y, h, w, chunk_size=size)
 
     def with_statistics(names):
         def loss(y, h, w):
-            how = {"chunk_size": CHUNKS[-1], "return_statistics": True}
+            how = {"chunk_size": CHUNKS[-1], "return_statistics": names}
             value, found = linear_loss(gamma, y, h, w, **how)
             # Or a compiler would drop them.
             return value + 1e-30 * sum(ops.sum(getattr(found, name)) for name in names)
@@ -102,6 +108,8 @@ def losses() -> dict[str, Callable]:
     }
     if keras.backend.backend() == "torch":
         found["linear_cross_entropy"] = _of_torch
+        for name, make in OTHERS.items():
+            found[name] = chunked(CHUNKS[-1], make(from_logits=True))
     return found
 
 
