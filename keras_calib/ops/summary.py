@@ -89,8 +89,10 @@ def summary_beside_loss(
 def _of(
     top: Tensor, index: Tensor, z_y: Tensor, rest: Tensor, squares: Tensor
 ) -> Summary:
-    rest = ops.where(top < float("inf"), rest, float("nan"))
-    return Summary(top, index, z_y - top, rest, squares)
+    true = z_y - top
+    # Not of +inf, nor of -inf alone, for which `reduced` finds no exponential at all.
+    known = ops.logical_and(top < float("inf"), rest + ops.exp(true) > 0.0)
+    return Summary(top, index, true, ops.where(known, rest, float("nan")), squares)
 
 
 def separate(z: Tensor, y: Tensor) -> tuple[Tensor, ...]:

@@ -1,7 +1,9 @@
 """How many operations an update launches on torch, each a kernel on a GPU."""
 
 import keras
+import numpy as np
 import pytest
+from keras import ops
 
 import keras_calib
 from keras_calib.metrics import CalibrationMetrics
@@ -35,7 +37,9 @@ def test_few_operations(metric, limit):
             launched.append(str(function.overloadpacket).removeprefix("aten."))
             return function(*arguments, **(options or {}))
 
-    y, z = torch.zeros(8, dtype=torch.int64), torch.zeros(8, 3)
+    y, z = map(
+        ops.convert_to_tensor, (np.zeros(8, "int64"), np.zeros((8, 3), "float32"))
+    )
     metric = metric(from_logits=True)
     metric.update_state(y, z)
     with torch.no_grad(), Recorder():

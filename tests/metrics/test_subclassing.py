@@ -184,11 +184,11 @@ def test_beside_others_in_a_set():
 
 
 def test_what_is_missing_is_named():
-    with pytest.raises(TypeError, match="abstract.* values"):
+    with pytest.raises(TypeError, match="abstract.*values"):
         metrics.MeanMetric()
-    with pytest.raises(TypeError, match="abstract.* of_cells"):
+    with pytest.raises(TypeError, match="abstract.*of_cells"):
         metrics.RankedMetric()
-    with pytest.raises(TypeError, match="abstract.* events"):
+    with pytest.raises(TypeError, match="abstract.*events"):
         metrics.GroupedMetric()
 
 
