@@ -88,8 +88,8 @@ tpu-check: .venv-tpu/.stamp ## Compile steps, losses and metrics for TPUs; needs
 bench: $(STAMPS)/test ## Run the benchmarks and print one table
 	$(RUN) -m benchmarks
 
-docs: $(STAMPS)/docs ## Build the documentation into docs/_build/index.html
-	$(RUN) -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build
+docs: $(STAMPS)/docs ## Build the documentation into docs/_build/html
+	$(RUN) -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
 
 lint: $(STAMPS)/dev ## Check style, formatting and type hints; change nothing
 	$(RUN) -m ruff check .

@@ -18,7 +18,7 @@ PACKAGES = (
     *("sphinx_copybutton", "sphinx_design"),
 )
 DOCS = Path(__file__).parents[2] / "docs"
-READ = str(DOCS / "_build" / ".doctrees")
+READ = str(DOCS / "_build" / "html" / ".doctrees")
 # Addresses that a browser loads without a click.
 FETCHED = re.compile(
     r"<(?:script|img|iframe|source)\b[^>]*\bsrc=\"(?:https?:)?//"
