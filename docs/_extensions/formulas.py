@@ -11,25 +11,26 @@ TOKEN = re.compile(
     r"\s*(?:(\d+(?:\.\d+)?)|([A-Za-z]+(?:_[A-Za-z]+)*(?:_\d+)?'?)"
     r"|(_\{|\*\*|<=|>=|==|!=|<-|->|\|\||[-+*/^=<>(),|\[\]{}_.]))"
 )
-GREEK = set("alpha beta gamma delta epsilon eta pi sigma".split())
+GREEK = set("alpha beta gamma delta epsilon eta pi sigma tau".split())
 # Operators that take all that follows in their term.
 WIDE = {"sum": r"\sum", "max": r"\max", "min": r"\min", "mean": r"\operatorname{mean}"}
 WIDE |= {"integral": r"\int", "argmin": r"\operatorname*{argmin}"}
 NAMED = {"log": r"\log", "exp": r"\exp", "in": r"\in"}
-NAMED |= {"argmax": r"\operatorname{argmax}"}
+NAMED |= {x: rf"\operatorname{{{x}}}" for x in ("argmax", "Var", "Cov")}
 WORDS = set(
     """
     loss score nll ece mce ks gap error perplexity entropy accuracy refinement floor
     aurc smece result brier_score reliability resolution uncertainty softmax sigmoid
     softplus log_softmax onehot reduce stop_gradient clip axis temperature strength
     scale transition noise bins off_diagonal_penalty bias_penalty rate dead_band
-    max_gamma exponent BCE high low dt if minimizes
+    max_gamma exponent BCE high low dt if minimizes threshold hit label within_bin
+    within_variance within_covariance overconfidence underconfidence
     """.split()
 )
 RELATIONS = {"=": "=", "<=": r"\le", ">=": r"\ge", "!=": r"\ne", "<": "<", ">": ">"}
 RELATIONS |= {"==": "=", "<-": r"\leftarrow", "->": r"\to", "in": r"\in"}
 BRACKET = re.compile(r"\\(left|right)")
-LABEL = re.compile(r"^(\w+):\s+(.*)$|^(\w+)\s{2,}(?![=+-])(.*)$")
+LABEL = re.compile(r"^(\w+):\s+(.*)$|^(\w+)\s{2,}(?![\s=+-])(.*)$")
 
 
 class Unknown(Exception):
@@ -128,6 +129,9 @@ class Reader:
             if self.next() == "/":
                 self.take()
                 text = rf"\frac{{{bare(text)}}}{{{bare(self.factor())}}}"
+            elif self.next() == ".":
+                self.take()
+                text += r" \cdot " + self.factor()
             elif self.next() == "*":
                 self.take()
                 if self.next() == "-":
@@ -203,16 +207,23 @@ class Reader:
         return letters(head)
 
     def index(self):
-        """Reads a subscript in braces, or of one letter."""
+        """Reads a subscript of one letter, or limits in braces."""
         if self.next() == "_{":
             self.take()
-            inside = self.statement()
-            self.take("}")
-            return f"_{{{inside}}}"
+            below = f"_{{{self.braced()}}}"
+            if self.tokens[:2] != ["^", "{"]:
+                return below
+            del self.tokens[:2]
+            return f"{below}^{{{self.braced()}}}"
         if self.next() == "_":
             self.take()
             return f"_{{{letters(self.take())}}}"
         return ""
+
+    def braced(self):
+        inside = self.statement()
+        self.take("}")
+        return inside
 
 
 def letters(name):

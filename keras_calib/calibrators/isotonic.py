@@ -24,10 +24,11 @@ __all__ = ["IsotonicCalibration"]
 class IsotonicCalibration(Steps):
     """The increasing function of each class's probability that fits the labels best.
 
-    Formula, for the probability p_n of a class against the rest and its label y_n:
+    Formula, over the increasing functions g, for the probability p_n of a class
+    against the rest, its label y_n and the weight w_n of the sample:
 
     ```
-    f minimizes sum_n w_n (f(p_n) - y_n) ** 2 among increasing functions
+    f = argmin_g sum_n w_n (g(p_n) - y_n) ** 2
     ```
 
     Between the ends of its steps f is interpolated. Its values are clipped to

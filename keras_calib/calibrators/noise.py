@@ -20,12 +20,13 @@ __all__ = ["NoiseCorrection"]
 class NoiseCorrection(Calibrator):
     """Adds label noise to the probabilities, or removes it.
 
-    Formula, with alpha = K gamma / (1 + (K - 1) gamma), the share of labels that are
-    replaced by a draw from all K classes:
+    Formula, for the probability p of the true class and q of the noisy label, with
+    alpha = K gamma / (1 + (K - 1) gamma), the share of labels that are replaced by a
+    draw from all K classes:
 
     ```
-    forward:  q = (1 - alpha) p + alpha / K     true class p -> noisy label q
-    inverse:  p = (q - alpha / K) / (1 - alpha) noisy label q -> true class p
+    forward:  q = (1 - alpha) p + alpha / K
+    inverse:  p = (q - alpha / K) / (1 - alpha)
     ```
 
     Noise that depends on the class has a matrix in place of alpha:

@@ -39,7 +39,7 @@ class TemperatureScaling(Calibrator):
     two mean logits, that of the label and that of the prediction,
 
     ```
-    dNLL / dlog T = mean(z_y - sum_k p_k z_k) / T
+    d nll / (d log T) = mean(z_y - sum_k p_k z_k) / T
     ```
 
     and a bracketing search finds its only root, so the scale of the logits does not

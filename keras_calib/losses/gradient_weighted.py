@@ -31,20 +31,21 @@ class GradientWeightedCE(TrueClassLoss):
     loss that is minimized: at w = 1 it falls to 0 where p does. Monitor the accuracy or
     the negative log-likelihood instead.
 
-    Named weights, with the parameter that each takes and its default:
+    Named weights w(p), with the parameter that each takes and its default:
 
     ```
-    name           w(p)                                           parameter
     accuracy       1
     cross_entropy  1 / p
     mae            2
-    gamma          1 / (gamma + (1 - gamma) p)                    gamma = 0.1
-    gce            p^(q - 1)                                      q = 0.7
-    focal          (1-p)^gamma / p - gamma (1-p)^(gamma-1) log p  gamma = 2.0
-    poly           1 / p + epsilon                                epsilon = 1.0
-    phuber         min(1, tau p) / p                              tau = 10.0
-    threshold      1 / p where p > threshold, else 0              threshold = 0.1
+    gamma          1 / (gamma + (1 - gamma) p)                     gamma = 0.1
+    gce            p^(q - 1)                                       q = 0.7
+    focal          (1-p)^gamma / p - gamma (1-p)^(gamma-1) log p   gamma = 2.0
+    poly           1 / p + epsilon                                 epsilon = 1.0
+    phuber         min(1 / p, tau)                                 tau = 10.0
+    threshold      1 / p if p > threshold                          threshold = 0.1
     ```
+
+    Up to the threshold, the last one is 0.
 
     Args:
         weight: w, a function of a tensor of probabilities written in `keras.ops`

@@ -19,11 +19,11 @@ __all__ = ["HardNegativeCE", "hard_negative_ce"]
 class HardNegativeCE(ClassLoss):
     """Cross-entropy of the positives and of the hardest negatives (SSD, 3:1).
 
-    Formula, over the anchors i of an image, with c_i the cross-entropy and N the
-    number of positives in the batch:
+    Formula, with c_i the cross-entropy of anchor i, over the N positives P of the
+    batch and the negatives H that are kept:
 
     ```
-    loss = (sum over positives of c_i + sum over kept negatives of c_i) / N
+    loss = (sum_{i in P} c_i + sum_{i in H} c_i) / N
     ```
 
     A negative is an anchor whose label is `background`. The

@@ -35,10 +35,12 @@ class BinStatistics:
     m, and N the sum of n_m:
 
     ```
-    ece:             l1 sum_m n_m / N |c_m - a_m|, l2 its root mean square, max
-    gap:             sum_m n_m / N (c_m - a_m) = overconfidence - underconfidence
-    ece l1:                                      overconfidence + underconfidence
+    ece:  sum_m n_m / N |c_m - a_m| = overconfidence + underconfidence
+    gap:  sum_m n_m / N (c_m - a_m) = overconfidence - underconfidence
     ```
+
+    This is the ECE of norm `"l1"`. `"l2"` is the root mean square of c_m - a_m, and
+    `"max"` the largest |c_m - a_m|.
 
     Args:
         weight: sum of the weights of each bin, of shape (M,).
@@ -49,7 +51,7 @@ class BinStatistics:
         edges: the M + 1 edges; by default i/M.
 
     Raises:
-        ValueError: if the shapes differ, and when other bins are added.
+        ValueError: if the shapes differ, or if statistics of other bins are added.
 
     Example:
 
@@ -332,8 +334,8 @@ class BinStatistics:
     def risk_coverage(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns the risk-coverage curve, one point for each bin that holds samples.
 
-        The risk is the error rate of the most confident samples, and the coverage the
-        fraction that they are of all. Fine bins give a fine curve:
+        The risk is the error rate of the most confident samples, and the coverage is
+        their fraction of all samples. Fine bins give a fine curve:
         `evaluate(...).fine_statistics`.
 
         Returns:
@@ -347,8 +349,9 @@ class BinStatistics:
     def coverage_at_risk(self, risk: float) -> float:
         """Returns the largest fraction of samples whose error rate is at most `risk`.
 
-        The samples are the most confident ones. A bin may be cut: in it, errors are
-        spread evenly. It is 0 if even the most confident samples have more errors.
+        The samples are the most confident ones. A bin may be cut, as if its errors were
+        spread evenly. The fraction is 0 if even the most confident samples have more
+        errors.
 
         Args:
             risk: the error rate that is allowed, in [0, 1].
@@ -381,8 +384,8 @@ class BinStatistics:
         """Returns a confidence interval of the l1 error, without a bootstrap.
 
         The interval covers the error over these bins that infinitely many samples
-        would give, with about the level's probability or more. It is wider than need be
-        where samples are few, and its lower end is conservative for a badly calibrated
+        would give, with a probability of at least about `level`. It is too wide where
+        samples are few, and its lower end is conservative for a badly calibrated
         model. `metrics/intervals.py` has the derivation.
 
         Args:

@@ -94,16 +94,21 @@ class BrierDecomposition(CalibrationMetric):
     ```
     score = reliability - resolution + uncertainty
             + within_variance - within_covariance
-    reliability       = sum_g n_g / N ||p_g - y_g||^2    miscalibration: 0 is best
-    resolution        = sum_g n_g / N ||y_g - y||^2      how well groups are told apart
-    uncertainty       = mean ||label||^2 - ||y||^2       of the labels alone
-    within_variance   = mean ||p - p_g||^2               of probabilities in a group
-    within_covariance = 2 mean (p - p_g) (label - y_g)   their use in a group
+    reliability       = sum_g n_g / N ||p_g - y_g||^2
+    resolution        = sum_g n_g / N ||y_g - y||^2
+    uncertainty       = mean ||label||^2 - ||y||^2
+    within_variance   = mean ||p - p_g||^2
+    within_covariance = 2 mean (p - p_g) (label - y_g)
     ```
 
-    The result holds these five by name, `"brier_reliability"` and so on; their sum
-    is `BrierScore`. `BinStatistics.brier_decomposition()` gives the parts of the top
-    label's confidence alone.
+    The reliability measures miscalibration (0 is best), the resolution how much the
+    labels of the groups differ, and the uncertainty depends on the labels alone. The
+    last two parts are the spread of the probabilities inside a group, and how far the
+    labels follow it.
+
+    The result holds these five by name, `"brier_reliability"` and so on; added and
+    subtracted as above, they are `BrierScore`. `BinStatistics.brier_decomposition()`
+    gives the parts of the top label's confidence alone.
 
     `tfp.stats.brier_decomposition` also groups by predicted class. Its uncertainty is
     less by 1, its reliability is reliability + within_variance, and its resolution

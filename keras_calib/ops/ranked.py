@@ -74,7 +74,7 @@ def area_under_risk_coverage(cells: BinSums) -> Tensor:
     errors in more confident cells, the mean over all orders of its ties is
 
     ```
-    sum_{i=n+1}^{n+w} (E + (i - n) r) / i = r w + (E - n r) (H(n + w) - H(n)),
+    sum_{i=n+1}^{n+w} (E + (i - n) r) / i = r w + (E - n r) (H(n + w) - H(n))
     ```
 
     where H(n) is the n-th harmonic number, continued between whole numbers.
