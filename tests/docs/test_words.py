@@ -18,17 +18,31 @@ GONE = (
 )
 
 
-def texts():
-    """Yields the path of each file of text, and its words without line breaks."""
+def files(*suffixes):
+    """Yields the path of each file with such a suffix, and its text."""
     done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         pytest.skip("the files of an sdist are not in git")
     for name in done.stdout.splitlines():
-        if name.endswith((".md", ".py", ".cfg", ".toml")) and Path(name) != HERE:
-            text = (ROOT / name).read_text(encoding="utf-8")
-            yield name, re.sub(r"[\s#]+", " ", text)
+        if name.endswith(suffixes) and Path(name) != HERE:
+            yield name, (ROOT / name).read_text(encoding="utf-8")
+
+
+def texts():
+    """Yields the path of each file of text, and its words without line breaks."""
+    for name, text in files(".md", ".py", ".cfg", ".toml"):
+        yield name, re.sub(r"[\s#]+", " ", text)
 
 
 def test_they_are_gone():
     found = [(name, words) for name, text in texts() for words in GONE if words in text]
+    assert not found
+
+
+def test_a_table_ends_with_an_empty_line():
+    """Else GitHub shows what follows it as one more row."""
+    row = re.compile(r"^\|.*\|\n(?![|\n]).+", re.MULTILINE)
+    found = []
+    for name, text in files(".md"):
+        found += [(name, match[0]) for match in row.finditer(text)]
     assert not found

@@ -83,6 +83,18 @@ def test_the_tables_are_those_of_a_run(name, pages):
     assert rows == list(noisy_digits.methods(0.2))
 
 
+def test_the_guide_on_noisy_labels_quotes_the_table():
+    guide = (ROOT / "docs/guides/label_noise.md").read_text(encoding="utf-8")
+    text = " ".join(guide.partition("## Other losses")[2].split())
+    rows = (ROOT / "docs/demo/digits.md").read_text(encoding="utf-8").splitlines()
+    cells = [row.split("|") for row in rows[2:]]
+    accuracy = {cell[1].strip(): cell[2].split()[0] for cell in cells}
+    quoted = re.findall(r"0\.\d{3}", text)
+    names = ("cross-entropy", "LabelSmoothingCE(0.1)", "GammaCE(0.1)")
+    assert quoted == [accuracy[name] for name in names]
+    assert accuracy["FocalCE(2)"] == accuracy["cross-entropy"]
+
+
 @pytest.mark.parametrize(("loss", "minimum"), MINIMA)
 def test_the_minimum_of_each_loss_is_where_the_table_says(loss, minimum):
     loss = eval(loss, vars(keras_calib))
