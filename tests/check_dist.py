@@ -11,10 +11,11 @@ import tarfile
 import tempfile
 import venv
 import zipfile
+from itertools import product
 from pathlib import Path
 
-# A newcomer's path: a page whose code runs in the fresh environment, and the backend.
-NEWCOMERS = {"README.md": "tensorflow", "docs/quick_start.md": "jax"}
+# A newcomer's path: pages whose code runs in the fresh environment, on both backends.
+NEWCOMERS = product(("README.md", "docs/quick_start.md"), ("tensorflow", "jax"))
 
 
 def main(built: str) -> None:
@@ -69,7 +70,7 @@ def install_and_try(wheel: Path, folder: Path) -> None:
         sys.exit(f"another package was imported: {found}")
     run("-m", "pip", "install", "-qq", f"{wheel}[demo,jax]")
     script = Path("tests/newcomer.py").resolve()
-    for page, backend in NEWCOMERS.items():
+    for page, backend in NEWCOMERS:
         print(run("-P", script, Path(page).resolve(), KERAS_BACKEND=backend), end="")
 
 

@@ -14,10 +14,11 @@ from tests.backends import tensorflow_only
 
 DOCS = Path(__file__).parents[2] / "docs"
 CODE = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```)?", re.DOTALL | re.M)
-# This one needs a server: tests/serving/test_guide.py runs it.
-ELSEWHERE = {"guides/serving.md"}
+# The first needs a server, and tests/serving/test_guide.py runs it. tests/check_dist.py
+# runs the second.
+ELSEWHERE = {"guides/serving.md", "quick_start.md"}
 # These take more than a few seconds each.
-SLOW = {"guides/post_hoc_calibration.md", "guides/segmentation.md", "quick_start.md"}
+SLOW = {"guides/post_hoc_calibration.md", "guides/segmentation.md"}
 
 
 def pages():
