@@ -99,7 +99,7 @@ class Configurable:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Returns what `get_config` described, but for what the constructor fixes."""
+        """Returns what `get_config` described, except what the constructor fixes."""
         try:
             return super().from_config(config)  # type: ignore[misc, no-any-return]
         except TypeError as error:

@@ -26,7 +26,7 @@ class EnsembleTemperatureScaling(Calibrator):
     T minimizes mean(-log p_y) first, without the mixture; then m does, in which it is
     convex.
     The uniform part bounds the loss of a confident error by -log(m_2 / K). The argmax
-    does not change, but for ties by rounding.
+    does not change, except where rounding makes ties.
 
     Example:
 

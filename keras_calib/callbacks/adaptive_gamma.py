@@ -21,12 +21,12 @@ class AdaptiveGamma(Configurable, SeesValidation):
     gamma <- clip(gamma - rate * gap, 0, max_gamma)   if |gap| >= dead_band
     ```
 
-    with gap = mean confidence - accuracy on held-out data. Gamma-cross-entropy
-    sharpens: an overconfident model needs a smaller gamma, an underconfident model a
-    larger one. A model that is overconfident at gamma = 0 stays so; calibrate it after
-    training. Epochs without validation leave gamma alone, and so does a gap of NaN.
-    The validation labels must be clean: against noisy labels a good model
-    looks overconfident. A saved `.keras` model keeps the gamma that was reached;
+    where gap is mean confidence minus accuracy on held-out data. Gamma-cross-entropy
+    sharpens, so an overconfident model needs a smaller gamma and an underconfident
+    model a larger one. A model that is overconfident at gamma = 0 stays so; calibrate
+    it after training. Epochs without validation do not change gamma, and a gap of NaN
+    does not either. The validation labels must be clean: against noisy labels a good
+    model looks overconfident. A saved `.keras` model keeps the gamma that was reached;
     `BackupAndRestore`, which saves weights, does not.
 
     Args:

@@ -26,11 +26,11 @@ class HyperparameterScheduler(keras.callbacks.Callback):
 
     A schedule is a function of the position in the run, epoch or
     epoch * steps_per_epoch + batch, so `BackupAndRestore` resumes it where it was.
-    By step, a `Ramp` or a Keras schedule is evaluated inside the compiled step: the
-    value moves with `steps_per_execution`, too, and costs no time. During an
-    epoch the log shows the value that the next step takes. A function of the
-    step is called in Python before each execution, and sets the value once for all of
-    its steps.
+    With `unit="step"`, a `Ramp` or a Keras schedule is evaluated inside the compiled
+    step: it costs no time, and with `steps_per_execution` the value changes at each
+    step, too. During an epoch the log shows the value of the next step. A function of
+    the step is called in Python before each execution, and sets one value for all
+    steps of the execution.
 
     Args:
         hyperparameter: the name of the loss's attribute, such as `"gamma"`.
@@ -131,7 +131,7 @@ class HyperparameterScheduler(keras.callbacks.Callback):
             self._next_step = self._first_step + batch + 1
 
     def on_train_end(self, logs: Logs = None) -> None:
-        """Lets the value stand where it is."""
+        """Keeps the last value."""
         for parameter in self._parameters:
             parameter.stop()
 

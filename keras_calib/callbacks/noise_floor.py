@@ -15,7 +15,7 @@ class NoiseFloor(keras.callbacks.Callback):
     """Notices that a model memorizes noisy labels, and warns or stops.
 
     A training loss below `losses.noise_floor(transition)` is lower than that of a model
-    which knows every true class. From there on the model can only memorize.
+    which knows every true class. Below it, the model can only be memorizing.
 
     Args:
         floor: the lowest loss without memorization.

@@ -25,10 +25,10 @@ class RefineThenCalibrate(keras.callbacks.Callback):
 
     The loss of held-out data has two parts: what a temperature can remove, and the
     refinement loss, which it cannot (`RefinementLoss`). A model often grows
-    overconfident while its predictions still improve. Its validation loss then rises
-    and stops the fit too early, or its accuracy, which is noisy, too late. This
-    callback stops by the refinement loss, restores the weights of the best epoch, and
-    fits the calibrator.
+    overconfident while its predictions still improve. Then its validation loss rises,
+    and would stop the fit too early; its accuracy is noisy, and may stop it too late.
+    This callback stops by the refinement loss, restores the weights of the best epoch,
+    and fits the calibrator.
 
     After each epoch `data` is predicted, and the log gets `val_refinement_loss` unless
     a metric gives it. The fit of the temperature is exact.

@@ -74,7 +74,7 @@ def linear_loss(
             gradient of the kernel, which the step needs in any case.
         return_statistics: whether to return `ops.TokenStatistics` too, which metrics
             take in place of `y_pred`, or the names of those that they read, such as
-            `metric.reads`. Others are `None`, but for `log_probability`.
+            `metric.reads`. Others are `None`, except `log_probability`.
 
     Returns:
         The loss as `loss` reduces it, in its dtype: a scalar, or one loss for each

@@ -17,8 +17,8 @@ class Accuracy(MeanMetric):
     """Fraction of samples whose predicted class is the label.
 
     The predicted class is the first of the largest probability. Keras's accuracy is the
-    same; this one has `ignore_class`, and takes `ops.TokenStatistics`. With a soft
-    target, a sample counts as the probability that it gives to the predicted class.
+    same; this one has `ignore_class`, and takes `ops.TokenStatistics`. A sample with a
+    soft target counts as the probability that the target gives to the predicted class.
 
     Example:
 

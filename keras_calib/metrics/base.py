@@ -50,7 +50,7 @@ class MetricArguments(ReaderArguments, total=False):
 
 
 class GroupedArguments(MetricArguments, total=False):
-    """The arguments of every metric of groups, but for the number of bins."""
+    """The arguments of every metric of groups, except the number of bins."""
 
     norm: Norm
     binning: Binning
@@ -68,8 +68,8 @@ class CalibrationMetric(IgnoringReader, keras.metrics.Metric, ABC):
         y_true: integer labels of shape `(...)` or `(..., 1)`, or one-hot or soft
             targets of shape `(..., K)`.
         y_pred: logits or probabilities of shape `(..., K)`, K >= 2; or
-            `ops.TokenStatistics`, if they suffice. A Keras mask on them is applied. In
-            `fit` on JAX, Keras loses the mask: use `ignore_class` there.
+            `ops.TokenStatistics`, if the metric needs no more. A Keras mask on them is
+            applied. In `fit` on JAX, Keras loses the mask: use `ignore_class` there.
         sample_weight: weights of shape `(...)` or of its leading axes.
 
     Raises:
@@ -270,7 +270,7 @@ class RankedMetric(EventMetric):
 
     @abstractmethod
     def of_cells(self, cells: BinSums) -> Tensor:
-        """Returns the figure, from sums over cells in rising order of confidence."""
+        """Returns the figure, from sums over cells in order of rising confidence."""
 
     def result(self) -> Tensor:
         """Returns the figure, NaN without weight."""
@@ -286,8 +286,8 @@ class GroupedMetric(EventMetric):
 
     Args:
         num_bins: the number of bins of each group.
-        norm: `"l1"`, `"l2"`, `"max"`, or `"l2_debiased"`, from which the part is taken
-            that sampling noise adds.
+        norm: `"l1"`, `"l2"`, `"max"`, or `"l2_debiased"`, the l2 norm without the
+            part that sampling noise adds.
         binning: `"equal_width"` or `"equal_mass"`.
     """
 

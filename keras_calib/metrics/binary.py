@@ -35,8 +35,8 @@ class BinaryECE(BinnedMetric):
 
     Args:
         definition: `"positive_class"` or `"predicted_class"`.
-        norm: `"l1"`, `"l2"`, `"max"`, or `"l2_debiased"`, from which the part is taken
-            that sampling noise adds.
+        norm: `"l1"`, `"l2"`, `"max"`, or `"l2_debiased"`, the l2 norm without the
+            part that sampling noise adds.
 
     Call arguments:
         y_true: labels in [0, 1] of shape `(...)` or `(..., 1)`, or one-hot labels of

@@ -24,7 +24,7 @@ class ClasswiseECE(GroupedMetric):
     ece_k = sum_m n_km / N_k |c_km - a_km|,   result = mean_k ece_k
     ```
 
-    Other norms take the place of the l1 norm within each class.
+    Another `norm` replaces the l1 norm within each class.
 
     With a threshold, only probabilities >= the threshold count, also in N_k. A class
     without such probabilities has error 0; if no class has any, the result is NaN. With

@@ -36,11 +36,11 @@ _DEFAULT: tuple[type[CalibrationMetric], ...] = (
 class CalibrationMetrics(Configurable, keras.metrics.Metric):
     """Computes any set of calibration metrics in one pass over the batch.
 
-    The batch is read once (largest probability, predicted class, softmax, sums over
-    bins) for all metrics. In the logs and in History each appears under its own
-    name. A callback that monitors one needs `mode="min"` or `"max"`, because Keras
-    does not see into the set. Do not monitor `calibration_gap`, for which neither
-    direction is better.
+    The largest probability, the predicted class, the softmax and the sums over bins are
+    computed once for all metrics. Each metric appears in the logs and in `History`
+    under its own name. A callback that monitors one needs `mode="min"` or `"max"`,
+    because Keras does not see into the set. Do not monitor `calibration_gap`, for which
+    neither direction is better.
 
     `CalibrationMetrics.like(loss)` makes metrics that read a batch as a loss does.
 

@@ -43,13 +43,13 @@ class ExpectedCalibrationError(EventMetric):
     Equal-mass bins (adaptive ECE) each hold the same number of samples, as
     `numpy.array_split` divides them. They are cut out of sums over 4608 fine bins,
     which take 147 KB for any number of samples. A fine bin that is cut is divided in
-    proportion. `error_bound()` bounds the difference from sorting all samples (norm
-    `"l1"`); `keras_calib.evaluate` sorts them.
+    proportion. For the norm `"l1"`, `error_bound()` says how far that may be from the
+    error of sorted samples; `keras_calib.evaluate` sorts them.
 
     Args:
         num_bins: the number of bins, M.
-        norm: `"l1"`, `"l2"`, `"max"`, or `"l2_debiased"`, from which the part is taken
-            that sampling noise adds.
+        norm: `"l1"`, `"l2"`, `"max"`, or `"l2_debiased"`, the l2 norm without the
+            part that sampling noise adds.
         binning: `"equal_width"` or `"equal_mass"`.
 
     Example:
@@ -127,8 +127,8 @@ class MaximumCalibrationError(BinnedMetric):
     mce = max_m |c_m - a_m|
     ```
 
-    A bin counts in full however few samples it holds, so that the largest gap is
-    often noise in a small bin. `statistics().table()` shows the weights.
+    A bin counts in full however few samples it holds, so the largest gap is often
+    noise in a small bin. `statistics().table()` shows the weights.
 
     Example:
 

@@ -22,9 +22,9 @@ class NegativeLogLikelihood(MeanMetric):
     nll = mean(-sum_k y_k log p_k)
     ```
 
-    From logits it is exact however improbable the label: 10000 at a margin of -1e4.
-    From probabilities, a 0 is read as the smallest normal number: 87.3 nats in
-    float32.
+    From logits it is exact however improbable the label is: 10000 at a margin of
+    -1e4. Of probabilities, a 0 is read as the smallest normal number, which costs
+    87.3 nats in float32.
 
     Example:
 
@@ -53,8 +53,8 @@ class Perplexity(NegativeLogLikelihood):
     perplexity = exp(mean(-log p_y))
     ```
 
-    It is that of all samples together, not a mean over batches. A model that is as
-    uncertain as among k equally probable tokens has perplexity k.
+    It is computed over all samples together, not averaged over batches. A model that
+    is as uncertain as between k equally probable tokens has perplexity k.
 
     Example:
 
@@ -80,7 +80,7 @@ class PredictiveEntropy(MeanMetric):
     entropy = mean(-sum_k p_k log p_k)
     ```
 
-    In a calibrated model it equals the negative log-likelihood on average; a smaller
+    For a calibrated model it equals the negative log-likelihood on average; a smaller
     entropy means that the model is overconfident.
 
     Example:

@@ -22,8 +22,8 @@ class MultilabelECE(GroupedMetric):
     ece_l = sum_m n_lm / N_l |c_lm - a_lm|,   result = mean_l ece_l
     ```
 
-    It is the mean of `BinaryECE("positive_class")` over the labels, and as there, other
-    norms may take the place of l1; a label that is always ignored has error 0. The
+    It is the mean of `BinaryECE("positive_class")` over the labels. As there, other
+    norms may take the place of l1. A label that is always ignored has error 0. The
     error of all labels pooled is
     `sum(metric.statistics()[1:], metric.statistics()[0]).ece()`.
 

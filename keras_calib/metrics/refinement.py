@@ -50,11 +50,11 @@ class RefinementLoss(CalibrationMetric):
     refinement = min_T mean(-log softmax(z / T)_y)
     ```
 
-    It is the part of the loss that `TemperatureScaling` cannot remove; the rest of the
-    negative log-likelihood is the calibration loss, which it can. A model that grows
+    It is the part of the negative log-likelihood that `TemperatureScaling` cannot
+    remove. The rest is the calibration loss, which it can remove. A model that grows
     overconfident while its predictions still improve has a rising validation loss and
-    a falling refinement loss: stop training by this one, and calibrate afterwards.
-    `EarlyStopping(monitor="val_refinement_loss")` does.
+    a falling refinement loss: stop training by the refinement loss, with
+    `EarlyStopping(monitor="val_refinement_loss")`, and calibrate afterwards.
 
     The loss and its slope are summed at 33 temperatures, from 2^-8 to 2^8, so that
     batches and replicas add up. A cubic spline in log T runs through them. Its minimum

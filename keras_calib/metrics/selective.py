@@ -23,10 +23,10 @@ class AURC(RankedMetric):
     aurc = 1/N sum_n (1/n sum_{i <= n} e_i)
     ```
 
-    It is the error rate of the n most confident samples, averaged over n: 0 for no
-    errors, and the error rate where confidence says nothing about errors. It depends
-    on the order of confidences only, not on calibration: an overconfident model may
-    order its samples well. Ties count as the mean over their orders. The metric
+    It is the error rate of the n most confident samples, averaged over n. It is 0
+    without errors, and the error rate if confidence says nothing about errors. It
+    depends only on the order of confidences, not on calibration: an overconfident model
+    may order its samples well. Ties count as the mean over all their orders. The metric
     streams through 4608 fine bins, whose samples count as ties; `keras_calib.evaluate`
     sorts all samples.
 

@@ -29,10 +29,10 @@ class SmoothECE(CalibrationMetric):
     distance to the nearest calibrated predictor bounds it above and below. The state is
     two sums at each of 1001 nodes, between which samples are split as in relplot. The
     bandwidth is found in steps of 2^-10 and the integral on a few hundred points, as in
-    relplot 1.0.3, with the same results. Below 0.01 the grid matters;
-    `keras_calib.evaluate` takes a finer one. relplot gives a sample at confidence 0 or
-    1 half its weight; here it has its full weight. The search takes about a
-    millisecond, and Keras asks for the result at every step of `fit`.
+    relplot 1.0.3, with the same results. Where the error is below 0.01, this grid is
+    coarse; `keras_calib.evaluate` takes a finer one. relplot gives a sample at
+    confidence 0 or 1 half its weight; here it has its full weight. The search takes
+    about a millisecond, and Keras asks for the result at every step of `fit`.
 
     Example:
 
