@@ -55,6 +55,7 @@ def row(line):
     label = LABEL.match(line)
     if label:
         name, rest = (group for group in label.groups() if group is not None)
+        name = name.replace("_", r"\_")
         return rf"\text{{{name}}}\quad & {statements(rest)}"
     return statements(line, align=True)
 
