@@ -63,7 +63,7 @@ def row(line):
 def statements(line, align=False):
     """Returns the statements of a line, which wide gaps separate."""
     parts = []
-    for part in re.split(r",?\s{3,}", line):
+    for part in re.split(r",?\s{3,}(?![\s=+-])", line):
         reader = Reader(part)
         parts.append(reader.statement(align and not parts))
         if reader.tokens:

@@ -29,6 +29,8 @@ from formulas import latex
         "sum_{i != j} w_ij": r"\sum_{i \ne j} w_{ij}",
         "sum_{i = 1}^{n} x . y": r"\sum_{i = 1}^{n} x \cdot y",
         "a = 1,   b = 2": r"a = 1 \qquad b = 2",
+        "p    = q\nloss = r": r"\begin{aligned}p &= q"
+        r"\\\mathrm{loss} &= r\end{aligned}",
         "p = q\n  = r": r"\begin{aligned}p &= q\\ &= r\end{aligned}",
         "sum:  a\nmax:  b": r"\begin{aligned}\text{sum}\quad & a"
         r"\\\text{max}\quad & b\end{aligned}",
