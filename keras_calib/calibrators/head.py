@@ -13,6 +13,7 @@ from keras_calib.activations import log_softmax
 from keras_calib.calibrators.reading import as_logits, flat, logits_behind
 from keras_calib.calibrators.samples import Samples
 from keras_calib.metrics.model_data import Batch
+from keras_calib.metrics.model_predictions import output_of
 from keras_calib.ops.arrays import require_any, require_weights
 from keras_calib.ops.floats import dtype_name
 from keras_calib.ops.kinds import kind_of
@@ -78,12 +79,7 @@ class HeadReader(keras.Model):
 
     def call(self, inputs: Any) -> dict[str, Tensor]:
         """Returns scores, and the mask where there is one."""
-        y = self.model(inputs, training=False)
-        if not ops.is_tensor(y):
-            raise ValueError(
-                "calibrate needs a model with one output. Received: "
-                f"{keras.tree.map_structure(lambda t: tuple(t.shape), y)}"
-            )
+        y = output_of(self.model, inputs)
         behind, mask = logits_behind(y), get_keras_mask(y)
         self.has_logits = behind is not None
         # Half-precision probabilities sum to 1 less exactly.

@@ -92,6 +92,21 @@ def _predicted(
         bar.update(i + 1, finalize=i + 1 == count)
 
 
+def output_of(model: keras.Model, inputs: Any) -> Tensor:
+    """Returns the output of a model.
+
+    Raises:
+        ValueError: for a model of several outputs.
+    """
+    output = model(inputs, training=False)
+    if not ops.is_tensor(output):
+        raise ValueError(
+            "A model with one output is needed. Received: "
+            f"{keras.tree.map_structure(lambda t: tuple(t.shape), output)}"
+        )
+    return output
+
+
 class Outputs(keras.Model):
     """Gives the output of a model, and its mask where there is one."""
 
@@ -101,11 +116,6 @@ class Outputs(keras.Model):
 
     def call(self, inputs: Any) -> dict[str, Tensor]:
         """Returns the output, and the mask where there is one."""
-        y_pred = self.model(inputs, training=False)
-        if not ops.is_tensor(y_pred):
-            raise ValueError(
-                "A model with one output is needed. Received: "
-                f"{keras.tree.map_structure(lambda t: tuple(t.shape), y_pred)}"
-            )
+        y_pred = output_of(self.model, inputs)
         mask = get_keras_mask(y_pred)
         return {"y_pred": y_pred} if mask is None else {"y_pred": y_pred, "mask": mask}

@@ -306,7 +306,7 @@ def test_what_is_wrong_is_said():
         with pytest.raises(ValueError, match=f"`{next(iter(argument))}` must be"):
             calibrate(net, X, Y, verbose=0, **argument)
     two = keras.Model(net.inputs, [net.outputs[0], net.outputs[0]])
-    with pytest.raises(ValueError, match="with one output"):
+    with pytest.raises(ValueError, match="model with one output is needed"):
         calibrate(two, X, Y, verbose=0)
 
 

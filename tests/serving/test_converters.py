@@ -4,18 +4,16 @@ One model has them all as outputs, so that each converter runs once.
 """
 
 import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from keras_calib.calibrators import IsotonicCalibration
 from keras_calib.calibrators.methods import METHODS
 from tests.backends import tensorflow_only
 from tests.calibrators import data
-from tests.serving.tools import parsed
+from tests.serving.tools import by_litert, by_onnx_runtime, by_openvino, parsed
 
 pytestmark = [pytest.mark.slow, tensorflow_only]
 
@@ -68,45 +66,15 @@ def test_the_cpp_loader(exported, program):
 
 
 def test_litert(exported):
-    interpreter = pytest.importorskip(
-        "ai_edge_litert.interpreter", reason="needs ai-edge-litert"
-    )
     folder, expected = exported
-    converter = tf.lite.TFLiteConverter.from_saved_model(
-        str(folder), signature_keys=["serving_default"]
-    )
-    model = interpreter.Interpreter(model_content=converter.convert())
-    assert_same(model.get_signature_runner("serving_default")(z=ROWS), expected)
+    assert_same(by_litert(folder, z=ROWS), expected)
 
 
 def test_openvino(exported):
-    openvino = pytest.importorskip("openvino", reason="needs openvino")
     folder, expected = exported
-    model = openvino.Core().read_model(folder)
-    compiled = openvino.Core().compile_model(
-        model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
-    )
-    found = {}
-    for output, value in compiled({"z": ROWS}).items():
-        (name,) = {n.partition(":")[0] for n in output.names} & set(expected)
-        found[name] = value
-    assert_same(found, expected)
+    assert_same(by_openvino(folder, expected, z=ROWS), expected)
 
 
 def test_onnx_runtime(exported, tmp_path):
-    pytest.importorskip("tf2onnx", reason="needs tf2onnx")
-    runtime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
     folder, expected = exported
-    file = tmp_path / "model.onnx"
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "tf2onnx.convert", "--saved-model", folder),
-            *("--signature_def", "serving_default", "--output", file),
-        ],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    session = runtime.InferenceSession(file)
-    names = [output.name for output in session.get_outputs()]
-    assert_same(dict(zip(names, session.run(None, {"z": ROWS}), strict=True)), expected)
+    assert_same(by_onnx_runtime(folder, tmp_path / "model.onnx", z=ROWS), expected)

@@ -1,17 +1,23 @@
 """The SavedModel gives the same answers in C++, without Keras and in other runtimes."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tests.backends import tensorflow_only
-from tests.serving.tools import IMAGES, assert_answers, parsed
+from tests.serving.tools import (
+    IMAGES,
+    assert_answers,
+    by_litert,
+    by_onnx_runtime,
+    by_openvino,
+    expected,
+    parsed,
+)
 
 pytestmark = [pytest.mark.slow, tensorflow_only]
 
@@ -74,7 +80,6 @@ import sys
 for name in ("keras", "tf_keras", "keras_calib"):
     sys.modules[name] = None
 import numpy as np
-import tensorflow as tf
 path, x, out = sys.argv[1:]
 served = tf.saved_model.load(path).signatures["serving_default"]
 np.savez(out, **{k: v.numpy() for k, v in served(image=np.load(x)).items()})
@@ -99,48 +104,14 @@ def test_a_process_that_cannot_import_keras(published, probabilities, tmp_path):
 
 
 def test_openvino(published, probabilities):
-    """OpenVINO shares no kernel with TensorFlow."""
-    openvino = pytest.importorskip("openvino", reason="needs openvino")
-    core = openvino.Core()
-    model = core.read_model(published)
-    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    result = compiled({"image": IMAGES})
-    outputs = {}
-    for output, value in result.items():
-        (name,) = {re.sub(":.*", "", n) for n in output.names} & {
-            *("probabilities", "confidence", "label", "entropy")
-        }
-        outputs[name] = value
-    assert_answers(outputs, probabilities, tolerance=1e-6)
-
-
-def test_litert(published, probabilities):
-    """LiteRT is the new name and package of TFLite."""
-    interpreter = pytest.importorskip(
-        "ai_edge_litert.interpreter", reason="needs ai-edge-litert"
-    )
-    converter = tf.lite.TFLiteConverter.from_saved_model(
-        str(published), signature_keys=["serving_default"]
-    )
-    model = interpreter.Interpreter(model_content=converter.convert())
-    outputs = model.get_signature_runner("serving_default")(image=IMAGES)
+    outputs = by_openvino(published, expected(probabilities), image=IMAGES)
     assert_answers(outputs, probabilities)
 
 
+def test_litert(published, probabilities):
+    assert_answers(by_litert(published, image=IMAGES), probabilities)
+
+
 def test_onnx_runtime(published, probabilities, tmp_path):
-    pytest.importorskip("tf2onnx", reason="needs tf2onnx")
-    runtime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
-    file = tmp_path / "model.onnx"
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "tf2onnx.convert", "--saved-model", published),
-            *("--signature_def", "serving_default", "--output", file),
-        ],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    session = runtime.InferenceSession(file)
-    names = [output.name for output in session.get_outputs()]
-    values = session.run(None, {"image": IMAGES})
-    assert_answers(dict(zip(names, values, strict=True)), probabilities)
+    outputs = by_onnx_runtime(published, tmp_path / "model.onnx", image=IMAGES)
+    assert_answers(outputs, probabilities)

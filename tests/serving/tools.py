@@ -1,7 +1,12 @@
-"""Small models to serve, and the answers to expect from them, in numpy."""
+"""Small models to serve, the answers to expect from them, and other runtimes."""
+
+import subprocess
+import sys
 
 import keras
 import numpy as np
+import pytest
+import tensorflow as tf
 
 NAMES = ["ant", "bee", "cat", "dog", "eel"]
 
@@ -89,3 +94,47 @@ def parsed(lines):
     """Returns outputs by name from the C++ program's lines "name value value ..."."""
     rows = (line.split() for line in lines.splitlines())
     return {name: np.array(values, "float64") for name, *values in rows}
+
+
+def by_litert(folder, **inputs):
+    """Returns what LiteRT, the new name of TFLite, answers; it converts the model."""
+    interpreter = pytest.importorskip(
+        "ai_edge_litert.interpreter", reason="needs ai-edge-litert"
+    )
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        str(folder), signature_keys=["serving_default"]
+    )
+    model = interpreter.Interpreter(model_content=converter.convert())
+    return model.get_signature_runner("serving_default")(**inputs)
+
+
+def by_openvino(folder, names, **inputs):
+    """Returns what OpenVINO answers, which shares no kernel with TensorFlow."""
+    openvino = pytest.importorskip("openvino", reason="needs openvino")
+    core = openvino.Core()
+    compiled = core.compile_model(
+        core.read_model(folder), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    found = {}
+    for output, value in compiled(inputs).items():
+        (name,) = {n.partition(":")[0] for n in output.names} & set(names)
+        found[name] = value
+    return found
+
+
+def by_onnx_runtime(folder, file, **inputs):
+    """Returns what ONNX Runtime answers; tf2onnx converts the model into a file."""
+    pytest.importorskip("tf2onnx", reason="needs tf2onnx")
+    runtime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "tf2onnx.convert", "--saved-model", folder),
+            *("--signature_def", "serving_default", "--output", file),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    session = runtime.InferenceSession(file)
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(None, inputs), strict=True))
