@@ -4,11 +4,19 @@ import numpy as np
 from keras import ops
 
 from keras_calib.arguments import saveable
-from keras_calib.calibrators.logistic_regression import logistic_regression
+from keras_calib.calibrators.logistic_regression import (
+    log_loss,
+    logistic_regression,
+)
 from keras_calib.calibrators.one_vs_rest import OneVsRest
 from keras_calib.types import Array, Tensor
 
 __all__ = ["BetaCalibration"]
+
+# A logarithm of p or 1 - p nearer to 0 counts as 0: its factor could leave float32.
+_LEAST = 1e-30
+# Of a, b and c, those that are at least 0.
+_BOUNDED = np.array([True, True, False])
 
 
 @saveable
@@ -24,6 +32,10 @@ class BetaCalibration(OneVsRest):
     Unlike Platt's sigmoid it contains the identity (a = b = 1, c = 0) and can bend p
     either way. With more than two classes the results are divided by their sum, and
     the argmax may change.
+
+    Where a threshold of p separates the labels, the best a or b is infinite. The fit
+    then ends at finite ones whose loss is within 1e-12 of the infimum, and the
+    calibrated probabilities are near 0 and 1. They do not decrease with p.
 
     Example:
 
@@ -48,15 +60,20 @@ class BetaCalibration(OneVsRest):
     def fit_class(self, d: Array, target: Array, weight: Array) -> tuple[Array, ...]:
         """Fits a, b and c."""
         x = np.stack([-np.logaddexp(0, -d), np.logaddexp(0, d), np.ones_like(d)], -1)
-        free = [0, 1, 2]
-        while True:
+        x[np.abs(x) < _LEAST] = 0.0
+
+        def fit(*free: int) -> Array:
             found = np.zeros(3)
-            found[free] = logistic_regression(x[:, free], target, weight)
-            # The loss is convex: a slope that would be negative is 0 at the optimum.
-            kept = [i for i in free if i == 2 or found[i] >= 0]
-            if kept == free:
-                return tuple(found)
-            free = kept if len(free) - len(kept) == 1 else [int(found[:2].argmax()), 2]
+            found[list(free)] = logistic_regression(x[:, free], target, weight)
+            return found
+
+        found = fit(0, 1, 2)
+        if found.min(initial=0.0, where=_BOUNDED) < 0:
+            # At the optimum a, b or both are 0. The loss is convex.
+            fits = [fit(0, 2), fit(1, 2), fit(2)]
+            allowed = [each for each in fits if each[_BOUNDED].min() >= 0]
+            found = min(allowed, key=lambda each: log_loss(x @ each, target, weight))
+        return tuple(found)
 
     def map(self, d: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
         """Returns a log p - b log(1 - p) + c."""

@@ -14,6 +14,8 @@ _PRODUCTS = 1000
 # The curvature of a class takes K^2 numbers; with more classes than this, only its
 # diagonal is used.
 _MANY_CLASSES = 200
+# What is left of a loss that has no minimum.
+_TINY = 1e-18
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,9 @@ class SoftmaxRegression:
 
         Newton's step d changes the scores by a_nk. Where no |a| is above 1,
         q = p (1 + a - sum(p a)) is a point of the dual problem, which proves that the
-        optimum is at most d'Hd below. If an |a| is above 1, d'Hd is an estimate, and it
-        must be smaller by that factor.
+        optimum is at most d'Hd below. If an |a| is above 1, as where the optimum is at
+        infinity, d'Hd is an estimate. It says nothing of samples whose features are so
+        small that their probabilities do not change yet, so it must be below `_TINY`.
 
         Args:
             theta: where to start.
@@ -63,13 +66,14 @@ class SoftmaxRegression:
             change = np.abs(self._centered(self._scores(step), p)).max()
             limit = tolerance * max(1.0, value)
             # Cross-entropy is at least 0, which separable classes approach at infinity.
-            if value <= limit or (solved and decrement * max(1.0, change) <= limit):
+            enough = limit if change <= 1 else _TINY
+            if value <= limit or (solved and decrement <= enough):
                 return theta, True
             if (most := most - used) < 0:
                 break
-            size = 1.0
+            size, rounding = 1.0, 1e-15 * max(1.0, value)
             while (new := self._value(theta + size * step))[0] > (
-                value - 1e-4 * size * decrement
+                value - 1e-4 * size * decrement + rounding
             ):
                 size /= 2
             theta, (value, p) = theta + size * step, new
