@@ -187,8 +187,11 @@ def _minimum(uniform: Tensor, curve: Tensor) -> tuple[Tensor, Tensor]:
     rise, a = f[1:] - f[:-1], slope[:-1]
     b = 3.0 * rise - 2.0 * a - slope[1:]
     c = a + slope[1:] - 2.0 * rise
-    # The root of the derivative at which the second derivative is positive.
-    root = divide_no_nan(-a, b + xp.sqrt(at_least(b * b - 3.0 * a * c, 0.0)))
+    # The root of the derivative at which the second derivative is positive. Divided by
+    # the largest of them, the squares of coefficients of 1e30 fit float32.
+    largest = xp.max(xp.abs(xp.stack([a, b, c])), 0)
+    a1, b1, c1 = (divide_no_nan(x, largest) for x in (a, b, c))
+    root = divide_no_nan(-a1, b1 + xp.sqrt(at_least(b1 * b1 - 3.0 * a1 * c1, 0.0)))
     s = at_most(at_least(root, 0.0), 1.0)
     values = xp.concatenate([f[:-1] + s * (a + s * (b + s * c)), f, at_infinity])
     knots = xp.arange(len(INVERSE_T), dtype=dtype_name(f))
