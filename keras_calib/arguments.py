@@ -179,7 +179,9 @@ def in_range(name: str, value: Any, low: float, high: float) -> float:
         with contextlib.suppress(TypeError, ValueError):
             number = float(value)
     if not low <= number <= high or math.isinf(number):
-        span = f"at least {low:g}" if high == np.inf else f"in [{low:g}, {high:g}]"
+        span = (
+            f"at least {low:g}" if high == np.inf else f"in [{low:.10g}, {high:.10g}]"
+        )
         raise ValueError(f"`{name}` must be a number {span}. Received: {value!r}")
     return number
 

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_calib._keras import get_keras_mask
-from keras_calib.arguments import whole_number
+from keras_calib.arguments import boolean, unless_none, whole_number
 from keras_calib.evaluation.distributions import is_distribution, parameters
 from keras_calib.ops.arrays import as_numbers, masked, require, require_samples
 
@@ -49,6 +49,7 @@ class Batch:
         *,
         from_logits: bool = False,
         members: int | None = None,
+        multilabel: bool = False,
     ) -> Batch:
         """Returns arrays of any library, or those of a distribution, as a batch.
 
@@ -64,7 +65,7 @@ class Batch:
                 "and members",
                 type(y_pred).__name__,
             )
-            y_pred, from_logits = parameters(y_pred)
+            y_pred, from_logits = parameters(y_pred, multilabel)
         y_true, y_pred = _sliceable("y_true", y_true), _sliceable("y_pred", y_pred)
         if members is not None:
             y_pred = _members_second(y_pred, members)
@@ -168,6 +169,7 @@ def shown(
         count: the number of samples, if it is known.
         verbose: whether there is a bar, `None` for the default.
     """
+    unless_none(boolean, "verbose", verbose)
     seen, bar = 0, None
     for chunk in chunks:
         yield chunk
@@ -187,7 +189,7 @@ def _joined(batches: list[Batch]) -> Batch:
         return first
     joined: dict[str, Any] = {
         name: np.concatenate([getattr(batch, name) for batch in batches])
-        for name in _NUMBERS
+        for name in (*_NUMBERS, "by")
         if getattr(first, name) is not None
     }
     return replace(first, **joined)

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_calib.arguments import boolean, in_range
 from keras_calib.evaluation.answer import Evaluation
-from keras_calib.evaluation.batches import Batch, batches_of, in_chunks, shown
+from keras_calib.evaluation.batches import Batch, in_chunks, shown
 from keras_calib.evaluation.figures import FIGURES
 from keras_calib.evaluation.multilabel import sums_of
 from keras_calib.evaluation.per_sample import values_of
@@ -186,10 +186,8 @@ def compare(
         '{"old": p, "new": q}',
         f"{list(y_pred)}" if isinstance(y_pred, Mapping) else type(y_pred).__name__,
     )
-    wholes = []
-    for p in y_pred.values():
-        (whole,), count = batches_of(y_true, p, sample_weight, from_logits=from_logits)
-        wholes.append(whole)
+    how: dict[str, Any] = {"from_logits": from_logits, "multilabel": multilabel}
+    wholes = [Batch.of(y_true, p, sample_weight, **how) for p in y_pred.values()]
     shapes = [tuple(whole.y_pred.shape) for whole in wholes]
     require(
         shapes[0] == shapes[1],
@@ -198,11 +196,11 @@ def compare(
     )
     pair = _Pair(settings)
     first, second = map(in_chunks, ([whole] for whole in wholes))
-    for chunk in zip(shown(first, count, verbose), second, strict=True):
+    for chunk in zip(shown(first, len(wholes[0]), verbose), second, strict=True):
         for samples in chunk:
             settings.check(samples)
         pair.add(*chunk)
-    return pair.comparison(list(y_pred), level)
+    return pair.comparison(list(map(str, y_pred)), level)
 
 
 class _Pair:

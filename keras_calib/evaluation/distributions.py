@@ -19,31 +19,43 @@ def is_distribution(x: Any) -> bool:
     return known and hasattr(x, "batch_shape")
 
 
-def parameters(distribution: Any) -> tuple[np.ndarray, bool]:
+def parameters(distribution: Any, multilabel: bool) -> tuple[np.ndarray, bool]:
     """Returns the predictions of a distribution, and whether they are logits.
 
-    They are the parameters that it was made with. A mixture is pooled.
+    They are the parameters that it was made with. A mixture is pooled. Several
+    Bernoulli distributions of a sample are binary problems, not classes.
+
+    Args:
+        distribution: the distribution.
+        multilabel: whether those are independent labels of the sample.
 
     Raises:
         ValueError: for another distribution than a `Categorical`, `OneHotCategorical`
             or `Bernoulli`, or a `MixtureSameFamily` of those.
     """
+    scores, from_logits, one = _scores(distribution)
+    if one and not multilabel and scores.ndim > 1 and scores.shape[-1] > 1:
+        scores = scores[..., None]
+    return scores, from_logits
+
+
+def _scores(distribution: Any) -> tuple[np.ndarray, bool, bool]:
+    """Returns parameters, whether they are logits, and whether they are of label 1."""
     kinds = {cls.__name__ for cls in type(distribution).__mro__}
     if kinds & _CLASSES or "Bernoulli" in kinds:
         from_logits = distribution.logits is not None
         scores = distribution.logits if from_logits else distribution.probs
-        return as_numbers("y_pred", scores), from_logits
+        return as_numbers("y_pred", scores), from_logits, not kinds & _CLASSES
     if "MixtureSameFamily" in kinds:
-        components = distribution.components_distribution
-        scores, from_logits = parameters(components)
-        one = not {cls.__name__ for cls in type(components).__mro__} & _CLASSES
+        scores, from_logits, one = _scores(distribution.components_distribution)
         weight = as_numbers(
             "y_pred", distribution.mixture_distribution.probs_parameter()
         )
         count = scores.ndim if one else scores.ndim - 1
         weight = np.broadcast_to(weight, scores.shape[:count])
         scores, weight = np.moveaxis(scores, count - 1, 1), np.moveaxis(weight, -1, 1)
-        return pooled(scores, weight, from_logits=from_logits, one=one), from_logits
+        mean = pooled(scores, weight, from_logits=from_logits, one=one)
+        return mean, from_logits, one
     raise ValueError(
         "A distribution must be a Categorical, a OneHotCategorical, a Bernoulli, or a "
         f"MixtureSameFamily of those. Received: {distribution!r}"

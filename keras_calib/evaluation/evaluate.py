@@ -11,7 +11,7 @@ from keras_calib.evaluation.batches import batches_of, in_chunks, shown
 from keras_calib.evaluation.ensembles import EnsembleSums, members_of
 from keras_calib.evaluation.multilabel import sums_of
 from keras_calib.evaluation.settings import Settings
-from keras_calib.evaluation.slices import Slices, slices_of, warn_of_few
+from keras_calib.evaluation.slices import Slices, in_slices, slices_of, warn_of_few
 
 __all__ = ["evaluate"]
 
@@ -128,11 +128,12 @@ def evaluate(
         sample_weight,
         from_logits=boolean("from_logits", from_logits),
         members=members,
+        multilabel=multilabel,
     )
     names: list[Any] = []
     if by is not None:
-        numbers, names = slices_of(by, count)
-        batches = [replace(batch, by=numbers) for batch in batches]
+        numbers, names = slices_of(by)
+        batches = in_slices(batches, numbers)
     kind: Any = sums_of if members is None else EnsembleSums
     sums = kind(settings)
     # A slice may hold no sample that counts.

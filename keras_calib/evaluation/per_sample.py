@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_calib.arguments import boolean
-from keras_calib.evaluation.batches import batches_of, in_chunks, shown
+from keras_calib.evaluation.batches import Batch, in_chunks, shown
 from keras_calib.evaluation.multilabel import sums_of
 from keras_calib.evaluation.settings import Settings
 from keras_calib.ops.class_batch import ClassBatch
@@ -66,12 +66,16 @@ def per_sample(
     array([0, 0])
     """
     settings = Settings(ignore_class, axis, validate=validate, multilabel=multilabel)
-    (whole,), count = batches_of(
-        y_true, y_pred, sample_weight, from_logits=boolean("from_logits", from_logits)
+    whole = Batch.of(
+        y_true,
+        y_pred,
+        sample_weight,
+        from_logits=boolean("from_logits", from_logits),
+        multilabel=multilabel,
     )
     sums = sums_of(settings)
     found: dict[str, list[np.ndarray]] = {}
-    for chunk in shown(in_chunks([whole]), count, verbose):
+    for chunk in shown(in_chunks([whole]), len(whole), verbose):
         settings.check(chunk)
         batch = sums.read(chunk)
         values = {

@@ -11,6 +11,8 @@ from keras_calib.evaluation.batches import Batch
 from keras_calib.ops import validation
 from keras_calib.ops.arrays import require
 
+_MOST_BINS = 1_000_000
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -33,7 +35,7 @@ class Settings:
     def __post_init__(self) -> None:
         label("ignore_class", self.ignore_class)
         whole_number("axis", self.axis, -np.inf)
-        whole_number("num_bins", self.num_bins)
+        whole_number("num_bins", self.num_bins, 1, _MOST_BINS)
         in_range("coverage", self.coverage, float(np.finfo("float32").tiny), 1.0)
         unless_none(boolean, "exact", self.exact)
         boolean("validate", self.validate)

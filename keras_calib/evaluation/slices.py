@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_calib.evaluation.answer import Evaluation
+from keras_calib.evaluation.batches import Batch
 from keras_calib.metrics.tables import html_table, text_table
 from keras_calib.ops.arrays import require
 
@@ -70,17 +72,16 @@ class Slices(dict[Any, Evaluation]):
         return ["slice", "n", *_SHOWN], rows
 
 
-def slices_of(by: Any, count: int | None) -> tuple[np.ndarray, list[Any]]:
+def slices_of(by: Any) -> tuple[np.ndarray, list[Any]]:
     """Returns the number of the slice of each sample, and the values of the slices.
 
     Raises:
-        ValueError: for another number of values than samples, and missing values.
+        ValueError: for what is no list of values, and for missing values.
     """
-    require(count is not None, "`by` needs arrays, not batches", type(by).__name__)
     values = np.asanyarray(by)  # of a masked array, what is masked becomes None
     require(
-        values.shape == (count,),
-        f"`by` must hold one value for each sample, {count}",
+        values.ndim == 1,
+        "`by` must hold one value for each sample",
         f"by.shape={values.shape}",
     )
     names = values.tolist()
@@ -98,6 +99,26 @@ def slices_of(by: Any, count: int | None) -> tuple[np.ndarray, list[Any]]:
         pass
     place = {name: i for i, name in enumerate(known)}
     return np.array([place[name] for name in names]), list(known)
+
+
+def in_slices(batches: Iterable[Batch], numbers: np.ndarray) -> Iterator[Batch]:
+    """Yields batches with the numbers of the slices of their samples.
+
+    Raises:
+        ValueError: for another number of values than samples.
+    """
+    start = 0
+    for batch in batches:
+        end = start + len(batch)
+        _require_as_many(end <= len(numbers), numbers, f"at least {end}")
+        yield replace(batch, by=numbers[start:end])
+        start = end
+    _require_as_many(start == len(numbers), numbers, f"{start}")
+
+
+def _require_as_many(so: bool, numbers: np.ndarray, samples: str) -> None:
+    required = "`by` must hold one value for each sample"
+    require(so, required, f"{len(numbers)} values, {samples} samples")
 
 
 def warn_of_few(slices: Slices) -> None:

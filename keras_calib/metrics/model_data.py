@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_calib.ops.arrays import as_numbers, require_whole
+from keras_calib.ops.arrays import as_numbers, require, require_whole
 from keras_calib.types import Tensor
 
 # Inputs, labels and weights: each a tensor, a structure of them, or None.
@@ -20,14 +20,23 @@ def batches_of(
     """Returns batches (x, y, sample_weight), and their number where it is known.
 
     Raises:
-        ValueError: for endless data, arrays without labels, and different lengths.
+        ValueError: for endless data, arrays without labels, different lengths, and for
+            batches beside labels or weights of their own.
     """
     count: int | None
+    if y is None and (isinstance(x, np.ndarray | dict) or ops.is_tensor(x)):
+        raise ValueError("labels are missing: pass y with x")
+    dataset = isinstance(x, keras.utils.PyDataset) or hasattr(x, "cardinality")
+    require(
+        sample_weight is None if y is None else not dataset,
+        "labels and weights of batches come in them: (x, y) or (x, y, sample_weight)",
+        f"{type(x).__name__} with {'sample_weight' if y is None else 'y'}",
+    )
     if isinstance(x, keras.utils.PyDataset):
         if (count := x.num_batches) is None:
             raise ValueError("the data must end. Received: endless batches")
         return (_batch(x[i]) for i in range(count)), count
-    if y is None and hasattr(x, "cardinality"):
+    if dataset:
         count = int(x.cardinality())
         if count == -1:
             raise ValueError(
@@ -36,8 +45,6 @@ def batches_of(
             )
         return map(_batch, x), count if count >= 0 else None
     if y is None:
-        if isinstance(x, np.ndarray | dict) or ops.is_tensor(x):
-            raise ValueError("labels are missing: pass y with x")
         return map(_batch, x), None
     arrays = _batch((x, y, sample_weight))
     shapes = [tuple(a.shape) for a in keras.tree.flatten(arrays) if a is not None]

@@ -13,7 +13,7 @@ from keras import ops
 from keras_calib._keras import get_keras_mask
 from keras_calib.arguments import boolean, unless_none, whole_number
 from keras_calib.metrics.model_data import batches_of
-from keras_calib.ops.arrays import masked
+from keras_calib.ops.arrays import masked, require
 from keras_calib.ops.kinds import kind_of
 from keras_calib.ops.reader import reading_of
 from keras_calib.types import Tensor
@@ -46,8 +46,13 @@ def predictions_of(
         multilabel: whether the predictions are of independent labels.
 
     Raises:
-        ValueError: for a model of several outputs, and for data without labels.
+        ValueError: for no model, one of several outputs, and data without labels.
     """
+    require(
+        isinstance(model, keras.Model),
+        "`model` must be a Keras model",
+        type(model).__name__,
+    )
     whole_number("batch_size", batch_size)
     data, count = batches_of(x, y, sample_weight, batch_size)
     batches = _predicted(model, data, count, boolean("verbose", verbose))

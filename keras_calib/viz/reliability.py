@@ -177,7 +177,7 @@ class ReliabilityDisplay(Display):
         if not isinstance(y_pred, Mapping):
             y_pred = {"": y_pred}
         reading: Any = {
-            "from_logits": from_logits,
+            "from_logits": boolean("from_logits", from_logits),
             "ignore_class": ignore_class,
             "axis": whole_number("axis", axis, -math.inf),
         }
@@ -320,6 +320,11 @@ def reliability_diagram(
             f"{y_true}",
         )
         return ReliabilityDisplay.from_model(y_true, y_pred, y, **kwargs)
+    require(
+        y is None,
+        "a third argument is the labels of a model's data; weights are sample_weight=w",
+        type(y).__name__,
+    )
     if y_pred is None:
         ReliabilityDisplay(y_true)  # labels are refused, whatever the arguments
         return ReliabilityDisplay.from_statistics(y_true, **kwargs)
@@ -334,6 +339,7 @@ def _measured(
     reading: Any,
 ) -> BinStatistics:
     """Returns the bins of batches (labels, predictions, weights) of one model."""
+    boolean("validate", validate)
     metric: Any = None
     for y_true, y_pred, weight in batches:
         if validate:

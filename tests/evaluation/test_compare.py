@@ -80,6 +80,8 @@ def test_text_and_tables():
     assert str(found).split()[:4] == ["figure", "old", "new", "difference"]
     assert "95 % interval" in str(found) and "<th>new</th>" in found._repr_html_()
     assert found.names == ["old", "new"]
+    numbered = keras_calib.compare(Y, {1: P, 2: Q})
+    assert numbered.names == ["1", "2"] and "<th>2</th>" in numbered._repr_html_()
     pytest.importorskip("pandas")
     frame = found.to_frame()
     assert frame.loc["ece", "new"] == found["ece"].second
@@ -106,7 +108,9 @@ def test_other_forms():
         ({"p": P, "q": Q[1:]}, {}, "must have the same length"),
         ({"p": P, "q": Q[:, :2]}, {}, "one shape"),
         ({"p": P, "q": -Q}, {}, "these are logits"),
-        ({"p": P, "q": Q}, {"level": 1.0}, "`level` must be a number"),
+        ({"p": None, "q": None}, {}, "`y_pred` must be an array of numbers"),
+        ({"p": P, "q": Q}, {"level": 1.0}, r"`level` must be .*, 0.999999999\]"),
+        ({"p": P, "q": Q}, {"verbose": "no"}, "`verbose` must be True or False"),
         ({"p": P, "q": Q}, {"num_bins": 0}, "`num_bins` must be"),
     ],
 )

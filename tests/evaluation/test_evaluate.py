@@ -285,7 +285,9 @@ def test_no_samples_and_bad_shapes_are_refused():
         keras_calib.evaluate(
             np.zeros(4), np.full((4, 2), 0.5), sample_weight=np.ones(3)
         )
-    for num_bins in (0, 1.5, "many"):
+    with pytest.raises(ValueError, match="`verbose` must be True or False"):
+        keras_calib.evaluate([0], [[0.5, 0.5]], verbose="yes")
+    for num_bins in (0, 1.5, "many", 10**11):
         with pytest.raises(ValueError, match="`num_bins` must be a whole number"):
             keras_calib.evaluate([0], [[0.5, 0.5]], num_bins=num_bins)
 

@@ -322,6 +322,13 @@ class TestDistributions:
         z = np.log(p) - np.log1p(-p)
         expected = keras_calib.evaluate(y, z, from_logits=True)
         assert keras_calib.evaluate(y, self.tfd.Bernoulli(logits=z)) == expected
+        several = z.reshape(-1, 4)
+        for how in ({}, {"multilabel": True}):
+            labels = self.tfd.Bernoulli(logits=several)
+            found = keras_calib.evaluate(y.reshape(-1, 4), labels, **how)
+            assert found["negative_log_likelihood"] == pytest.approx(
+                expected["negative_log_likelihood"]
+            )
 
     @pytest.mark.parametrize("by", ["probs", "logits"])
     @pytest.mark.parametrize("shared", [True, False])

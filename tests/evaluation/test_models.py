@@ -43,6 +43,13 @@ def test_arrays_batches_and_what_the_loss_says(capsys):
     found = keras_calib.evaluate_model(model, X, Y, sample_weight=W)
     assert found == pytest.approx(dict(expected), abs=1e-6)
     assert "3/3" in capsys.readouterr().out
+    how = {"sample_weight": W, "by": Y > 0, "verbose": False}
+    with pytest.warns(UserWarning, match="slices have fewer"):
+        sliced = keras_calib.evaluate_model(model, X, Y, **how).slices
+    alone = keras_calib.evaluate(
+        Y[Y > 0], z[Y > 0], from_logits=True, sample_weight=W[Y > 0]
+    )
+    assert sliced[True] == pytest.approx(dict(alone), abs=1e-6)
     for data in (Batches(), [Batches()[i] for i in range(3)]):
         again = keras_calib.evaluate_model(model, data, verbose=False)
         assert again == found
@@ -95,6 +102,15 @@ def test_what_cannot_be_measured_is_refused():
         keras_calib.evaluate_model(model, X, Y, from_logits=True, verbose=False)
     with pytest.raises(ValueError, match="`batch_size` must be a whole number"):
         keras_calib.evaluate_model(model, X, Y, batch_size=0)
+    for given in (
+        lambda: keras_calib.evaluate_model(model, Batches(), Y),
+        lambda: keras_calib.evaluate_model(model, Batches(), sample_weight=W),
+        lambda: keras_calib.evaluate_model(model, [(X, Y)], sample_weight=W),
+    ):
+        with pytest.raises(ValueError, match="of batches come in them.* with "):
+            given()
+    with pytest.raises(ValueError, match="must be a Keras model. Received: function"):
+        keras_calib.evaluate_model(lambda x: x, X, Y)
     several = keras.Model(model.inputs, {"a": model.outputs[0], "b": model.outputs[0]})
     with pytest.raises(ValueError, match="model with one output is needed"):
         keras_calib.evaluate_model(several, X, Y, verbose=False)

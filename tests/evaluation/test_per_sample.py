@@ -58,4 +58,8 @@ def test_what_evaluate_refuses_is_refused():
         per_sample(Y, P / 2)
     with pytest.raises(ValueError, match="`validate` must be True or False"):
         per_sample(Y, P, validate="no")
+    with pytest.raises(ValueError, match="`verbose` must be True or False"):
+        per_sample(Y, P, verbose="no")
+    with pytest.raises(ValueError, match="`y_true` must be an array"):
+        per_sample([(Y, P)], None)
     assert np.isnan(per_sample(Y, P * np.nan, validate=False)["confidence"]).all()

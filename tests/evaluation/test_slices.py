@@ -104,7 +104,7 @@ class Unknown:
 @pytest.mark.parametrize(
     ("by", "match"),
     [
-        (NAMES[1:], r"one value for each sample, 300.*\(299,\)"),
+        (NAMES[1:], "one value for each sample.* 299 values, at least 300"),
         (np.stack([NAMES, NAMES]), r"by.shape=\(2, 300\)"),
         ([None, *NAMES[1:]], "has missing values"),
         (np.array([Unknown(), *NAMES[1:]], object), "has missing values"),
@@ -118,6 +118,11 @@ def test_what_tells_no_slices_apart_is_refused(by, match):
         keras_calib.evaluate(Y, P, by=by)
 
 
-def test_slices_need_arrays():
-    with pytest.raises(ValueError, match="`by` needs arrays, not batches"):
-        keras_calib.evaluate([(Y, P)], by=NAMES)
+@slow_on_jax
+def test_slices_of_a_stream():
+    expected = keras_calib.evaluate(Y, P, by=NAMES).slices
+    batches = [(Y[:70], P[:70]), (Y[70:], P[70:])]
+    assert keras_calib.evaluate(batches, by=NAMES).slices == expected
+    for by in (NAMES[1:], [*NAMES, "north"]):
+        with pytest.raises(ValueError, match="one value for each sample. Received"):
+            keras_calib.evaluate(batches, by=by)

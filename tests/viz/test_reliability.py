@@ -196,6 +196,7 @@ P = np.array([[0.8, 0.2], [0.3, 0.7], [0.6, 0.4], [0.1, 0.9]])
         ((BinStatistics(*np.full((4, 5), np.nan)),), "must be finite"),
         (({"dead": BinStatistics(*np.full((4, 5), np.nan))},), "Received: {'dead'"),
         ((Y, {}), "at least one BinStatistics. Received: none"),
+        ((Y, P, [1, 2, 3, 4]), "weights are sample_weight=w. Received: list"),
     ],
 )
 def test_bad_input_is_refused_before_a_figure_is_open(arguments, match):
@@ -211,6 +212,8 @@ def test_bad_input_is_refused_before_a_figure_is_open(arguments, match):
         ({"from_logits": True}, "holds probabilities"),
         ({"sample_weight": [1, 1, 1, -1]}, "negative weights"),
         ({"num_bins": 0}, "`num_bins` must be a whole number >= 1"),
+        ({"validate": "no"}, "`validate` must be True or False"),
+        ({"from_logits": "no"}, "`from_logits` must be True or False"),
         ({"level": 1.5}, "`level` must be a number in"),
         ({"level": 95}, "`level` must be a number in"),
     ],
