@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import warnings
@@ -86,6 +87,8 @@ def _run(options: argparse.Namespace) -> int:
     for path in options.out:
         if Path(path).suffix not in (".html", ".json"):
             raise ValueError(f"--out must end in .html or .json. Received: {path}")
+        if Path(path).is_dir() or not Path(path).parent.is_dir():
+            raise ValueError(f"--out must be a file in a folder that exists: {path}")
     if (options.probabilities is None) == (options.logits is None):
         raise ValueError("give either --probabilities or --logits")
     given = _Given(options.file, options)
@@ -106,9 +109,12 @@ def _run(options: argparse.Namespace) -> int:
     if options.compare:
         comparison = _compared(given, _Given(options.compare, options), how)
     failures = [reason for t in thresholds if (reason := t.fails(found))]
-    for path in options.out:
-        text = _report(path, given, found, comparison, failures)
-        _write(path, text)
+    _write(
+        {
+            path: _report(path, given, found, comparison, failures)
+            for path in options.out
+        }
+    )
     print(found if comparison is None else f"{found}\n\n{comparison}")
     for warning in caught:
         print(f"keras_calib: {warning.message}", file=sys.stderr)
@@ -174,20 +180,26 @@ def _report(
     values = {"file": given.path, **found.to_dict(), "failures": failures}
     if comparison is not None:
         values["comparison"] = comparison.to_dict()
-    return json.dumps(_without_nan(values), indent=1, allow_nan=False)
+    return json.dumps(_finite(values), indent=1, allow_nan=False)
 
 
-def _without_nan(x: Any) -> Any:
-    """Replaces NaN, which JSON does not have, by null."""
+def _finite(x: Any) -> Any:
+    """Replaces NaN and infinity, which JSON does not have, by null."""
     if isinstance(x, dict):
-        return {key: _without_nan(value) for key, value in x.items()}
+        return {key: _finite(value) for key, value in x.items()}
     if isinstance(x, list | tuple):
-        return [_without_nan(value) for value in x]
-    return None if isinstance(x, float) and x != x else x
+        return [_finite(value) for value in x]
+    return None if isinstance(x, float) and not math.isfinite(x) else x
 
 
-def _write(path: str, text: str) -> None:
-    """Writes a file as a whole, or not at all."""
-    beside = Path(f"{path}.part")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
+def _write(texts: dict[str, str]) -> None:
+    """Writes all files as a whole, or none."""
+    parts = {path: Path(f"{path}.part") for path in texts}
+    try:
+        for path, part in parts.items():
+            part.write_text(texts[path], encoding="utf-8")
+        for path, part in parts.items():
+            os.replace(part, path)
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -63,7 +66,8 @@ class Columns:
         """Returns a column, which must have a value in each row."""
         self.matching(re.sub(r"([*?[])", r"[\1]", name))
         if self._table is None:
-            return np.asanyarray(self._arrays[name])
+            with _said_in_one_line(self.path):
+                return np.asanyarray(self._arrays[name])
         import duckdb
 
         try:
@@ -94,7 +98,7 @@ class Columns:
 
     def _number(self, name: str) -> np.ndarray:
         column = self.read(name)
-        texts = column.dtype.kind == "O" and isinstance(column.flat[0], str)
+        texts = column.dtype.kind == "O" and isinstance(next(column.flat, ""), str)
         if texts or column.dtype.kind not in "biufO":
             raise FileError(f"{self.path}: column {name!r} holds no numbers")
         return column
@@ -135,11 +139,17 @@ class Columns:
 
 
 def _of_numpy(path: str, kind: str) -> Mapping[str, Any]:
+    with _said_in_one_line(path):
+        found = np.load(path, mmap_mode="r")
+    return found if kind == ".npz" else {Path(path).stem: found}
+
+
+@contextlib.contextmanager
+def _said_in_one_line(path: str) -> Iterator[None]:
+    """Makes a FileError of what numpy raises of a file."""
     try:
-        if kind == ".npz":
-            return dict(np.load(path))
-        return {Path(path).stem: np.load(path, mmap_mode="r")}
-    except (ValueError, OSError, EOFError) as error:
+        yield
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise FileError(f"{path}: {_first_line(error)}") from error
 
 

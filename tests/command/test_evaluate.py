@@ -207,6 +207,12 @@ def test_what_is_wrong_is_one_line_and_status_2(file, tmp_path, capsys):
     mixed, kinds = tmp_path / "mixed.csv", tmp_path / "kinds.jsonl"
     mixed.write_text("y,p_a,p_b\n0,0.5,0.5\n1,half,0.5\n")
     kinds.write_text('{"y": 0, "p_a": 1, "p_b": 0}\n{"y": 1, "p_a": "x", "p_b": 1}\n')
+    arrays, parts = str(tmp_path / "arrays.npz"), tmp_path / "parts.npz"
+    np.savez(arrays, y=Y, p=P, names=REGION.astype(object))
+    parts.write_bytes(open(arrays, "rb").read()[:-200])
+    of_arrays = [arrays, "--label", "y", "--probabilities", "p"]
+    none = tmp_path / "none.csv"
+    none.write_text("y,p_a,p_b\n")
     unknown = tmp_path / "file.txt"
     unknown.write_text("y")
     names = write(tmp_path / "names.csv", y=REGION, **columns_of())
@@ -220,6 +226,9 @@ def test_what_is_wrong_is_one_line_and_status_2(file, tmp_path, capsys):
         ([str(holes), *COLUMNS], "column 'p_a' is empty in 1 row"),
         ([str(mixed), *COLUMNS], "column 'p_a' holds no numbers"),
         ([str(kinds), *COLUMNS], "column 'p_a' holds no numbers"),
+        ([str(none), *COLUMNS], "none.csv: "),
+        ([str(parts), *of_arrays[1:]], "parts.npz: File is not a zip file"),
+        ([*of_arrays, "--by", "names"], "arrays.npz: Object arrays cannot be loaded"),
         ([names, *COLUMNS], "which is none of the classes 'cat'"),
         ([file, "--label", "no", "--probabilities", "p_*"], "no column is named 'no'"),
         ([file, "--label", "y", "--probabilities", "q_*"], "no column is named 'q_*'"),
@@ -231,6 +240,7 @@ def test_what_is_wrong_is_one_line_and_status_2(file, tmp_path, capsys):
         ([file, *COLUMNS, "--fail-if", "eec > 1"], "there is no figure 'eec': acc"),
         ([file, *COLUMNS, "--num-bins", "0"], "`num_bins` must be a whole number"),
         ([file, *COLUMNS, "--out", "report.pdf"], "--out must end in .html or .json"),
+        ([file, *COLUMNS, "--out", "no/x.html"], "--out must be a file in a folder"),
     ):
         assert main(["evaluate", *given, "--out", str(out)]) == 2, given
         captured = capsys.readouterr()
@@ -238,6 +248,30 @@ def test_what_is_wrong_is_one_line_and_status_2(file, tmp_path, capsys):
         assert captured.err.startswith("keras_calib: ")
         assert captured.err.count("\n") == 1 and captured.out == ""
         assert not out.exists()
+    assert main(["evaluate", *of_arrays]) == 0  # what is not asked for is not read
+
+
+def test_all_reports_are_written_or_none(file, tmp_path, monkeypatch, capsys):
+    one = write(tmp_path / "one.csv", **columns_of(P[:1].astype(float)), y=Y[:1])
+    other = write(tmp_path / "other.csv", **columns_of(P[1:2].astype(float)), y=Y[:1])
+    out, page = tmp_path / "figures.json", tmp_path / "report.html"
+    given = [*COLUMNS, "--out", str(page), "--out", str(out)]
+    assert main(["evaluate", one, *given, "--compare", other]) == 0
+    rows = json.loads(out.read_text())["comparison"]["differences"]
+    assert rows["ece"]["low"] is None  # of one sample it is -infinity
+    out.unlink(), page.unlink()
+    before = set(tmp_path.iterdir())
+    write_text = type(out).write_text
+
+    def full(path, *text, **how):
+        if "figures" in path.name:
+            raise OSError("no space left on device")
+        write_text(path, *text, **how)
+
+    monkeypatch.setattr(type(out), "write_text", full)
+    assert main(["evaluate", file, *given]) == 2
+    assert "no space left" in capsys.readouterr().err
+    assert set(tmp_path.iterdir()) == before
 
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
