@@ -47,7 +47,7 @@ def evaluate(
     figures, because all are read in the same chunks.
 
     The figures that depend on the order of confidences (equal mass, KS, AURC, accuracy
-    at coverage) are computed from all confidences, sorted, if these are at most 10
+    at coverage) are computed from all confidences, sorted, if these are at most 2
     million, and do not depend on the order of equal ones. More are folded into 4608
     fine bins. The smooth ECE is relplot's, on its grid, or on a grid ten times as fine
     if the error is below 0.01.
@@ -74,7 +74,7 @@ def evaluate(
         top_k: the number of the most probable classes that are also measured together,
             by `top_k_accuracy` and `top_k_calibration_error`.
         exact: whether to sort all confidences, which takes memory for each sample.
-            `None` does so for up to 10 million of them, `False` for none.
+            `None` does so for up to 2 million of them, `False` for none.
         top_label_only: whether to measure the predicted class and its confidence alone:
             accuracy, calibration of the top label, selective prediction. With
             `exact=False` that takes about the time of an argmax.

@@ -49,6 +49,12 @@ def test_without_checks_what_cannot_be_is_nan():
     assert all(np.isnan(found[name]) for name in figures), found
 
 
+def test_the_size_is_stated():
+    assert confidences.MOST_KEPT == 2_000_000
+    stated = " ".join(keras_calib.evaluate.__doc__.split())
+    assert stated.count("at most 2 million") == stated.count("up to 2 million") == 1
+
+
 def test_exact_is_a_boolean():
     with pytest.raises(ValueError, match="`exact` must be True or False"):
         keras_calib.evaluate(Y, P, exact="no")
