@@ -78,15 +78,16 @@ def html_report(
     from markupsafe import Markup
 
     drawn: Any = found if comparison is None else comparison.evaluations
-    tables = [("Figures", found.html_table())]
+    of = "" if comparison is None else f" of {comparison.names[0]}"
+    tables = [(f"Figures{of}", found.html_table())]
     if comparison is not None:
         tables.insert(0, ("Comparison", comparison._repr_html_()))
     if found.slices is not None:
-        tables.append(("Slices", found.slices._repr_html_()))
+        tables.append((f"Slices{of}", found.slices._repr_html_()))
     if 1 < len(found.per_class) <= _MOST_CLASSES:
         heading = "Labels" if found.num_labels else "Classes"
-        tables.append((heading, found.html_table_of_classes(classes)))
-    tables.append(("Bins", found.statistics._repr_html_()))
+        tables.append((heading + of, found.html_table_of_classes(classes)))
+    tables.append((f"Bins{of}", found.statistics._repr_html_()))
     template = Environment(autoescape=True).from_string(_TEMPLATE)
     page: str = template.render(
         title=title,

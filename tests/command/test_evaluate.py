@@ -159,6 +159,7 @@ def test_another_model(file, tmp_path, capsys):
     assert found["names"] == ["predictions", "sharper"]
     page = out.read_text()
     assert "Comparison" in page and page.count("<svg") == 2
+    assert "<h2>Slices of predictions</h2>" in page
     wrong = write(tmp_path / "wrong.parquet", **columns_of(q), y=(Y + 1) % 5)
     assert main(["evaluate", file, *COLUMNS, "--compare", wrong]) == 2
     assert "its labels are not those of" in capsys.readouterr().err
