@@ -1,7 +1,10 @@
 """Docstrings are Keras's Markdown; autodoc reads reStructuredText. This translates."""
 
 import re
+import zlib
+from pathlib import Path
 
+import formulas
 from formulas import latex
 
 HEADING = re.compile(r"(Formula|Examples?|References?):$")
@@ -57,4 +60,10 @@ def setup(app):
     app.setup_extension("sphinx.ext.autodoc")
     # Before napoleon, which has the default priority of 500.
     app.connect("autodoc-process-docstring", translate, priority=400)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    # All pages are read again when a formula is translated in another way.
+    version = zlib.crc32(Path(formulas.__file__).read_bytes())
+    return {
+        "env_version": version,
+        "parallel_read_safe": True,
+        "parallel_write_safe": True,
+    }
