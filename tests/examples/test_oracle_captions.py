@@ -8,7 +8,7 @@ import pytest
 from nltk.translate.bleu_score import corpus_bleu
 
 from examples import oracle_captions
-from examples.oracle_captions import END, UNKNOWN
+from examples.oracle_captions import END
 from tests.backends import tensorflow_only
 
 # The batches are those of `tf.data`, which is why the script needs TensorFlow.
@@ -23,15 +23,14 @@ def biased(*logits):
     return model
 
 
-def test_rare_words_share_an_id_and_long_captions_are_left_out(tmp_path):
+def test_captions_with_rare_words_and_long_ones_are_left_out(tmp_path):
     path = tmp_path / "captions.txt"
-    path.write_text("A cat.\n" * 5 + "A dog.\n" + "a " * 40 + "\n", encoding="utf-8")
-    sentences, num_words = oracle_captions.captions(path)
-    assert num_words == 6  # padding, END, UNKNOWN; a, cat and a full stop
-    assert len(sentences) == 6
-    cat, dog = sentences[0], sentences[5]
-    assert (cat[0], cat[2]) == (dog[0], dog[2])
-    assert dog[1] == UNKNOWN < cat[1]
+    text = "12 A cat.\n12 A cat\n3 A cat, 2 dogs.\n" + "a " * 40 + "\n\n"
+    path.write_text(text, encoding="utf-8")
+    long, short = oracle_captions.captions(path, 3)
+    assert long[:2] == short
+    assert len(set(long)) == 3
+    assert set(long) <= {END + 1, END + 2, END + 3}
 
 
 def test_a_batch_has_the_words_before_each_word():
