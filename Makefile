@@ -46,17 +46,20 @@ ON_ANY_BACKEND := $(addprefix tests/,calibrators callbacks evaluation layers los
 	viz distribution/test_traps.py $(addprefix test_,arguments.py benchmarks.py docstrings.py \
 	identifiers.py imports.py keras.py mistakes.py))
 
-# The tests of each loss, each metric and their operations, which on JAX also run as most
-# users run it, without float64.
-IN_FLOAT32 := $(addprefix tests/,losses/test_common.py metrics/test_contract.py ops)
+# The tests of each loss and each metric, which on JAX run as most users run it: without
+# float64, and compiled with every optimization. So do those of the operations.
+AS_USERS_RUN := tests/losses/test_common.py tests/metrics/test_contract.py
 
-# Compiling takes most of the time, so compiled operations are cached. Only TensorFlow
+# Compiling takes most of the time, so compiled operations are cached, and in float64
+# LLVM's expensive optimizations are left out; what XLA rewrites stays. Only TensorFlow
 # and torch run the slow tests, which compile most.
 test-jax: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/.pytest_cache/jax
 test-jax: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 test-jax: $(STAMPS)/test ## Run the tests of everything written in keras.ops on JAX
-	KERAS_BACKEND=jax $(RUN) -m pytest -q -n 2 --dist loadfile $(ON_ANY_BACKEND)
-	KERAS_BACKEND=jax JAX_ENABLE_X64=0 $(RUN) -m pytest -q -n 2 --dist loadfile $(IN_FLOAT32)
+	KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(RUN) -m pytest -q -n 2 \
+		--dist loadfile $(ON_ANY_BACKEND) $(addprefix --ignore=,$(AS_USERS_RUN))
+	KERAS_BACKEND=jax JAX_ENABLE_X64=0 $(RUN) -m pytest -q -n 2 \
+		--dist loadfile $(AS_USERS_RUN) tests/ops
 
 test-torch: $(STAMPS)/test $(STAMPS)/torch ## Run the same tests and the slow ones on torch
 	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 -m "" $(ON_ANY_BACKEND)
