@@ -94,7 +94,8 @@ def noise_floor(transition: Any, priors: Array | None = None) -> float:
 
     Args:
         transition: see `ForwardCorrectedCE`.
-        priors: the frequencies of the true classes; by default all are equal.
+        priors: the frequencies of the true classes, or their numbers of samples; by
+            default all are equal.
 
     Raises:
         ValueError: for a matrix that is no transition, and for other priors.
@@ -113,6 +114,10 @@ def noise_floor(transition: Any, priors: Array | None = None) -> float:
     t = transition_matrix(transition)
     weights = np.ones(len(t))
     if priors is not None:
-        weights = np.array(numbers("priors", priors, 0.0, 1.0, len(t)))
+        weights = np.array(numbers("priors", priors, 0.0, float("inf"), len(t)))
+        if not weights.any():
+            raise ValueError(
+                f"`priors` must have a class above 0. Received: {priors!r}"
+            )
     entropies = -(t * np.log(np.where(t > 0.0, t, 1.0))).sum(-1)
     return float(np.average(entropies, weights=weights))

@@ -57,9 +57,10 @@ class LogitAdjustedCE(CrossEntropy, TrueClassLoss):
         **kwargs: Unpack[ScoreLossArguments],
     ) -> None:
         super().__init__(from_logits=True, **kwargs)
-        if np.ndim(priors) != 1 or not np.all(priors):
+        if np.ndim(priors) != 1 or len(priors) < 2 or not np.all(priors):
             raise ValueError(
-                f"`priors` must be a number above 0 for each class. Received: {priors}"
+                "`priors` must be a number above 0 for each of at least 2 classes. "
+                f"Received: {priors!r}"
             )
         self.priors = numbers("priors", priors, 0.0, float("inf"), len(priors))
         self.strength = in_range("strength", strength, 0.0, float("inf"))

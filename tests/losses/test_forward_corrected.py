@@ -129,7 +129,9 @@ def test_the_floor_is_the_lowest_loss():
     counts = [0.0, 1.0, 0.0, 0.0, 1.0]
     entropies = -0.3 * np.log(0.3) - 0.7 * np.log(0.7), -np.log(0.8) * 0.8
     expected = (sum(entropies) - 0.2 * np.log(0.2)) / 2
-    assert noise_floor(t, counts) == pytest.approx(expected)
+    for scale in (1.0, 0.2, 300.0):  # the numbers of samples have the same shares
+        weights = scale * np.array(counts)
+        assert noise_floor(t, weights) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -157,3 +159,9 @@ def test_another_number_of_classes():
         noise_floor(np.eye(2), [1.0])
     with pytest.raises(ValueError, match=r"`priors\[0\]` .*Received: -1"):
         noise_floor(np.eye(2), [-1, 1])
+
+
+@pytest.mark.parametrize("priors", [[0, 0], [0.5, np.nan], [1, np.inf], [0.5] * 3])
+def test_bad_priors(priors):
+    with pytest.raises(ValueError, match="`priors"):
+        noise_floor(np.eye(2), priors)

@@ -35,7 +35,7 @@ def test_equal_logits_are_the_minimum_of_labels_as_frequent():
     np.testing.assert_allclose(gradient, 0, atol=1e-7)
 
 
-@pytest.mark.parametrize("priors", [0.5, None, [1.0, 0.0]])
+@pytest.mark.parametrize("priors", [0.5, None, [1.0, 0.0], [], [1.0]])
 def test_bad_priors(priors):
     with pytest.raises(ValueError, match="`priors` must be a number above 0 for each"):
         LogitAdjustedCE(priors)
