@@ -228,7 +228,7 @@ class Hyperparameter(Held, keras.metrics.Metric):
         if keras.backend.backend() == "jax":
             if not in_symbolic_scope():
                 self._baked = is_baked_in(self.variable)
-        elif self.is_scheduled and not self._is_shown:
+        elif self.schedule is not None and not self._is_shown:
             self._read(self._times())
 
     def moved_by(self, loss: Tensor) -> Tensor:
@@ -263,7 +263,7 @@ class Hyperparameter(Held, keras.metrics.Metric):
                     f"metrics=[loss.{self.name}]; or pass the value to a step of your "
                     "own in a keras.StatelessScope"
                 )
-        elif self.is_scheduled and not self._is_shown and not self._is_due:
+        elif not self._is_shown and not self._is_due:
             self._count()
             self._is_counted = True
         self._is_due = True

@@ -18,6 +18,10 @@ from tests.backends import BACKEND, jax_only, not_on_torch
 from tests.callbacks.tools import CountingGammaCE, Tape, X, Y, compiled
 
 several = pytest.param(4, marks=not_on_torch)
+# On JAX gamma must be among the metrics.
+whether_shown = pytest.mark.parametrize(
+    "shown", [True] if BACKEND == "jax" else [True, False]
+)
 
 
 def fit(model, *callbacks, **kwargs):
@@ -30,7 +34,28 @@ def test_each_epoch_has_its_gamma():
     np.testing.assert_allclose(history["gamma"], [0, 0.125, 0.25, 0.375, 0.5])
 
 
-def test_each_step_has_its_gamma():
+@whether_shown
+def test_each_step_has_its_gamma(shown):
+    """The loss of a step, where nothing learns, tells its gamma."""
+    sgd = keras.optimizers.SGD(0.0)
+    model, losses = compiled(optimizer=sgd, shown=shown), []
+    z = model.predict(X, verbose=0)
+
+    note = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: losses.append(logs["loss"])
+    )
+    scheduler = GammaScheduler(linear(0.0, 0.5), unit="step")
+    fit(model, scheduler, note, epochs=3, shuffle=False, validation_data=(X, Y))
+    each = [
+        float(GammaCE(0.5 * t / 20, from_logits=True)(Y[rows], z[rows]))
+        for t in range(21)
+        for rows in [slice(10 * (t % 7), 10 * (t % 7) + 10)]
+    ]
+    means = [np.cumsum(of) / np.arange(1, 8) for of in np.reshape(each, (3, 7))]
+    assert losses == pytest.approx(np.concatenate(means), rel=1e-5)
+
+
+def test_the_gamma_of_each_step_is_shown():
     tape = Tape()
     fit(compiled(), GammaScheduler(linear(0.0, 0.5), unit="step"), tape, epochs=3)
     assert tape.steps == pytest.approx(np.linspace(0, 0.5, 21), abs=1e-7)
@@ -40,8 +65,9 @@ def test_each_step_has_its_gamma():
 @pytest.mark.parametrize("unit", ["epoch", "step"])
 @pytest.mark.parametrize("ramp", [linear, cosine, exponential])
 @pytest.mark.parametrize("steps_per_execution", [1, several])
-def test_the_end_is_reached_exactly(ramp, unit, steps_per_execution):
-    model = compiled(steps_per_execution=steps_per_execution)
+@whether_shown
+def test_the_end_is_reached_exactly(shown, steps_per_execution, ramp, unit):
+    model = compiled(steps_per_execution=steps_per_execution, shown=shown)
     fit(model, GammaScheduler(ramp(0.1, 0.7), unit), epochs=2)
     assert float(model.loss.gamma) == 0.7
 
@@ -94,10 +120,11 @@ def test_gamma_moves_each_step_with_no_new_trace(kwargs):
 
 
 @not_on_torch
+@whether_shown
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_a_ramp_moves_in_every_step_of_an_execution(jit_compile):
+def test_a_ramp_moves_in_every_step_of_an_execution(jit_compile, shown):
     """The loss of the epoch is the mean over its steps, which have a gamma each."""
-    options = {"jit_compile": jit_compile, "steps_per_execution": 4}
+    options = {"jit_compile": jit_compile, "steps_per_execution": 4, "shown": shown}
     model = compiled(optimizer=keras.optimizers.SGD(0.0), **options)
     z = model.predict(X, verbose=0)
     scheduler = GammaScheduler(linear(0.0, 0.6), unit="step")

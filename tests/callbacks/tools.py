@@ -29,14 +29,16 @@ class CountingGammaCE(GammaCE):
         return super().call(y_true, y_pred)
 
 
-def compiled(loss=None, *, metrics=(), optimizer="sgd", **kwargs):
-    """Returns a compiled model that shows gamma and the calibration gap."""
+def compiled(loss=None, *, metrics=(), optimizer="sgd", shown=True, **kwargs):
+    """Returns a compiled model with the calibration gap, and gamma if it is shown."""
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
     model.set_weights([eighths(w) for w in model.get_weights()])
     loss = GammaCE(0.1, from_logits=True) if loss is None else loss
-    shown = [loss.gamma, CalibrationGap(from_logits=True), *metrics]
-    model.compile(optimizer, loss, metrics=shown, **kwargs)
+    metrics = [CalibrationGap(from_logits=True), *metrics]
+    if shown:
+        metrics = [loss.gamma, *metrics]
+    model.compile(optimizer, loss, metrics=metrics, **kwargs)
     return model
 
 
