@@ -7,6 +7,7 @@ import keras
 
 from keras_calib import metrics
 from keras_calib.callbacks.parts import metrics_of
+from keras_calib.ops.arrays import require
 from keras_calib.types import Tensor
 
 BinnedMetric: TypeAlias = (
@@ -17,7 +18,13 @@ BinnedMetric: TypeAlias = (
 
 
 def readable_again(data: Any) -> Any:
-    """Returns the data, or raises if it is an iterator, empty after one epoch."""
+    """Returns the data, or raises if it cannot be read after every epoch."""
+    kinds = Iterable | keras.utils.PyDataset | None
+    require(
+        len(data) in (2, 3) if isinstance(data, tuple) else isinstance(data, kinds),
+        "`data` must be (x, y), (x, y, sample_weight) or batches of them",
+        repr(data),
+    )
     if isinstance(data, Iterator):
         raise ValueError(
             "`data` is read after every epoch: pass (x, y), a list of batches, a "

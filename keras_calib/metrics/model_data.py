@@ -1,6 +1,6 @@
 """Batches of the data that Keras models take: arrays, datasets, generators."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
@@ -20,8 +20,8 @@ def batches_of(
     """Returns batches (x, y, sample_weight), and their number where it is known.
 
     Raises:
-        ValueError: for endless data, arrays without labels, different lengths, and for
-            batches beside labels or weights of their own.
+        ValueError: for endless data, arrays without labels, different lengths, for
+            what is no data, and for batches beside labels or weights of their own.
     """
     count: int | None
     if y is None and (isinstance(x, np.ndarray | dict) or ops.is_tensor(x)):
@@ -45,6 +45,11 @@ def batches_of(
             )
         return map(_batch, x), count if count >= 0 else None
     if y is None:
+        require(
+            isinstance(x, Iterable),
+            "the data must be arrays with labels, a dataset, or batches (x, y)",
+            repr(x),
+        )
         return map(_batch, x), None
     arrays = _batch((x, y, sample_weight))
     shapes = [tuple(a.shape) for a in keras.tree.flatten(arrays) if a is not None]

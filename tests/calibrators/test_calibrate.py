@@ -281,6 +281,10 @@ def test_what_is_wrong_is_said():
     with pytest.raises(ValueError, match="`method` must be one of"):
         calibrate(net, X, Y, "temprature")
     with pytest.raises(ValueError, match="labels are missing"):
+        calibrate(net, X, Y, test=(X,), verbose=0)
+    with pytest.raises(ValueError, match="the data must be arrays with labels, a data"):
+        calibrate(net, X, Y, test=5, verbose=0)
+    with pytest.raises(ValueError, match="labels are missing"):
         calibrate(net, X, verbose=0)
     with pytest.raises(ValueError, match="probabilities.*from_logits=True"):
         calibrate(net, X, Y, from_logits=True, verbose=0)

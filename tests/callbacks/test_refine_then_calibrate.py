@@ -119,6 +119,9 @@ def test_a_fit_that_is_resumed(tmp_path, after_the_best):
 def test_what_is_wrong_is_said():
     with pytest.raises(ValueError, match="read after every epoch"):
         RefineThenCalibrate(iter([HELD_OUT]))
+    for wrong in ((X,), 5, (X, Y, Y, Y)):
+        with pytest.raises(ValueError, match="`data` must be .x, y., .x, y, sample"):
+            RefineThenCalibrate(wrong)
     with pytest.raises(ValueError, match="`method` must be one of"):
         RefineThenCalibrate(HELD_OUT, "temprature")
     for argument in ({"patience": 0}, {"min_delta": -1}, {"batch_size": 0}):
