@@ -160,8 +160,8 @@ def calibrate(
     )
     if test is not None:
         data = test if isinstance(test, tuple) else (test,)
-        parts = keras.utils.unpack_x_y_sample_weight(data)
-        batches = batches_of(*parts, batch_size)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        batches = batches_of(x, y, sample_weight, batch_size)
         unseen = reader.read(*batches, verbose)
         unseen_samples = unseen.samples(from_logits, ignore_class, least)
         report = _tested(report, unseen_samples, calibrator)
