@@ -158,9 +158,19 @@ def log_temperature(
     if not any(np.ptp(x.logits, axis=-1).any() for x in (part, samples)):
         return float(np.clip(0.0, low, high))  # each T gives the same
     middle = _search(part, low, high, low, high)
-    left, right = max(low, middle - 0.05), min(high, middle + 0.05)
     # Below this tolerance the slope of float32 logits is rounding error.
     tolerance = 1e-13 if samples.logits.dtype == np.float64 else 1e-7
+    # Newton's method in 1 / T, in which the NLL is convex: two or three passes.
+    beta, step = np.exp(-middle), 0.0
+    for _ in range(6):
+        slope, variance = _derivatives(samples, beta)
+        step = slope / variance if variance > 0 else np.inf
+        beta *= 1 + step
+        if abs(step) > 0.05 or not low <= -np.log(beta) <= high:
+            break
+        if 10 * step**2 < tolerance:
+            return float(-np.log(beta))
+    left, right = max(low, middle - 0.05), min(high, middle + 0.05)
     return _search(samples, left, right, low, high, tolerance)
 
 
@@ -181,7 +191,7 @@ def _search(
     """Searches from [left, right] outward, within [low, high]."""
     from scipy.optimize import brentq
 
-    slope = lru_cache(None)(lambda u: _slope(samples, np.exp(-u)))
+    slope = lru_cache(None)(lambda u: _derivatives(samples, np.exp(-u))[0])
     while slope(left) >= 0 and left > low:
         left, right = max(low, left - 4 * (right - left)), left
     while slope(right) <= 0 and right < high:
@@ -199,15 +209,19 @@ def _search(
     return float(brentq(near_zero, left, right, xtol=tolerance or 1e-2))
 
 
-def _slope(samples: Samples, beta: float) -> float:
-    """Returns dNLL / dlog T at T = 1 / beta."""
+def _derivatives(samples: Samples, beta: float) -> tuple[float, float]:
+    """Returns dNLL / dlog T at T = 1 / beta, and the mean variance of logits / T."""
 
-    def block(rows: slice) -> float:
+    def block(rows: slice) -> tuple[float, float]:
         z = samples.logits[rows]
-        z = z - z.max(-1, keepdims=True)
-        e = z * z.dtype.type(beta)
-        np.exp(e, out=e)
-        mean = np.divide(np.einsum("nk,nk->n", e, z), e.sum(-1), dtype="float64")
-        return float(samples.weight[rows] @ (samples.expected(z, rows) - mean))
+        z = (z - z.max(-1, keepdims=True)) * z.dtype.type(beta)
+        e = np.exp(z)
+        total = e.sum(-1).astype("float64")
+        e *= z
+        mean = e.sum(-1) / total
+        variance = np.einsum("nk,nk->n", e, z) / total - mean**2
+        weight = samples.weight[rows]
+        return weight @ (samples.expected(z, rows) - mean), weight @ variance
 
-    return float(beta * sum(samples.map(block)))
+    slope, variance = np.sum(samples.map(block), axis=0)
+    return float(slope), float(variance)

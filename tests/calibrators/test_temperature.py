@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from keras.ops import convert_to_numpy
+from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.calibration import _TemperatureScaling
 
 from keras_calib import ExpectedCalibrationError, TemperatureScaling
-from keras_calib.calibrators import objectives
+from keras_calib.calibrators import objectives, temperature
 from keras_calib.calibrators.samples import Samples
 from tests.calibrators import data
 
@@ -173,6 +174,37 @@ def test_float32_logits_to_seven_digits():
     assert fitted(z[:500], y[:500]).temperature == pytest.approx(
         fitted(z[:500].astype("float64"), y[:500]).temperature, rel=3e-7
     )
+
+
+def test_a_part_of_the_samples_spares_passes_over_all(monkeypatch):
+    passes, each = [], Samples.map
+
+    def counted(samples, function):
+        passes.append(len(samples))
+        return each(samples, function)
+
+    monkeypatch.setattr(Samples, "map", counted)
+    monkeypatch.setattr(temperature, "_PART", 2**14)
+    z, y = data.made(4500, 10)
+    layer = fitted(z.astype("float32"), y)
+    assert passes.count(4500) <= 3
+    exact = fitted(z, y)
+    assert passes.count(4500) <= 3 + 4
+    assert layer.temperature == pytest.approx(exact.temperature, rel=3e-7)
+
+
+def test_a_part_may_mislead(monkeypatch):
+    """The part is far more confident than the rest."""
+    monkeypatch.setattr(temperature, "_PART", 2**9)
+    z, y = data.made(1000, 8)
+    z[:: 1000 // 64] *= 50.0
+    found = fitted(z, y).temperature
+
+    def loss(log_t):
+        return nll(z / np.exp(log_t), y)
+
+    best = minimize_scalar(loss, (0.0, 1.0), tol=1e-12)
+    assert loss(np.log(found)) == pytest.approx(best.fun, rel=1e-12)
 
 
 def test_separable_data_gives_a_bound_and_a_warning():
