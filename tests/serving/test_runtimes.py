@@ -80,6 +80,7 @@ import sys
 for name in ("keras", "tf_keras", "keras_calib"):
     sys.modules[name] = None
 import numpy as np
+import tensorflow as tf
 path, x, out = sys.argv[1:]
 served = tf.saved_model.load(path).signatures["serving_default"]
 np.savez(out, **{k: v.numpy() for k, v in served(image=np.load(x)).items()})
