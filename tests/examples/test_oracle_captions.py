@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from tests.backends import tensorflow_only
 
 # The batches are those of `tf.data`, which is why the script needs TensorFlow.
 pytestmark = tensorflow_only
+PAGE = Path(__file__).parents[2] / "docs" / "experiments" / "oracle_captions.md"
 
 
 def biased(*logits):
@@ -104,3 +106,36 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
     oracle_captions.main(arguments)
     assert json.loads(kept.read_text(encoding="utf-8")) == runs
     assert (output / "results.md").read_text(encoding="utf-8") == results
+
+
+def test_the_page_shows_the_tables_of_the_run():
+    runs = json.loads((PAGE.with_suffix("") / "runs.json").read_text(encoding="utf-8"))
+    page, tables = PAGE.read_text(encoding="utf-8"), oracle_captions.tables(runs)
+    assert tables in page
+    results = PAGE.with_suffix("") / "results.md"
+    assert tables in results.read_text(encoding="utf-8")
+
+
+def test_what_the_page_says_of_the_tables_is_true():
+    runs = json.loads((PAGE.with_suffix("") / "runs.json").read_text(encoding="utf-8"))
+    mean = {
+        name: {key: np.mean([run[key] for run in seeds]) for key in seeds[0]}
+        for name, seeds in runs.items()
+    }
+    base, small = mean["cross-entropy"], mean["1e-07, floor 0"]
+    for key in ("oracle perplexity", "test perplexity", "BLEU-4", "self-BLEU-4"):
+        assert small[key] == pytest.approx(base[key], rel=0.01)
+        assert small[key] == pytest.approx(mean["1e-07, floor 0.2"][key], abs=5e-5)
+    figures = {
+        "cross-entropy": (26, 27, 0.24, 0.24),
+        "0.001, floor 0": (14, 45, 0.32, 0.36),
+        "0.001, floor 0.2": (18, 30, 0.29, 0.32),
+        "0.1, floor 0.2": (13, 32, 0.38, 0.45),
+    }
+    for name, stated in figures.items():
+        *perplexities, bleu, own = list(mean[name].values())[:4]
+        found = [*np.round(perplexities), round(bleu, 2), round(own, 2)]
+        assert tuple(found) == stated
+    for key in ("BLEU-4", "self-BLEU-4"):
+        assert max(mean, key=lambda name: mean[name][key]) == "0.1, floor 0.2"
+    assert mean["0.1, floor 0"]["epoch"] == 1
