@@ -161,7 +161,7 @@ def log_temperature(
     # Below this tolerance the slope of float32 logits is rounding error.
     tolerance = 1e-13 if samples.logits.dtype == np.float64 else 1e-7
     # Newton's method in 1 / T, in which the NLL is convex: two or three passes.
-    beta, step = np.exp(-middle), 0.0
+    beta = np.exp(-middle)
     for _ in range(6):
         slope, variance = _derivatives(samples, beta)
         step = slope / variance if variance > 0 else np.inf
