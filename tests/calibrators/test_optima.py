@@ -316,7 +316,9 @@ def test_separable_samples_keep_beta_finite_and_increasing(scale):
     ):
         layer = calibrators.BetaCalibration(from_logits=True)
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
+            # Keras with torch raises a DeprecationWarning of its own.
+            for category in (RuntimeWarning, UserWarning):
+                warnings.simplefilter("error", category)
             layer.fit(d[:, None], labels)
         seen = np.r_[d, -1e4, 1e4, np.nextafter(d, np.inf)]
         p = layer.probabilities(np.stack([0 * seen, seen], -1)[seen.argsort()])[:, 1]
