@@ -21,6 +21,10 @@ RUN := $(VENV)/bin/python
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
+# One process runs a whole file, whose tests share what was compiled, and the files run in
+# the order of their names: the longest, in tests/distribution, is among the first.
+IN_PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
+
 demo: $(STAMPS)/demo ## Run examples/noisy_digits.py
 	$(RUN) -m examples.noisy_digits
 
@@ -28,20 +32,19 @@ demo: $(STAMPS)/demo ## Run examples/noisy_digits.py
 CORE := $(addprefix tests/,callbacks calibrators layers losses metrics ops)
 
 check: lint $(STAMPS)/test ## Check a change before its commit: style, types, core tests, pages
-	$(RUN) -m pytest -q -n 2 $(CORE) tests/test_*.py tests/docs
+	$(RUN) -m pytest -q $(IN_PARALLEL) $(CORE) tests/test_*.py tests/docs
 	$(MAKE) docs
 
 test: $(STAMPS)/test ## Run the tests; of the slow ones, only those of examples and pages
-	$(RUN) -m pytest -q -n 2
-	$(RUN) -m pytest -q -n 2 -m slow tests/docs tests/examples tests/serving/test_guide.py
+	$(RUN) -m pytest -q $(IN_PARALLEL)
+	$(RUN) -m pytest -q $(IN_PARALLEL) -m slow tests/docs tests/examples tests/serving/test_guide.py
 
 test-all: $(STAMPS)/test ## Run all tests, the slow ones too
-	$(RUN) -m pytest -q -n 2 -m ""
+	$(RUN) -m pytest -q $(IN_PARALLEL) -m ""
 
 # The tests of what is written in keras.ops, and of each backend's own traps. The others
 # need TensorFlow (serving, the examples), start the backends themselves (distribution),
-# or use none. JAX compiles each operation for each shape, which takes seconds in each
-# file, so one process runs a whole file.
+# or use none.
 ON_ANY_BACKEND := $(addprefix tests/,calibrators callbacks evaluation layers losses metrics ops \
 	viz distribution/test_traps.py $(addprefix test_,arguments.py benchmarks.py docstrings.py \
 	identifiers.py imports.py keras.py mistakes.py))
@@ -50,16 +53,18 @@ ON_ANY_BACKEND := $(addprefix tests/,calibrators callbacks evaluation layers los
 # float64, and compiled with every optimization. So do those of the operations.
 AS_USERS_RUN := tests/losses/test_common.py tests/metrics/test_contract.py
 
-# Compiling takes most of the time, so compiled operations are cached, and in float64
-# LLVM's expensive optimizations are left out; what XLA rewrites stays. Only TensorFlow
-# and torch run the slow tests, which compile most.
+# JAX compiles each operation for each shape, which takes most of the time. So compiled
+# operations are cached, and in float64 the compiler's last stages are the quickest ones:
+# no expensive optimizations of LLVM, no emitters of fusions. What XLA rewrites stays.
+# Only TensorFlow and torch run the slow tests, which compile most.
 test-jax: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/.pytest_cache/jax
 test-jax: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 test-jax: $(STAMPS)/test ## Run the tests of everything written in keras.ops on JAX
-	KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(RUN) -m pytest -q -n 2 \
-		--dist loadfile $(ON_ANY_BACKEND) $(addprefix --ignore=,$(AS_USERS_RUN))
-	KERAS_BACKEND=jax JAX_ENABLE_X64=0 $(RUN) -m pytest -q -n 2 \
-		--dist loadfile $(AS_USERS_RUN) tests/ops
+	KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 \
+		XLA_FLAGS=--xla_cpu_use_fusion_emitters=false $(RUN) -m pytest -q \
+		$(IN_PARALLEL) $(ON_ANY_BACKEND) $(addprefix --ignore=,$(AS_USERS_RUN))
+	KERAS_BACKEND=jax JAX_ENABLE_X64=0 $(RUN) -m pytest -q $(IN_PARALLEL) \
+		$(AS_USERS_RUN) tests/ops
 
 test-torch: $(STAMPS)/test $(STAMPS)/torch ## Run the same tests and the slow ones on torch
 	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 -m "" $(ON_ANY_BACKEND)

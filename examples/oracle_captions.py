@@ -13,9 +13,9 @@ student of the epoch with the lowest validation NLL is judged by
     BLEU-4             of 1000 sentences of the student, beside 500 of the oracle
     self-BLEU-4        of 500 sentences of the student, each beside the other 499
 
-The script writes into `demo_output/oracle_captions/`:
+and so is the oracle itself. The script writes into `demo_output/oracle_captions/`:
 
-    results.md         the four by loss, and their differences from cross-entropy
+    results.md         the four by gamma, and their differences from cross-entropy
     tradeoff.svg       quality against diversity
     runs.json          the figures of each student
 
@@ -50,7 +50,9 @@ from keras_calib.viz.display import COLORS
 
 GAMMAS = [1e-7, 1e-5, 1e-3, 0.1]
 FLOORS = [0.0, 0.2]
+ORACLE = "the oracle itself"
 METHODS = {
+    ORACLE: None,
     "cross-entropy": (0.0, 0.0),
     **{f"{g:g}, floor {b:g}": (g, b) for b in FLOORS for g in GAMMAS},
 }
@@ -61,7 +63,7 @@ IDS = END + 1 + WORDS
 TOKENS = 4096  # a batch
 LENGTHS = (10, 11, 12, 13, 14, 16, 20, 32)  # longest sentences of batches, with END
 WIDTH = 128
-ORACLE = 1000  # added to a seed: the oracle's are not those of its students
+ORACLE_SEED = 1000  # added to a seed: the oracle's are not those of its students
 PATIENCE = 10  # epochs without a lower validation NLL, after which training stops
 
 
@@ -222,15 +224,18 @@ def tables(runs):
     titles = [title for title, _ in COLUMNS.values()]
     figures = [[over_seeds("gamma", number), *titles]]
     differences = [[over_seeds("gamma, minus cross-entropy", number), *titles[:-1]]]
-    for name, seeds in runs.items():
-        columns = {key: np.array([run[key] for run in seeds]) for key in COLUMNS}
-        row = [interval(columns[key], form) for key, (_, form) in COLUMNS.items()]
+    columns = {
+        name: {key: np.array([run[key] for run in runs[name]]) for key in COLUMNS}
+        for name in METHODS
+    }
+    base = columns["cross-entropy"]
+    for name, column in columns.items():
+        row = [interval(column[key], form) for key, (_, form) in COLUMNS.items()]
         figures.append([name, *row])
-        if name == "cross-entropy":
-            base = columns
+        if name in (ORACLE, "cross-entropy"):
             continue
         row = [
-            interval(columns[key] - base[key], form.replace(":", ":+"))
+            interval(column[key] - base[key], form.replace(":", ":+"))
             for key, (_, form) in list(COLUMNS.items())[:-1]
         ]
         differences.append([name, *row])
@@ -240,24 +245,22 @@ def tables(runs):
 def draw_tradeoff(runs):
     """Draws quality against diversity, in BLEU and in perplexity, by seed."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
-    for name, seeds in runs.items():
-        gamma, floor = METHODS[name]
-        color = dict(zip([0.0, *GAMMAS], COLORS, strict=False))[gamma]
-        look = {
-            "color": color,
-            "marker": "s" if floor else "o",
-            "ls": "",
-            "label": name,
-        }
-        if floor:
-            look["markerfacecolor"] = "none"
+    colors = dict(zip([0.0, *GAMMAS], COLORS, strict=False))
+    for name in METHODS:
+        if name == ORACLE:
+            look = {"color": "black", "marker": "*"}
+        else:
+            gamma, floor = METHODS[name]
+            look = {"color": colors[gamma], "marker": "s" if floor else "o"}
+            look |= {"markerfacecolor": "none"} if floor else {}
         for ax, x, y in zip(
             axes,
             ("self-BLEU-4", "oracle perplexity"),
             ("BLEU-4", "test perplexity"),
             strict=True,
         ):
-            ax.plot([run[x] for run in seeds], [run[y] for run in seeds], **look)
+            found = [[run[key] for run in runs[name]] for key in (x, y)]
+            ax.plot(*found, ls="", label=name, **look)
             ax.set(xlabel=COLUMNS[x][0], ylabel=COLUMNS[y][0])
             ax.grid(alpha=0.3)
     axes[1].set(xscale="log", yscale="log")
@@ -294,11 +297,11 @@ def main(argv=None):
         shuffled = [sentences[i] for i in order]
         tenth = len(shuffled) // 10
         parts = shuffled[tenth:], shuffled[:tenth]
-        oracle, _ = trained(*parts, sizes.oracle_epochs, ORACLE + seed)
+        oracle, epoch = trained(*parts, sizes.oracle_epochs, ORACLE_SEED + seed)
         number = sizes.train + sizes.validation + sizes.test
-        own = drawn(oracle, number, ORACLE + seed)
+        own = drawn(oracle, number, ORACLE_SEED + seed)
         stops = np.cumsum([sizes.train, sizes.validation])
-        return oracle, own[: stops[0]], own[stops[0] : stops[1]], own[stops[1] :]
+        return oracle, epoch, own[: stops[0]], own[stops[0] : stops[1]], own[stops[1] :]
 
     arguments.output.mkdir(parents=True, exist_ok=True)
     kept = arguments.output / "runs.json"
@@ -310,9 +313,11 @@ def main(argv=None):
         if seed >= len(runs.setdefault(name, []))
     ]
     for seed, name in tqdm(missing, unit="student"):
-        oracle, train, validation, test = oracle_of(seed)
-        parts = train, validation, sizes.epochs, seed
-        student, epoch = trained(*parts, *METHODS[name])
+        oracle, epoch, train, validation, test = oracle_of(seed)
+        student = oracle
+        if name != ORACLE:
+            parts = train, validation, sizes.epochs, seed
+            student, epoch = trained(*parts, *METHODS[name])
         scores = judged(student, oracle, test, seed, sizes)
         runs[name].append({**scores, "epoch": epoch})
         kept.write_text(json.dumps(runs, indent=1), encoding="utf-8")
