@@ -1,5 +1,6 @@
 """Calibrators are fitted to part of the samples and measured on the rest."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -75,3 +76,25 @@ def test_the_page_shows_the_tables_of_a_run():
     rows = [line.split("|")[1].strip() for line in results.splitlines() if "±" in line]
     names = ["uncalibrated", *calibrators.METHODS, *calibrators.PEERS.values()]
     assert rows == names * len(calibrators.NETS)
+
+
+def test_the_guide_counts_the_networks_whose_nll_falls():
+    guide = (PAGE.parent / "guides" / "post_hoc_calibration.md").read_text("utf-8")
+    rows = re.findall(
+        r"^\| (`.+?) \|.+\| (\d) \| (\d) \| (\d) \|$", guide, re.MULTILINE
+    )
+    found = {
+        name: list(map(int, counts))
+        for methods, *counts in rows
+        for name in re.findall(r"\w+", methods)
+    }
+    results = (PAGE / "calibrators" / "results.md").read_text(encoding="utf-8")
+    expected = dict.fromkeys(calibrators.METHODS, np.zeros(3, int))
+    for block in results.split("\n\n"):
+        nll = {
+            cells[1].strip(): np.array([float(c.split("±")[0]) for c in cells[2:-1:2]])
+            for cells in (line.split("|") for line in block.splitlines()[2:])
+        }
+        for name in expected:
+            expected[name] = expected[name] + (nll[name] < nll["uncalibrated"])
+    assert found == {name: count.tolist() for name, count in expected.items()}
