@@ -1,4 +1,4 @@
-"""Linear maps of the logits: one scale a class, or a full matrix."""
+"""Linear maps of the logits: one scale per class, or a full matrix."""
 
 import warnings
 from typing import Unpack
@@ -21,8 +21,9 @@ __all__ = ["DirichletCalibration", "MatrixScaling", "VectorScaling"]
 class LinearCalibrator(Calibrator):
     """Base of the maps softmax(W x + b) of logits or log-probabilities x.
 
-    The penalized likelihood is convex. Newton's method minimizes it in float64, from
-    the best temperature. It ends within 1e-8 of the optimum, or it warns.
+    The penalized negative log-likelihood is convex. Newton's method minimizes it in
+    float64, starting from the best temperature. It ends within 1e-8 of the optimum, or
+    it warns.
 
     Args:
         bias_penalty: weight of the mean squared bias.
@@ -49,7 +50,7 @@ class LinearCalibrator(Calibrator):
         return {"scale": scale, "bias": (num_classes,)}
 
     def adjust(self, samples: Samples) -> dict[str, Array]:
-        """Minimizes the penalized likelihood."""
+        """Minimizes the penalized negative log-likelihood."""
         k, penalty = samples.num_classes, self._penalty(samples.num_classes)
         x = samples.logits.astype("float64")
         x = log_softmax(x) if self.log_probabilities else x
@@ -85,7 +86,7 @@ class LinearCalibrator(Calibrator):
 
 @saveable
 class VectorScaling(LinearCalibrator):
-    """One scale and one bias a class.
+    """One scale and one bias per class.
 
     Formula, for class k of K:
 
@@ -128,8 +129,8 @@ class MatrixScaling(LinearCalibrator):
                              + bias_penalty * mean(b_k ** 2)
     ```
 
-    K^2 + K parameters need many samples: with a few hundred of them the temperature
-    does better, whatever the penalty. The diagonal is not penalized, and its entry
+    K^2 + K parameters need many samples: with only a few hundred, the temperature does
+    better, whatever the penalty. The diagonal is not penalized, and its entry
     for a class that occurs in no label grows without end. The argmax may change.
 
     Args:
@@ -152,7 +153,7 @@ class MatrixScaling(LinearCalibrator):
     - Kull et al., "Beyond temperature scaling", NeurIPS 2019, section 3 (ODIR).
     """
 
-    # `bias_penalty` is stated for its position and its default.
+    # `bias_penalty` is repeated to give it a position and another default.
     def __init__(
         self,
         off_diagonal_penalty: float = 1.0,

@@ -24,8 +24,8 @@ class QuadraticScaling(OneVsRest):
     ```
 
     It is meant for two classes. As in `PlattScaling`, which is the case c = 0, Platt's
-    targets keep the likelihood's maximum finite. The map decreases somewhere unless
-    c = 0, so the argmax may change; and log-odds far from those of the fit may get any
+    targets keep the coefficients finite. The map decreases somewhere unless c = 0, so
+    the argmax may change; and log-odds far from those of the fit may get any
     probability. With more than two classes the results are divided by their sum.
 
     Example:

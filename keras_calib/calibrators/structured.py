@@ -20,34 +20,36 @@ from keras_calib.types import Array, Tensor
 
 __all__ = ["StructuredMatrixScaling", "StructuredVectorScaling"]
 
-# What cross-validation chooses from. It falls, so that each fit starts near its end.
+# The strengths that cross-validation tries, in falling order: each fit starts from the
+# result of the one before, which is close.
 _STRENGTHS = (1000.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1)
 # How near the optimum a fit must end to be compared: the likelihoods differ by more.
 _NEAR = 1e-5
-# With fewer samples than these, what is chosen depends on the folds.
+# With fewer samples than this, the choice depends on the folds.
 _FEW = 2000
 
 
 class StructuredScaling(Calibrator):
     """Base of the maps softmax(W x + b) whose penalties pull W to I and b to 0.
 
-    The temperature T minimizes the likelihood first, without a penalty. The features
-    are the logarithms of its probabilities, mixed with u = 1 / (N + 1) of the uniform
-    ones for N samples, so that no feature is far below -log(K (N + 1)):
+    First the temperature T minimizes the negative log-likelihood, without a penalty.
+    The features are the logarithms of its probabilities, mixed with a share
+    u = 1 / (N + 1) of uniform ones for N samples, so that no feature is far below
+    -log(K (N + 1)):
 
     ```
     x = log((1 - u) softmax(z / T) + u / K)
     ```
 
-    N is the sum of the weights. The penalized likelihood is convex. Newton's method
-    minimizes it in float64. It ends within 1e-8 of the optimum, or it warns. The
-    argmax may change.
+    N is the sum of the weights. The penalized negative log-likelihood is convex.
+    Newton's method minimizes it in float64. It ends within 1e-8 of the optimum, or it
+    warns. The argmax may change.
 
     Args:
-        strength: the factor s of the penalties. By default five-fold cross-validation,
-            of fewer than 2000 samples in five divisions, chooses one of 0.1, 0.3, 1, 3,
-            10, 30, 100 and 1000. The authors' is 1. As it grows, the map becomes the
-            temperature.
+        strength: the factor s of the penalties. By default five-fold cross-validation
+            chooses one of 0.1, 0.3, 1, 3, 10, 30, 100 and 1000; with fewer than 2000
+            samples it is repeated with five divisions into folds. The authors use 1.
+            As it grows, the map approaches temperature scaling.
 
     Raises:
         ValueError: for a negative strength.
@@ -88,7 +90,7 @@ class StructuredScaling(Calibrator):
         }
 
     def _cross_validated(self, samples: Samples) -> float:
-        """Returns the strength of the largest likelihood on folds left out."""
+        """Returns the strength with the largest likelihood on held-out folds."""
         total = np.zeros(len(_STRENGTHS))
         for seed in range(5 if len(samples) < _FEW else 1):
             for test in folds_of(samples, 5, seed):
@@ -174,7 +176,7 @@ class Features:
 
 @saveable
 class StructuredVectorScaling(StructuredScaling):
-    """One scale and one bias a class, near the best temperature.
+    """One scale and one bias per class, near the best temperature.
 
     Formula, for K classes, N samples and features x:
 
@@ -184,7 +186,7 @@ class StructuredVectorScaling(StructuredScaling):
     ```
 
     Unlike `VectorScaling` it needs few samples: with few of them the penalties
-    dominate, and the result is that of the temperature.
+    dominate, and the result is close to temperature scaling.
 
     Example:
 
@@ -219,9 +221,9 @@ class StructuredMatrixScaling(StructuredScaling):
     ```
 
     Unlike `MatrixScaling` it needs few samples: with few of them the penalties
-    dominate, and it is the temperature. One fit to 5000 samples takes a fraction of a
-    second with 10 classes, and seconds with 100; cross-validation takes a second, and
-    up to a minute.
+    dominate, and it is close to temperature scaling. One fit to 5000 samples takes a
+    fraction of a second with 10 classes, and seconds with 100; cross-validation takes
+    a second, and up to a minute.
 
     Example:
 

@@ -35,8 +35,8 @@ class TemperatureScaling(Calibrator):
     p = softmax(z / T),    T = argmin mean(-log p_y)
     ```
 
-    The likelihood is convex in 1 / T. Its derivative in log T is the difference of
-    two mean logits, that of the label and that of the prediction,
+    The negative log-likelihood (nll) is convex in 1 / T. Its derivative in log T is the
+    difference of two mean logits, that of the label and that of the prediction,
 
     ```
     d nll / (d log T) = mean(z_y - sum_k p_k z_k) / T
@@ -49,14 +49,14 @@ class TemperatureScaling(Calibrator):
     When every label is the class of the largest logit, the best T is 0. When the
     logits are no better than chance, it is infinite. In both cases, and whenever the
     best T lies outside the bounds, T is the nearest bound and a warning is issued.
-    Bounds that are not given are a thousandth and a hundred times the median margin,
-    by which the largest logit of a sample exceeds the second largest.
+    The default bounds are 0.001 and 100 times the median margin, by which the largest
+    logit of a sample exceeds the second largest.
 
     Args:
         objective: what T minimizes: `"nll"`, `"brier"` (the squared error of all
             probabilities), or `"ece"` (top-label, 15 bins of equal width; it is
             neither smooth nor proper, and serves for comparison).
-        bounds: the smallest and the largest T. The default follows the logits.
+        bounds: the smallest and the largest T; by default proportional to the logits.
 
     Returns:
         Probabilities of the shape of the inputs.
