@@ -62,10 +62,10 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
             sums differ are logits. Probabilities p are read as the logits log p. In
             `call`, those that come straight from a Keras softmax or sigmoid are
             replaced by the logits behind them, except on JAX.
-        min_probability: the value that smaller probabilities, and those of logits of
-            -inf, are read as. An exact zero has no logarithm, and the value in its
-            place moves the fit. The default is the smallest normal float32, which
-            changes nothing else.
+        min_probability: the floor: smaller probabilities, and those of logits of
+            -inf, are read as this value. An exact zero has no logarithm, and its
+            replacement affects the fit. The default is the smallest normal float32,
+            which changes nothing else.
         ignore_class: integer label whose samples `fit` leaves out.
         name: name of the layer.
         dtype: `"float64"` computes in float64. Every other dtype, half precision
@@ -114,7 +114,8 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
     def adjust(self, samples: Samples) -> dict[str, Array]:
         """Returns the value of each weight by its name, fitted to the samples."""
 
-    # A subclass names its weights: mypy takes *args: Any, **weights: Any for anything.
+    # A subclass names its weights: mypy lets any signature override
+    # *args: Any, **weights: Any.
     @abstractmethod
     def transform(self, z: Tensor, *args: Any, **weights: Any) -> Tensor:
         """Returns the calibrated probabilities of logits, of shape (..., K)."""
@@ -133,12 +134,12 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
             logits: logits or probabilities of shape `(..., K)`, or `(..., 1)` of a
                 single sigmoid output.
             labels: integers of shape `(...)` or `(..., 1)`, or one-hot or soft
-                targets of shape `(..., K)`. For a single sigmoid output 0 and 1, or
+                targets of shape `(..., K)`. For a single sigmoid output, 0 and 1, or
                 probabilities.
             sample_weight: weights of shape `(...)` or of its leading axes.
-            validate: whether to check all values. Shapes, labels of classes and
-                weights, and that there are two samples and two classes, are checked
-                in any case.
+            validate: whether to check all values. Shapes, class labels and weights,
+                and that there are at least two samples and two classes, are always
+                checked.
 
         Returns:
             The layer.
@@ -187,7 +188,7 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
         """Returns calibrated probabilities, computed in the dtype of the layer.
 
         Args:
-            logits: logits of shape (N, K), K >= 2, also if the calibrator itself takes
+            logits: logits of shape (N, K), K >= 2, even if the calibrator itself takes
                 probabilities.
 
         Raises:
@@ -225,8 +226,8 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
         """Whether the weights are made and fitted.
 
         JAX's `predict` compiles `call`, where no value can be read and nothing can
-        raise. But it first calls a model with a layer that is not built outside the
-        compiled step, and there a calibrator that is not fitted raises.
+        raise. But before it compiles, it calls a model once to build a layer that is
+        not built, and in that call a calibrator that is not fitted raises.
         """
         return self._built and self.fitted
 
@@ -278,7 +279,7 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
         return input_shape
 
     def _require_inputs(self, inputs: Tensor) -> None:
-        """Refuses what is no array of numbers with an axis of the classes."""
+        """Refuses inputs that are not an array of numbers with a class axis."""
         shape = tuple(getattr(inputs, "shape", ()))
         dtype = dtype_name(inputs) if shape else None
         if len(shape) < 2 or not (is_float_dtype(dtype) or is_int_dtype(dtype)):
@@ -290,7 +291,7 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
             self._require_classes(shape[-1])
 
     def _require_classes(self, num_classes: int) -> None:
-        """Refuses another number of classes than that of the weights."""
+        """Refuses a number of classes other than that of the weights."""
         made = {k: tuple(v.shape) for k, v in self._named_weights.items()}
         if made and made != self.weight_shapes(max(2, num_classes)):
             raise ValueError(
@@ -315,11 +316,11 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
         # top_k, since max refuses an empty batch.
         least = ops.top_k(x, 1)[0] + math.log(self.min_probability)
         x = ops.where(x == -float("inf"), least, x)
-        # As log p in `fit`: some maps depend on a shift of all logits.
+        # log p, as in `fit`: some maps depend on a shift of all logits.
         return x if from_logits else ops.log_softmax(x, axis=-1)
 
     def _reads_logits(self, inputs: Tensor) -> bool:
-        """Says whether inputs are logits. Where values are known, they must agree."""
+        """Says whether inputs are logits; values that are known must agree."""
         x, said = numpy_value(inputs), self.from_logits
         if x is None:
             if said is None and logits_behind(inputs) is None:
@@ -347,7 +348,7 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
 
 
 def _are_logits(x: Tensor) -> bool:
-    """Decides by the rows without NaN: the others may have weight 0."""
+    """Says whether `x` are logits, by the rows without NaN: others may weigh 0."""
     rows = as_numbers("y_pred", x)
     require_samples(rows, rows)
     rows = rows.reshape(-1, *rows.shape[-1:])

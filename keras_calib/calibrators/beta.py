@@ -13,9 +13,10 @@ from keras_calib.types import Array, Tensor
 
 __all__ = ["BetaCalibration"]
 
-# A logarithm of p or 1 - p nearer to 0 counts as 0: its factor could leave float32.
+# A logarithm of p or 1 - p closer to 0 counts as 0: its coefficient could overflow
+# float32.
 _LEAST = 1e-30
-# Of a, b and c, those that are at least 0.
+# Which of a, b and c must be at least 0.
 _BOUNDED = np.array([True, True, False])
 
 

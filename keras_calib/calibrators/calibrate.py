@@ -42,10 +42,11 @@ def calibrate(
 ) -> keras.Model:
     """Returns a model that gives calibrated probabilities.
 
-    The new model is the old one, unchanged and with its weights shared, and a
-    calibrator on top. Fit it on samples that the model was not trained on. For a
-    model that ends in a softmax or a sigmoid, the calibrator reads the logits behind
-    it. JAX does not keep them, and the calibrator takes the logarithm instead.
+    The new model is the old one with a calibrator on top; the old one stays as it is,
+    and the two share its weights. Fit it on samples that the model was not trained on.
+    For a model that ends in a softmax or a sigmoid, the calibrator reads the logits
+    behind it. On JAX these are not kept, and the calibrator takes the logarithms of
+    the probabilities instead.
 
     Args:
         model: a model with one output: logits or probabilities of shape `(..., K)`,
@@ -58,9 +59,9 @@ def calibrate(
             `"structured_matrix"`, `"vector"`, `"matrix"`, `"dirichlet"`, `"platt"`,
             `"quadratic"`, `"beta"`, `"isotonic"`, `"histogram"`, `"noise"`, or a
             calibrator.
-            `"auto"` takes the one with the smallest cross-validated negative
-            log-likelihood. It tries matrices up to 30 classes, and a temperature of
-            1 if nothing improves on the model.
+            `"auto"` picks the one with the smallest cross-validated negative
+            log-likelihood. It tries matrices for up to 30 classes only, and sets a
+            temperature of 1 if nothing improves on the model.
         sample_weight: weights of shape `(...)` or of its leading axes.
         from_logits: whether the model gives logits. By default the model is taken to
             give probabilities if it ends in a softmax or sigmoid, or if its outputs
@@ -68,9 +69,10 @@ def calibrate(
         ignore_class: integer label whose samples are left out.
         batch_size: samples in a batch, where `x` are arrays.
         folds: number of folds of the cross-validation, which gives the report's figures
-            of samples that the method is not fitted to. It takes as many more fits: a
-            fraction of a second for a temperature, and two seconds for `"vector"` on
-            5000 samples of 100 classes. A calibrator's own `fit` does without.
+            on samples that the method was not fitted to. Each fold costs one more fit:
+            together a fraction of a second for a temperature, and two seconds for
+            `"vector"` on 5000 samples of 100 classes. Calling a calibrator's own `fit`
+            skips it.
         seed: seed of the shuffle before the cross-validation.
         test: other samples, for the report alone: `(x, y)`, `(x, y, sample_weight)` or
             batches.
@@ -78,8 +80,8 @@ def calibrate(
 
     Returns:
         A `keras.Model`. Its last layer is the calibrator, whose `report` is a
-        `CalibrationReport`, which is saved with it. It is the model's
-        `calibration_report`, too.
+        `CalibrationReport` that is saved with the model. The same report is the
+        model's `calibration_report`.
 
     Raises:
         ValueError: for an unknown method, a model with several outputs, endless data,
@@ -87,7 +89,7 @@ def calibrate(
             fewer than two samples or classes.
 
     Warns:
-        UserWarning: where the samples look like those that the model was trained on.
+        UserWarning: if the samples look like those that the model was trained on.
 
     Example:
 
@@ -189,7 +191,7 @@ def _tested(
 def _makers(
     method: Method | Calibrator, num_classes: int
 ) -> Mapping[str, Callable[[], Calibrator]]:
-    """Returns what makes the calibrators to try, by their names."""
+    """Returns functions that make the calibrators to try, by name."""
     if method == "auto":
         return candidates(num_classes)
     if not isinstance(method, Calibrator):
@@ -200,7 +202,7 @@ def _makers(
 
 
 def _warn_of_training_data(samples: Samples) -> None:
-    """Warns where a model is always right, or underconfident, as on training data."""
+    """Warns if the model is always right or underconfident, as on training data."""
     top = top_label(samples, softmax)
     accuracy, gap = top.hits.sum() / top.total, top.gap()
     error = np.sqrt(accuracy * (1 - accuracy) / len(samples))
@@ -211,15 +213,15 @@ def _warn_of_training_data(samples: Samples) -> None:
             "The samples look like training data: on them the model is right in "
             f"{accuracy:.1%} of cases, with a mean confidence of {accuracy + gap:.1%}. "
             "A calibrator must be fitted to samples that the model was not trained "
-            "on, or it makes new predictions worse, whatever the report says. (A loss "
-            "with smoothed labels makes a model underconfident on new samples, too)",
+            "on, or it makes new predictions worse, whatever the report says. (A model "
+            "trained with smoothed labels is underconfident on new samples, too)",
             stacklevel=3,
         )
 
 
 def _inputs(model: keras.Model, example: Any) -> Any:
-    """Returns fresh inputs of the model's names, shapes and dtypes."""
-    # A sequential model has no `input`, and its `inputs` only where it is built.
+    """Returns new inputs with the names, shapes and dtypes of the model's."""
+    # A sequential model has no `input`, and has `inputs` only once it is built.
     known = getattr(model, "inputs", None)
     if not known:
         return keras.tree.map_structure(

@@ -15,7 +15,7 @@ from keras_calib.types import Array
 def cross_validate(
     make: Callable[[], Calibrator], samples: Samples, folds: int, seed: int
 ) -> tuple[dict[str, float], BinStatistics]:
-    """Returns the figures and the bins of predictions by calibrators of other folds.
+    """Returns figures and bins of predictions by calibrators fitted to other folds.
 
     Args:
         make: makes a calibrator.

@@ -23,10 +23,9 @@ class EnsembleTemperatureScaling(Calibrator):
     p = m_0 softmax(z / T) + m_1 softmax(z) + m_2 / K,    m_i >= 0, sum m_i = 1
     ```
 
-    T minimizes mean(-log p_y) first, without the mixture; then m does, in which it is
-    convex.
-    The uniform part bounds the loss of a confident error by -log(m_2 / K). The argmax
-    does not change, except where rounding makes ties.
+    First T minimizes mean(-log p_y) without the mixture; then m minimizes it, which is
+    a convex problem. The uniform part bounds the loss of a confident error by
+    -log(m_2 / K). The argmax does not change, except where rounding makes ties.
 
     Example:
 
@@ -88,10 +87,10 @@ def likeliest_mixture(p: Array, share: Array) -> Array:
     m = np.full(count, 1 / count)
     for _ in range(100):
         q = p @ m
-        # The loss is at most the largest slope, minus 1, above the optimum.
+        # The loss exceeds the optimum by at most the largest slope minus 1.
         if ((share / q) @ p).max() <= 1 + 1e-12:
             break
-        # On sums of 1 the quadratic model is |A m|^2.
+        # For an m whose sum is 1, the quadratic model is |A m|^2.
         a = np.sqrt(share)[:, None] * (p / q[:, None] - 2)
         a = np.vstack([np.linalg.qr(a, "r"), np.ones(count)])
         new, _ = nnls(a, np.arange(len(a)) == len(a) - 1.0)

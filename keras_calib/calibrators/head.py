@@ -30,7 +30,7 @@ class Head:
         labels: labels of shape (N,), or one-hot or soft labels of shape (N, K).
         weight: weights of shape (N,), 0 where the output is masked.
         has_logits: whether the scores are the logits behind a softmax or sigmoid.
-        example: inputs of the model, of one batch.
+        example: the inputs of the model in one batch.
     """
 
     scores: Array
@@ -101,7 +101,7 @@ class HeadReader(keras.Model):
         for i, (x, y, weight) in enumerate(batches):
             if y is None:
                 raise ValueError("calibrate needs labels: pass y, or batches (x, y)")
-            # In the scope of a strategy each replica computes the whole batch.
+            # Under a distribution strategy each replica computes the whole batch.
             size = len(keras.tree.flatten(x)[0])
             found = {k: v[:size] for k, v in self.predict_on_batch(x).items()}
             rows.append(flat(found["scores"], y, [weight, found.get("mask")]))

@@ -31,9 +31,10 @@ class HistogramBinning(Steps):
     p' = sum_{n in m} w_n y_n / sum_{n in m} w_n
     ```
 
-    An empty bin gives its middle. Rates are clipped to [1 / (N + 2), 1 - 1 / (N + 2)]
-    because N samples cannot show a rarer event. With more than two classes the results
-    are divided by their sum, and the argmax may change.
+    An empty bin gives its midpoint. Rates are clipped to
+    [1 / (N + 2), 1 - 1 / (N + 2)] because N samples cannot show a rarer event. With
+    more than two classes the results are divided by their sum, and the argmax may
+    change.
 
     Args:
         num_bins: the number of bins.

@@ -9,8 +9,8 @@ from keras_calib.types import Array
 def logistic_regression(x: Array, target: Array, weight: Array) -> Array:
     """Returns the coefficients of the largest likelihood, by damped Newton steps.
 
-    The loss ends within 1e-12 of the weight from its infimum. On separable data the
-    infimum is at infinity, and the coefficients are finite nevertheless.
+    The loss ends within 1e-12 times the total weight of its infimum. On separable data
+    the infimum is at infinity, but the coefficients are finite.
     """
 
     # Scale the columns into [-1, 1], because features may have any size.
@@ -21,14 +21,16 @@ def logistic_regression(x: Array, target: Array, weight: Array) -> Array:
     for _ in range(500):
         p = sigmoid(x @ theta)
         gradient = x.T @ (weight * (p - target))
-        # The Hessian is R'R. By R, whose condition is the square root of the Hessian's,
-        # with columns of length 1: what is left of them may differ without bound.
+        # The Hessian is R'R. R is used, whose condition number is only the square root
+        # of the Hessian's, with its columns scaled to length 1, because their lengths
+        # may differ by any factor.
         r = np.linalg.qr(np.sqrt(weight * p * (1.0 - p))[:, None] * x, "r")
         unit = np.linalg.norm(r, axis=0) + np.finfo("float64").tiny
         inverse = np.linalg.pinv(r / unit, rcond=1e-12)
         step = inverse @ (inverse.T @ (gradient / unit)) / unit
         decrement = gradient @ step
-        # Steps that change the log-odds by more than 1 tell less of what is left.
+        # After a step that changes the log-odds by more than 1, the decrement says less
+        # about the remaining loss.
         left = decrement * max(1.0, np.abs(x @ step).max())
         if value <= limit or left <= limit:
             break
@@ -38,7 +40,7 @@ def logistic_regression(x: Array, target: Array, weight: Array) -> Array:
             if new <= value - 1e-4 * size * decrement:
                 break
             size /= 2
-        else:  # below the loss's rounding
+        else:  # the gain is below the rounding error of the loss
             break
         theta, value = theta - size * step, new
     found: Array = theta / scale

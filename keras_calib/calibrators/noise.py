@@ -33,9 +33,9 @@ class NoiseCorrection(Calibrator):
     q_j = sum_i p_i transition[i][j].
 
     `GammaCE(gamma)` is the cross-entropy of q (forward correction), up to a factor
-    and a constant, and `ForwardCorrectedCE(transition)` that of a matrix, so their
-    models give p. Which of the two to report depends on the
-    labels that count:
+    and a constant, and `ForwardCorrectedCE(transition)` is the same with a matrix, so
+    models trained with them give p. Whether to report p or q depends on the labels
+    that count:
 
     - the true class behind noisy labels: p, as the model gives it;
     - labels as noisy as those of training, or clean training labels with gamma
@@ -56,9 +56,9 @@ class NoiseCorrection(Calibrator):
             as it is.
 
     Raises:
-        ValueError: for a gamma outside [0, 1], a matrix that is no transition, for
-            both, and for an inverse with neither, with gamma 1, or of a singular
-            matrix.
+        ValueError: for a gamma outside [0, 1], for a matrix that is not a transition
+            matrix, for both a gamma and a matrix, and for an inverse with neither, with
+            gamma 1, or with a singular matrix.
 
     Example:
 
@@ -113,7 +113,7 @@ class NoiseCorrection(Calibrator):
             return {"noise": ()}
         if num_classes != len(self.transition):
             raise ValueError(
-                f"`transition` is of {len(self.transition)} classes. Received: "
+                f"`transition` is for {len(self.transition)} classes. Received: "
                 f"{num_classes} classes"
             )
         return {"noise": (num_classes, num_classes)}

@@ -1,4 +1,4 @@
-"""The figures of samples and a map of their logits, to minimize or to report."""
+"""Figures of a map of logits on some samples, to minimize or to report."""
 
 import math
 from collections.abc import Callable
@@ -66,14 +66,14 @@ def log_losses(
 
     Args:
         samples: logits and labels.
-        rows: the samples that count.
+        rows: the samples to use.
         probabilities: a map of the logits. The default is the softmax, which keeps
             the logarithms of probabilities that a float64 cannot hold.
     """
     z = samples.logits[rows]
     if probabilities is None:
         log_p = log_softmax(z)
-    else:  # As the metric: a float32 softmax gives nothing between it and 0.
+    else:  # Like the metric: a float32 softmax gives nothing between `tiny` and 0.
         p = probabilities(z)
         log_p = np.log(np.maximum(p, np.finfo(p.dtype).tiny), dtype="float64")
     if samples.soft:  # 0 log 0 = 0

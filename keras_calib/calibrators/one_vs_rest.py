@@ -28,7 +28,7 @@ class OneVsRest(Calibrator):
         Args:
             d: log-odds of the class, of shape (N,).
             target: labels in [0, 1], of shape (N,).
-            weight: weights; a single sample has weight 1.
+            weight: weights; a weight of 1 stands for one sample.
         """
 
     @abstractmethod

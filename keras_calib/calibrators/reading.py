@@ -48,10 +48,10 @@ def flat(
 
 
 def logits_behind(p: Tensor) -> Tensor | None:
-    """Returns the logits behind probabilities of a Keras activation, if it left them.
+    """Returns the logits behind a Keras activation's probabilities, if Keras kept them.
 
     Raises:
-        ValueError: if it is not a softmax over classes, or one sigmoid.
+        ValueError: if the activation is not a softmax over classes, or one sigmoid.
     """
     made, logits = made_by(p)
     needed = "sigmoid" if p.shape[-1] == 1 else "softmax"
@@ -70,7 +70,7 @@ def as_logits(
 
     Args:
         x: logits or probabilities of shape `(..., K)`, or `(..., 1)` of class 1.
-        labels: labels of any format; of one output also its probabilities.
+        labels: labels of any format; for a single output also probabilities.
         from_logits: whether `x` are logits.
         min_probability: the value that smaller probabilities are read as.
 

@@ -23,21 +23,21 @@ class CalibrationReport:
     """What calibration changed.
 
     On the samples that it was fitted to, a calibrator looks better than on others. In
-    cross-validation each sample is measured by a calibrator that was fitted to the
-    other folds. These figures hold for new samples, provided that the model was not
-    trained on these. Those of `test` are of the model that is returned, on samples that
-    nothing was fitted to.
+    cross-validation each sample is measured with a calibrator that was fitted to the
+    other folds. The cross-validated figures hold for new samples, provided that the
+    model was not trained on the samples used here. The figures of `test` are those of
+    the returned model, on samples that nothing was fitted to.
 
     Figures are `"nll"`, `"brier"` (the sum over classes) and `"ece"` (top-label, 15
     bins of equal width), each with the ends of its 95 % interval, `"nll_low"` and
-    `"nll_high"`. The intervals are those of a mean over the samples. They do not
-    count that other samples would have led to another calibrator.
+    `"nll_high"`. The intervals are those of a mean over the samples. They ignore that
+    other samples would have led to another calibrator.
 
     Args:
         method: the method.
         before: the figures of the model.
-        after: the figures of the calibrated model, as it is served, on the samples that
-            it was fitted to.
+        after: the figures of the calibrated model, in the dtype that it computes in, on
+            the samples that it was fitted to.
         held_out: with `method="auto"`, the cross-validated mean negative
             log-likelihood of each candidate, and that of the model under
             `"uncalibrated"`.
@@ -119,6 +119,6 @@ def _cell(figures: Figures, name: str) -> str:
 
 
 def as_arguments(bins: BinStatistics) -> dict[str, list[float]]:
-    """Returns the arguments that make the statistics again, as lists."""
+    """Returns the arguments that rebuild the statistics, as lists."""
     names = "weight", "confidence", "hits", "squared_error", "edges"
     return {name: getattr(bins, name).tolist() for name in names}

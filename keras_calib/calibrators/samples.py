@@ -56,8 +56,8 @@ class Samples:
             The samples of positive weight.
 
         Raises:
-            ValueError: for shapes that do not fit, labels that are no class, weights
-                that are no numbers of at least 0, and fewer than two samples or
+            ValueError: for shapes that do not fit, labels that are not classes, weights
+                that are not numbers of at least 0, and fewer than two samples or
                 classes in the labels.
         """
         logits, labels, weight = flat(logits, labels, [sample_weight], ignore_class)

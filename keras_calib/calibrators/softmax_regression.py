@@ -11,10 +11,10 @@ from keras_calib.types import Array
 # The most steps, and the most products with the Hessian that one of them may take.
 _STEPS = 200
 _PRODUCTS = 1000
-# The curvature of a class takes K^2 numbers; with more classes than this, only its
+# The curvature of each class takes K^2 numbers. With more classes than this, only its
 # diagonal is used.
 _MANY_CLASSES = 200
-# What is left of a loss that has no minimum.
+# The decrement at which a fit without a minimum ends.
 _TINY = 1e-18
 
 
@@ -30,7 +30,7 @@ class SoftmaxRegression:
             (K, K + 1) for a matrix W and, as its last column, b; (K, 2) for the
             diagonal of W, and b.
         full_matrix: whether W is a matrix, or a diagonal.
-        center: the parameters without a penalty.
+        center: the parameters at which the penalty is 0.
         by_class: whether steps are scaled by the curvature of each class, a matrix,
             or by its diagonal, which is faster where all parameters have penalties.
     """
@@ -49,13 +49,14 @@ class SoftmaxRegression:
         Newton's step d changes the scores by a_nk. Where no |a| is above 1,
         q = p (1 + a - sum(p a)) is a point of the dual problem, which proves that the
         optimum is at most d'Hd below. If an |a| is above 1, as where the optimum is at
-        infinity, d'Hd is an estimate. It says nothing of samples whose features are so
-        small that their probabilities do not change yet, so it must be below `_TINY`.
+        infinity, d'Hd is an estimate. It says nothing about samples whose features are
+        so small that their probabilities do not change yet, so it must be below
+        `_TINY`.
 
         Args:
             theta: where to start.
-            tolerance: how far above the optimum it may end, as a fraction of values
-                above 1.
+            tolerance: how far above the optimum the value may end, as a fraction of
+                values above 1.
         """
         value, p = self._value(theta)
         most = max(1000, 20_000_000 // theta.size)
@@ -88,7 +89,8 @@ class SoftmaxRegression:
         step, rest = np.zeros_like(slope), -slope
         along = divided = divide(rest)
         size = np.sum(rest * divided)
-        # Far from the optimum a rough solution suffices; near it, steps double digits.
+        # Far from the optimum a rough solution is enough; near it, each step doubles
+        # the number of correct digits.
         enough = max(size * min(0.01, size), 1e-20)
         used = 0
         while size > enough and used < min(_PRODUCTS, 50 + 3 * slope.size):
@@ -160,7 +162,7 @@ class SoftmaxRegression:
             x = self.x if self.full_matrix else self.x[:, i : i + 1]
             x = np.hstack([x, np.ones((len(x), 1))])
             blocks[i] = (own[:, None] * x).T @ x + 2 * np.diag(self.penalty[i])
-        # Scaled by the parameters' own curvatures, which may differ without bound, and
+        # Scaled by the parameters' own curvatures, which may differ by any factor, and
         # are 0 for parameters that the samples do not determine.
         unit = np.sqrt(np.einsum("kii->ki", blocks)) + np.finfo("float64").tiny
         blocks = blocks / unit[:, :, None] / unit[:, None, :] + 1e-12 * np.eye(size)

@@ -1,4 +1,4 @@
-"""Maps of a probability by a table of calibrated values."""
+"""Maps that look up calibrated probabilities in a table."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from keras_calib.types import Array, Tensor
 
 
 class Steps(OneVsRest):
-    """Base of the maps by a table: positions as log-odds, then values."""
+    """Base of the maps with a table: positions as log-odds, then values."""
 
     def save_own_variables(self, store: Any) -> None:
         """Saves the weights, and marks that the positions are log-odds."""
@@ -19,7 +19,7 @@ class Steps(OneVsRest):
         store["log_odds"] = np.ones(())
 
     def load_own_variables(self, store: Any) -> None:
-        """Loads the weights, also of 0.2.0, whose positions are probabilities."""
+        """Loads the weights; those saved by 0.2.0 have probabilities as positions."""
         positions, values = (np.array(store[key], "float64") for key in "01")
         if "log_odds" not in store.keys():
             positions = log_odds_of(np.clip(positions, 1e-38, 1 - 2**-25))
@@ -29,7 +29,7 @@ class Steps(OneVsRest):
 def log_odds_of(p: Tensor) -> Tensor:
     """Returns log p - log(1 - p)."""
     xp = namespace(p)
-    # 1 - p is exact from 1/2 on, and near 1 below. ONNX has no log1p.
+    # 1 - p is exact for p >= 1/2, and large enough below. ONNX has no log1p.
     return xp.log(p) - xp.log(1.0 - p)
 
 
