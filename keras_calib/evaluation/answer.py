@@ -1,4 +1,4 @@
-"""The answer of `evaluate`."""
+"""The result of `evaluate`."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ __all__ = ["Evaluation"]
 
 
 class Evaluation(dict[str, float]):
-    """Figures by name, printed in groups with what is better.
+    """Figures by name, printed in groups, with what is better: higher or lower.
 
     Attributes:
         statistics: the `BinStatistics` of the top label over equal-width bins.
-        fine_statistics: the same over 4608 fine bins, of which `equal_mass` cuts bins,
-            and which `risk_coverage` and `coverage_at_risk` read.
+        fine_statistics: the same over 4608 fine bins, from which `equal_mass` cuts its
+            bins, and which `risk_coverage` and `coverage_at_risk` read.
         n: the number of samples that count.
         num_classes: the number of classes.
-        num_labels: the number of independent labels, 0 of a problem of classes.
+        num_labels: the number of independent labels; 0 if there are classes instead.
         class_sums: the sums over the bins of the probability of every class or label.
         coverage: the fraction of samples of `accuracy_at_coverage`.
         exact: whether all confidences were sorted. If not, the figures that depend on
@@ -38,7 +38,7 @@ class Evaluation(dict[str, float]):
         error_bounds: by name, how far fine bins may have moved a figure; empty if
             `exact`.
         members: of an ensemble, the `Evaluation` of each member.
-        slices: the `Slices`, if samples were told apart by `by`, else `None`.
+        slices: the `Slices`, if `by` was given, else `None`.
 
     Example:
 
@@ -85,7 +85,7 @@ class Evaluation(dict[str, float]):
         return [BinStatistics(*sums) for sums in zip(*self.class_sums, strict=True)]
 
     def mean_of_members(self) -> dict[str, float]:
-        """Returns the means of the members' own figures, none without an ensemble."""
+        """Returns the means of the members' own figures; empty without an ensemble."""
         names = self.members[0] if self.members else ()
         return {
             name: sum(member[name] for member in self.members) / len(self.members)
@@ -110,7 +110,7 @@ class Evaluation(dict[str, float]):
         }
 
     def to_frame(self) -> pd.DataFrame:
-        """Returns one row a figure as a pandas table, which needs pandas.
+        """Returns a pandas table with one row per figure, which needs pandas.
 
         Its columns are `group`, `value`, `low` and `high` (the ends of the 95 %
         interval, NaN if unknown), `better` and `note`.
@@ -153,14 +153,14 @@ class Evaluation(dict[str, float]):
         return table if self.slices is None else table + self.slices._repr_html_()
 
     def html_table(self) -> str:
-        """Returns the figures as a table of a page, without those of slices."""
+        """Returns the figures as an HTML table, without those of slices."""
         first, *rows = self._lines()
         # A group has no figure of its own.
         cells = ([c.strip() for c in row] if any(row[1:]) else row[:1] for row in rows)
         return html_table(first, cells)
 
     def html_table_of_classes(self, names: Sequence[str] = ()) -> str:
-        """Returns the probability, frequency and error of each class or label.
+        """Returns an HTML table of the probability and errors of each class or label.
 
         Args:
             names: the names of the classes, by default their numbers.

@@ -1,4 +1,4 @@
-"""What users hold, as chunks of numpy arrays: arrays, streams, distributions."""
+"""Reads what users pass (arrays, streams, distributions) as chunks of numpy arrays."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FORM = "a batch must be (y_true, y_pred) or (y_true, y_pred, sample_weight)"
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples along the first axis, which are read when they are taken.
+    """Samples along the first axis, which are converted to numpy when they are taken.
 
     Args:
         y_true: labels.
@@ -54,14 +54,14 @@ class Batch:
         """Returns arrays of any library, or those of a distribution, as a batch.
 
         Raises:
-            ValueError: for what holds no numbers, and for shapes that do not fit.
+            ValueError: for arrays that hold no numbers, and for shapes that do not fit.
         """
         _require_one_order(y_true, y_pred, sample_weight)
         mask = get_keras_mask(y_pred)
         if is_distribution(y_pred):
             require(
                 not from_logits and members is None,
-                "a distribution says itself what it predicts: leave out from_logits "
+                "a distribution itself says what it predicts: leave out from_logits "
                 "and members",
                 type(y_pred).__name__,
             )
@@ -80,7 +80,7 @@ class Batch:
         """Returns the samples of a slice, or of booleans, as numpy arrays."""
         given = {name: getattr(self, name) for name in _NUMBERS}
         taken: dict[str, Any] = {
-            # In one order, so that sums round alike.
+            # In C order, so that sums round the same way for every memory layout.
             k: np.ascontiguousarray(as_numbers(k, x[rows]))
             for k, x in given.items()
             if x is not None
@@ -137,9 +137,9 @@ def batches_of(
 
 
 def in_chunks(batches: Iterable[Batch]) -> Iterator[Batch]:
-    """Joins and splits batches into chunks, which do not depend on the batches.
+    """Joins and splits batches into chunks that do not depend on the batch sizes.
 
-    So a stream gives the figures of its arrays to the last digit.
+    So a stream gives exactly the figures of the same samples as whole arrays.
     """
     held: list[Batch] = []
     for batch in batches:
@@ -162,12 +162,12 @@ def in_chunks(batches: Iterable[Batch]) -> Iterator[Batch]:
 def shown(
     chunks: Iterable[Batch], count: int | None, verbose: bool | None
 ) -> Iterator[Batch]:
-    """Yields chunks and moves a progress bar, by default one for several chunks.
+    """Yields chunks, and updates a progress bar.
 
     Args:
         chunks: chunks.
         count: the number of samples, if it is known.
-        verbose: whether there is a bar, `None` for the default.
+        verbose: whether there is a bar; `None` for one if there are several chunks.
     """
     unless_none(boolean, "verbose", verbose)
     seen, bar = 0, None
@@ -196,7 +196,7 @@ def _joined(batches: list[Batch]) -> Batch:
 
 
 def _stream(batches: Any) -> Iterator[Any]:
-    """Yields the batches of an iterable, which must end and hold one."""
+    """Yields the batches of an iterable, which must be finite and not empty."""
     if isinstance(batches, keras.utils.PyDataset):
         count = batches.num_batches
         require(count is not None, "the batches must end", type(batches).__name__)
@@ -233,20 +233,20 @@ def _batch(given: Any, how: dict[str, Any]) -> Batch:
 
 
 def _sliceable(name: str, x: Any) -> Any:
-    """Returns an array that has positions unread, and any other thing as an array."""
+    """Returns an array that slices by position as it is, all else as a numpy array."""
     # Slices of a pandas object go by label, columns of polars may hold lists, a sparse
     # matrix has no length, and a sparse tensor of torch has no slices.
     other = any(hasattr(x, each) for each in ("iloc", "to_arrow", "toarray"))
     other = other or getattr(x, "is_sparse", False)
     if other or not all(hasattr(x, each) for each in ("shape", "dtype", "__len__")):
         return as_numbers(name, x)
-    # The dtype of a tensor has no kind, that of objects and texts has another.
+    # The dtype of a tensor has no `kind`; that of objects or strings is another one.
     numbers = getattr(x.dtype, "kind", "f") in "biuf"
     return x if numbers else as_numbers(name, x)
 
 
 def _require_one_order(y_true: Any, y_pred: Any, sample_weight: Any) -> None:
-    """Refuses pandas objects of the same rows in another order."""
+    """Refuses pandas objects with the same rows in different orders."""
     given = {"y_pred": y_pred, "y_true": y_true, "sample_weight": sample_weight}
     indexes: dict[str, Any] = {
         name: getattr(x, "index", None) for name, x in given.items()
@@ -263,7 +263,7 @@ def _require_one_order(y_true: Any, y_pred: Any, sample_weight: Any) -> None:
 
 
 def _members_second(y_pred: Any, members: int) -> np.ndarray:
-    """Moves the axis of the members behind that of the samples."""
+    """Moves the axis of the members to second place, after that of the samples."""
     if not isinstance(y_pred, np.ndarray):
         y_pred = as_numbers("y_pred", y_pred)
     rank = y_pred.ndim

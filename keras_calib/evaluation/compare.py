@@ -34,9 +34,10 @@ class Difference(NamedTuple):
         first: the figure of the first model.
         second: that of the second.
         difference: second minus first.
-        low: the lower end of the paired interval of the difference, NaN if unknown.
-        high: its upper end.
-        better: the name of the model that is better, if the interval leaves out 0.
+        low: the lower end of the paired interval of the difference; -inf for one
+            sample.
+        high: its upper end; inf for one sample.
+        better: the name of the better model if the interval excludes 0, else empty.
     """
 
     first: float
@@ -89,7 +90,7 @@ class Comparison(dict[str, Difference]):
         return {"names": self.names, "level": self.level, "differences": rows}
 
     def to_frame(self) -> pd.DataFrame:
-        """Returns one row a figure as a pandas table, which needs pandas."""
+        """Returns a pandas table with one row per figure, which needs pandas."""
         import pandas as pd
 
         rows = {name: found._asdict() for name, found in self.items()}
@@ -135,20 +136,20 @@ def compare(
 
     Each difference has a paired interval: both models see the same samples, so that
     what makes a sample hard for both cancels. The intervals are t-intervals of means
-    of values per sample. The value of a sample in an ECE is its part of it, sign(gap of
-    its bin) times (confidence - hit); the interval is that of the errors over these
-    bins, and is an approximation where gaps are near 0.
+    of values per sample. For the ECE, the value of a sample is its contribution,
+    sign(gap of its bin) times (confidence - hit); this interval takes the bins as they
+    are, and is an approximation where gaps are near 0.
 
     Args:
         y_true: labels, as `evaluate` takes them.
-        y_pred: the predictions of two models by name, of one shape.
+        y_pred: the predictions of two models by name, of the same shape.
         from_logits: whether `y_pred` are logits.
         sample_weight: weights.
         ignore_class: integer label whose samples are ignored.
         axis: the axis of the classes, not the first.
         num_bins: the number of bins.
         exact: whether to sort all confidences, as for `evaluate`.
-        top_label_only: whether to compare what depends on the top label alone.
+        top_label_only: whether to compare only what depends on the top label.
         multilabel: whether `y_pred` are of independent labels, as for `evaluate`.
         level: the level of the intervals.
         verbose: whether to show a progress bar; by default for more than one chunk.
@@ -158,7 +159,7 @@ def compare(
         A `Comparison`.
 
     Raises:
-        ValueError: for other than two models, and for what `evaluate` refuses.
+        ValueError: unless there are two models, and for what `evaluate` refuses.
 
     Example:
 
@@ -191,7 +192,7 @@ def compare(
     shapes = [tuple(whole.y_pred.shape) for whole in wholes]
     require(
         shapes[0] == shapes[1],
-        "the predictions of both models must have one shape",
+        "the predictions of both models must have the same shape",
         f"{shapes}",
     )
     pair = _Pair(settings)
@@ -283,7 +284,7 @@ def _half_width(variance: float, total: float, level: float) -> float:
 
 
 def _better(better: str, low: float, high: float) -> int | None:
-    """Returns the place of the model that is better, `None` if that is not clear."""
+    """Returns the index of the better model, `None` if it is not clear."""
     if low <= 0 <= high or better not in ("higher", "lower"):
         return None
     return int((low > 0) == (better == "higher"))

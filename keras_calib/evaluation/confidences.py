@@ -15,11 +15,11 @@ from keras_calib.ops.events import Events
 from keras_calib.ops.smooth import NUM_NODES, node_sums, smooth_ece
 from keras_calib.ops.sums import bin_sums
 
-# So many samples are kept before they are folded into fine bins. Sorting takes about
-# 150 bytes for each.
+# The number of samples that are kept before they are folded into fine bins. Sorting
+# takes about 150 bytes for each.
 MOST_KEPT = 2_000_000
 
-# Errors below this are measured on the grid that is ten times as fine.
+# Errors below this are measured on a grid that is ten times as fine.
 _SMALL = 0.01
 _FINER = 10
 _NODES = _FINER * (NUM_NODES - 1) + 1
@@ -30,7 +30,7 @@ class Confidences:
 
     Args:
         num_bins: the number of equal-width bins.
-        exact: whether all are kept; `None` for up to 2 million of them.
+        exact: whether all are kept; `None` keeps up to 2 million of them.
     """
 
     def __init__(self, num_bins: int, exact: bool | None) -> None:
@@ -129,7 +129,7 @@ class Confidences:
 
 
 def _coarser(nodes: np.ndarray) -> np.ndarray:
-    """Splits the sums at the nodes of a grid between those of one ten times as wide."""
+    """Distributes sums at the nodes of a grid over a grid ten times as coarse."""
     share = np.arange(_FINER) / _FINER
     between = nodes[:, :-1].reshape(2, -1, _FINER)
     sums = np.append(between @ (1.0 - share), nodes[:, -1:], axis=-1)

@@ -1,4 +1,4 @@
-"""Predictions that are distributions of TFP, which is not imported."""
+"""Predictions that are TFP distributions, read without importing TFP."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def parameters(distribution: Any, multilabel: bool) -> tuple[np.ndarray, bool]:
     """Returns the predictions of a distribution, and whether they are logits.
 
     They are the parameters that it was made with. A mixture is pooled. Several
-    Bernoulli distributions of a sample are binary problems, not classes.
+    Bernoulli distributions per sample are binary problems, not classes.
 
     Args:
         distribution: the distribution.
         multilabel: whether those are independent labels of the sample.
 
     Raises:
-        ValueError: for another distribution than a `Categorical`, `OneHotCategorical`
+        ValueError: for a distribution other than a `Categorical`, `OneHotCategorical`
             or `Bernoulli`, or a `MixtureSameFamily` of those.
     """
     scores, from_logits, one = _scores(distribution)

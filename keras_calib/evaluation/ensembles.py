@@ -39,7 +39,11 @@ class EnsembleSums:
         """Adds a chunk, whose predictions are of shape `(N, M, ...)`."""
         members = members_of(samples)
         if not self._members:
-            require(len(members) > 1, "an ensemble needs 2 members", f"{len(members)}")
+            require(
+                len(members) > 1,
+                "an ensemble needs at least 2 members",
+                f"{len(members)}",
+            )
             self._members = [sums_of(self._settings) for _ in members]
         axis = self._settings.axis
         one = self._settings.multilabel or is_one_probability(members[0].y_pred, axis)
@@ -54,7 +58,7 @@ class EnsembleSums:
         self._spread += _spread(pool, [sums.add(member) for sums, member in pairs])
 
     def evaluation(self) -> Evaluation:
-        """Returns the figures of the pooled predictions, with the members'."""
+        """Returns the figures of the pooled predictions, and those of the members."""
         found = self._pool.evaluation()
         found.update(computed(self, {ENSEMBLE}))
         found.members = [sums.evaluation() for sums in self._members]

@@ -1,4 +1,4 @@
-"""Every figure of calibration of what users hold, in one call."""
+"""Every figure of calibration of some predictions, in one call."""
 
 from __future__ import annotations
 
@@ -37,20 +37,19 @@ def evaluate(
 ) -> Evaluation:
     """Measures the calibration of predictions, in float64.
 
-    Labels, predictions and weights are arrays of any library: numpy, also a `memmap`
-    larger than memory, lists, pandas, polars and Arrow tables and columns, tensors of
-    TensorFlow, JAX and torch. Predictions may also be a distribution of TensorFlow
-    Probability: a `Categorical`, `OneHotCategorical` or `Bernoulli`, or a
-    `MixtureSameFamily` of those, measured by its own parameters. In place of
-    arrays, `evaluate(batches)` takes an iterable, a generator or a dataset of batches
+    Labels, predictions and weights are arrays of any library: numpy, including a
+    `memmap` larger than memory, lists, pandas, polars and Arrow tables and columns,
+    tensors of TensorFlow, JAX and torch. Predictions may also be a distribution of
+    TensorFlow Probability: a `Categorical`, `OneHotCategorical` or `Bernoulli`, or a
+    `MixtureSameFamily` of those, measured by its own parameters. Instead of arrays,
+    `evaluate(batches)` takes an iterable, a generator or a dataset of batches
     `(y_true, y_pred)` or `(y_true, y_pred, sample_weight)`. All forms give the same
     figures, because all are read in the same chunks.
 
-    The figures that depend on the order of confidences (equal mass, KS, AURC, accuracy
-    at coverage) are computed from all confidences, sorted, if these are at most 2
-    million, and do not depend on the order of equal ones. More are folded into 4608
-    fine bins. The smooth ECE is relplot's, on its grid, or on a grid ten times as fine
-    if the error is below 0.01.
+    For the figures that depend on the order of confidences (equal mass, KS, AURC,
+    accuracy at coverage), up to 2 million confidences are sorted; more are folded into
+    4608 fine bins. The order of equal confidences does not matter. The smooth ECE is
+    relplot's, on its grid, or on a grid ten times as fine if the error is below 0.01.
 
     Args:
         y_true: integer labels of shape `(N, ...)` or `(N, ..., 1)`, or targets of
@@ -65,16 +64,16 @@ def evaluate(
         axis: the axis of the classes in `y_pred`, and in targets; not the first.
         members: the axis of the members of an ensemble in `y_pred`, such as 0 for
             predictions of shape `(members, N, ..., K)`; `axis` then counts the other
-            axes. The mean of their probabilities is measured, how much they differ
-            (`mutual_information`, `disagreement`), and each of them.
+            axes. What is measured is the mean of their probabilities, how much they
+            differ (`mutual_information`, `disagreement`), and each member alone.
         by: one value for each sample, such as a region or a month. The samples of each
-            value are measured, too: `slices`.
+            value are also measured alone, in `slices`.
         num_bins: the number of bins.
         coverage: the fraction of samples for `accuracy_at_coverage`.
         top_k: the number of the most probable classes that are also measured together,
             by `top_k_accuracy` and `top_k_calibration_error`.
         exact: whether to sort all confidences, which takes memory for each sample.
-            `None` does so for up to 2 million of them, `False` for none.
+            `None` sorts up to 2 million of them, `False` none.
         top_label_only: whether to measure the predicted class and its confidence alone:
             accuracy, calibration of the top label, selective prediction. With
             `exact=False` that takes about the time of an argmax.
@@ -96,8 +95,8 @@ def evaluate(
     Raises:
         ValueError: if no sample counts, if shapes do not fit, if an argument is out of
             range, and if labels, predictions or weights are impossible: logits without
-            `from_logits=True`, rows that do not sum to 1, labels that are no class,
-            NaN, negative weights and the like. It says what to write.
+            `from_logits=True`, rows that do not sum to 1, labels that are not classes,
+            NaN, negative weights and the like. The message says what to write instead.
 
     Example:
 

@@ -38,12 +38,12 @@ class Figure(NamedTuple):
     Args:
         name: its key.
         group: the heading that it stands under.
-        better: `"higher"`, `"lower"`, `"nearer 0"`, or nothing if neither is.
+        better: `"higher"`, `"lower"`, `"nearer 0"`, or `""` if none is.
         source: a metric with a result of that name, or a function of `Sums`; of
             `EnsembleSums` for those of an ensemble.
         note: its norm, its unit, or what it is.
-        interval: a function of the same, the ends of its 95 % interval.
-        bound: a function of the same, how far fine bins may move it.
+        interval: a function of the same that gives the ends of its 95 % interval.
+        bound: a function of the same that says how far fine bins may move it.
     """
 
     name: str

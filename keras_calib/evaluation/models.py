@@ -26,8 +26,8 @@ def evaluate_model(
 ) -> Evaluation:
     """Measures the calibration of a model on data, as `evaluate` does.
 
-    What the model returns is measured: no logits are sought behind a softmax. A Keras
-    mask on it is applied. Predictions are read batch by batch, and not kept.
+    It measures what the model returns, not the logits behind a softmax, and applies a
+    Keras mask on the predictions. They are read batch by batch, and not kept.
 
     Args:
         model: a Keras model with one output.
@@ -36,7 +36,7 @@ def evaluate_model(
         y: labels, if `x` are inputs.
         sample_weight: weights, if `x` are inputs.
         from_logits: whether the model returns logits; by default as the compiled loss
-            says, and else by the values of the first batch.
+            says, or if it does not say, by the values of the first batch.
         batch_size: the number of samples in a batch, if `x` are inputs.
         verbose: whether to show a progress bar.
         **kwargs: other arguments of `evaluate`, such as `ignore_class` or `num_bins`.

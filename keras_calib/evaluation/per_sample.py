@@ -31,9 +31,8 @@ def per_sample(
 ) -> dict[str, np.ndarray]:
     """Returns what each sample contributes to the figures of `evaluate`.
 
-    The mean of the values of a name, or their weighted mean, is the figure of that
-    name. Use them to find the worst samples, or for a test or a bootstrap of your
-    own.
+    The (weighted) mean of the values under a name is the figure of that name. Use them
+    to find the worst samples, or for a test or a bootstrap of your own.
 
     Args:
         y_true: labels, as `evaluate` takes them.

@@ -17,13 +17,13 @@ def pooled(
 ) -> np.ndarray:
     """Returns the mean prediction of members, in float64.
 
-    Of logits it is computed from log-probabilities, so that it is exact however
-    improbable a class.
+    For logits it is computed from log-probabilities, so that it is exact however
+    improbable a class is.
 
     Args:
         scores: logits or probabilities of shape `(N, M, ...)`.
         weight: weights of the members, of the leading axes of `scores`; by default all
-            are alike.
+            are equal.
         from_logits: whether `scores` are logits, as the result then is.
         one: whether they are of label 1 of a binary problem.
         axis: the axis of the classes in the predictions of a member.

@@ -1,4 +1,4 @@
-"""The parts of the Brier score, of the predicted classes that occur."""
+"""The parts of the Brier score, from sums over the classes that are predicted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keras_calib.types import Tensor
 class PredictedClasses(BrierDecomposition):
     """Keeps sums only of predicted classes, because those of all take K^2 numbers.
 
-    Its state has no fixed shape, so that a compiled step cannot hold it.
+    Its state has no fixed shape, so a compiled step cannot hold it.
     """
 
     def __init__(self, *, dtype: str) -> None:

@@ -8,7 +8,7 @@ from keras_calib.metrics.refinement import INVERSE_T, RefinementLoss
 from keras_calib.ops.class_batch import ClassBatch
 from keras_calib.ops.floats import in_numpy
 
-# So many numbers, 512 KB in float64, stay in a processor's cache.
+# This many numbers, 512 KB in float64, stay in a processor's cache.
 _BLOCK = 2**16
 
 
@@ -27,7 +27,7 @@ class RefinementOfArrays(RefinementLoss):
             counts = weight != 0
             scores, labels, weight = scores[counts], labels[counts], weight[counts]
         uniform, curve = np.zeros(2), np.zeros((len(INVERSE_T), 2))
-        with np.errstate(all="ignore"):  # what is not sound becomes NaN
+        with np.errstate(all="ignore"):  # impossible values give NaN
             for start in range(0, len(scores), rows):
                 block = slice(start, start + rows)
                 z, of_label = _shifted(scores[block], labels[block], batch.from_logits)
@@ -59,7 +59,7 @@ def _add_curve(
 ) -> None:
     """Adds the losses and their slopes in log(1/T), as `RefinementLoss` does.
 
-    Each square doubles the relative error of an exponential, after 16 of them to 2^16
+    Squaring an exponential doubles its relative error: after 16 squarings it is 2^16
     roundings of float64, 7e-12.
     """
     label = weight @ of_label

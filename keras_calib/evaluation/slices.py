@@ -22,7 +22,7 @@ __all__ = ["Slices"]
 # The figures of a slice of fewer samples are mostly noise.
 _FEW = 100
 
-# Headings, figures, and the forms of numbers.
+# The figure under each heading, and the format of its numbers.
 _SHOWN = {
     "accuracy": ("accuracy", ".4f"),
     "ece": ("ece", ".4f"),
@@ -51,7 +51,7 @@ class Slices(dict[Any, Evaluation]):
     """
 
     def to_frame(self) -> pd.DataFrame:
-        """Returns one row a slice and one column a figure as a pandas table."""
+        """Returns a pandas table with one row per slice and one column per figure."""
         import pandas as pd
 
         rows = {value: {"n": found.n, **found} for value, found in self.items()}
@@ -76,9 +76,9 @@ def slices_of(by: Any) -> tuple[np.ndarray, list[Any]]:
     """Returns the number of the slice of each sample, and the values of the slices.
 
     Raises:
-        ValueError: for what is no list of values, and for missing values.
+        ValueError: if `by` is not a list of values, or values are missing.
     """
-    values = np.asanyarray(by)  # of a masked array, what is masked becomes None
+    values = np.asanyarray(by)  # keeps a mask, whose entries become None
     require(
         values.ndim == 1,
         "`by` must hold one value for each sample",
@@ -86,7 +86,7 @@ def slices_of(by: Any) -> tuple[np.ndarray, list[Any]]:
     )
     names = values.tolist()
     known = dict.fromkeys(names)
-    # NaN is not equal to itself, and of pandas's NA that is unknown.
+    # NaN == NaN is False, and for pandas's NA it is NA.
     missing = [name for name in known if name is None or (name == name) is not True]
     require(
         not missing,
@@ -105,7 +105,7 @@ def in_slices(batches: Iterable[Batch], numbers: np.ndarray) -> Iterator[Batch]:
     """Yields batches with the numbers of the slices of their samples.
 
     Raises:
-        ValueError: for another number of values than samples.
+        ValueError: unless there is one value for each sample.
     """
     start = 0
     for batch in batches:
@@ -127,7 +127,7 @@ def warn_of_few(slices: Slices) -> None:
     named = [f"{name} ({n})" for n, name in few if n < _FEW]
     if named:
         warnings.warn(
-            f"these slices have fewer than {_FEW} samples, so that their figures are "
-            f"mostly noise, {len(named)} of {len(slices)}: {', '.join(named[:10])}",
+            f"{len(named)} of {len(slices)} slices have fewer than {_FEW} samples, so "
+            f"their figures are mostly noise: {', '.join(named[:10])}",
             stacklevel=3,
         )

@@ -40,7 +40,7 @@ class Sums:
         settings: how samples are read and what is measured.
     """
 
-    # The metric of every class, and the one that has no place here.
+    # The metric over every class, and the one that does not apply here.
     _every: Any = ClasswiseECE
     _other: Any = MultilabelECE
 

@@ -106,7 +106,7 @@ def test_what_is_no_ensemble_is_refused():
     for members in (3, -4, "0", True):
         with pytest.raises(ValueError, match="`members` must be"):
             keras_calib.evaluate(Y, P, members=members)
-    with pytest.raises(ValueError, match="needs 2 members"):
+    with pytest.raises(ValueError, match="needs at least 2 members"):
         keras_calib.evaluate(Y, P[:1], members=0)
     with pytest.raises(ValueError, match=r"y_pred.shape=\(3, 80, 4\)"):
         keras_calib.evaluate(Y, P)

@@ -36,7 +36,7 @@ def test_each_slice_is_its_own_evaluation(exact, monkeypatch):
 @slow_on_jax
 def test_the_smallest_are_warned_of_first():
     by = np.repeat(["big", "few", "one"], [250, 49, 1])
-    with pytest.warns(UserWarning, match=r"2 of 3: one \(1\), few \(49\)$"):
+    with pytest.warns(UserWarning, match=r"2 of 3 slices .*: one \(1\), few \(49\)$"):
         found = keras_calib.evaluate(Y, P, by=by)
     rows = [line.split() for line in str(found.slices).splitlines()]
     assert rows[0][:3] == ["slice", "n", "accuracy"]
