@@ -1,7 +1,7 @@
 """Every private part of Keras that the package touches.
 
 Each has a test in `tests/test_keras.py` that says what stops working without it.
-Nothing else imports `keras.src` or reads an underscored attribute of Keras's.
+Nothing else imports `keras.src` or reads a private attribute of Keras.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from keras_calib.types import Tensor
 
 
 def made_by(y_pred: Tensor, axis: int = -1) -> tuple[set[str], Tensor | None]:
-    """Returns the Keras activation that may have made its output, and its logits.
+    """Returns the Keras activations that may have made `y_pred`, and its logits.
 
     The set holds `"softmax"` over an axis, `"sigmoid"`, both where they give the same
-    values, or neither. Keras attaches the logits to both outputs in the same way. The
-    operation tells them apart in a TensorFlow graph, and that of the gradient on torch;
-    elsewhere the values of the first sample do, or of all samples if those fit both.
-    The logits are `None` where they are unknown: in a JAX trace a tensor carries no
-    attribute.
+    values, or neither. Keras attaches the logits to both outputs in the same way. In a
+    TensorFlow graph the operation tells them apart, on torch the operation of the
+    gradient does; elsewhere the values of the first sample do, or those of all samples
+    if the first fits both. The logits are `None` where they are unknown: in a JAX trace
+    a tensor carries no attribute.
     """
     logits = getattr(y_pred, "_keras_logits", None)
     if logits is None or isinstance(y_pred, keras.KerasTensor):
@@ -61,7 +61,7 @@ def made_by(y_pred: Tensor, axis: int = -1) -> tuple[set[str], Tensor | None]:
 
 
 def _fitting(logits: Tensor, y_pred: Tensor, axis: int) -> set[str]:
-    """Returns the activations that turn the values of logits into probabilities."""
+    """Returns the activations that turn these logits into these probabilities."""
     half = "float16" in keras.backend.standardize_dtype(y_pred.dtype)
     error = 1e-2 if half else 1e-4
     z, p = (
@@ -73,7 +73,7 @@ def _fitting(logits: Tensor, y_pred: Tensor, axis: int) -> set[str]:
 
 
 def made_in(tensor: keras.KerasTensor) -> tuple[Any, Tensor, dict[str, Any]]:
-    """Returns what made a symbolic tensor, its input and its arguments."""
+    """Returns the operation that made a symbolic tensor, its input and arguments."""
     history = tensor._keras_history
     node = history.operation._inbound_nodes[history.node_index]
     return history.operation, node.arguments.keras_tensors[0], node.arguments.kwargs
@@ -89,7 +89,7 @@ def compiled_metrics(
 ) -> list[tuple[str | None, int, list[keras.metrics.Metric]]]:
     """Returns the metrics given to `compile`, by the output that they measure.
 
-    An output has a name, `None` if it is the only one, and a place among the outputs.
+    An output has a name, `None` if it is the only one, and an index.
     """
     groups = [
         (place, group)
@@ -116,7 +116,7 @@ def is_baked_in(variable: keras.Variable) -> bool:
 
 
 def known_value(name: str, x: keras.Variable) -> np.ndarray:
-    """Returns the value of a variable, or says that a trace hides it."""
+    """Returns the value of a variable, or raises where a trace hides it."""
     value = numpy_value(x)
     if value is None:
         raise ValueError(f"{name} has no value inside a compiled step")
@@ -127,7 +127,7 @@ def set_in_state(model: keras.Model, variable: keras.Variable, value: float) -> 
     """Sets a metric's variable in the state that JAX hands from one step to the next.
 
     `callback.model` would bring the whole state back into the variables, and the next
-    step would collect it again. Returns `False` where the variables have the state.
+    step would collect it again. Returns `False` if the variables hold the state.
     """
     copy = getattr(model, "_jax_state", None)  # which `jax_state_sync` reads
     if not copy or model._jax_state_synced:
@@ -164,7 +164,7 @@ def can_be_traced(function: Callable[[Tensor], Tensor]) -> bool:
     """Says whether a function of an integer consists of operations that compile."""
     try:
         compute_output_spec(function, keras.KerasTensor((), "int32"))
-    except Exception:  # whatever Python does to a number that has no value
+    except Exception:  # Python code may raise anything for a number without a value
         return False
     return True
 
@@ -178,7 +178,7 @@ def numpy_value(x: Tensor | keras.Variable) -> np.ndarray | None:
 
         if value is not x:
             with tf.init_scope():  # leaves a graph that is being traced
-                # A variable of replicas is not an array, but converts to a tensor.
+                # A distributed variable is not an array, but converts to a tensor.
                 value = tf.convert_to_tensor(value)
         stand_in = tf.is_symbolic_tensor(value)
     elif backend == "jax":

@@ -22,10 +22,11 @@ _SHARED = ("from_logits", "ignore_class", "axis", "reduction", "name", "dtype")
 
 _ABSENT = object()
 
-# What Python says of an argument that a constructor states and `**kwargs` holds, too.
+# Python's message about an argument that a constructor passes on itself and that
+# `**kwargs` holds, too.
 _FIXED = re.compile(r"got multiple values for (?:keyword )?argument '(\w+)'")
 
-# Decorates a class or a function that Keras saves, and loads by its name.
+# Decorates a class or a function that Keras saves and loads by its name.
 saveable = keras.saving.register_keras_serializable(package="keras_calib")
 
 
@@ -69,7 +70,7 @@ class Configurable:
     """
 
     __signature__ = WholeSignature()
-    # The name of an instance, where that is not the class's in snake case.
+    # The default name of an instance, if it is not the class's name in snake case.
     default_name: str | None = None
     # What the class's own docstring says, by section.
     _written: Mapping[str, str]
@@ -99,7 +100,7 @@ class Configurable:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Returns what `get_config` described, except what the constructor fixes."""
+        """Returns an instance; arguments that the constructor fixes are left out."""
         try:
             return super().from_config(config)  # type: ignore[misc, no-any-return]
         except TypeError as error:
@@ -132,13 +133,13 @@ class Configurable:
 
 
 def default_name(cls: type[Configurable]) -> str:
-    """Returns the name of an instance that is given none: `GammaCE` is `gamma_ce`."""
+    """Returns the default name of an instance: `gamma_ce` for `GammaCE`."""
     words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", cls.__name__)
     return cls.default_name or re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
 
 
 def _signature(cls: Any) -> inspect.Signature:
-    """Returns the arguments of a constructor and of those it hands the rest to."""
+    """Returns the arguments of a constructor, and those behind its `**kwargs`."""
     found: dict[str, inspect.Parameter] = {}
     allowed, behind = None, False
     for base in cls.__mro__:
@@ -171,7 +172,7 @@ signature: Callable[[Any], inspect.Signature] = functools.cache(_signature)
 
 
 def in_range(name: str, value: Any, low: float, high: float) -> float:
-    """Returns `value` as a float, or says what was given and what is allowed."""
+    """Returns `value` as a float, or raises and says what is allowed."""
     if isinstance(value, Suggested):
         raise ValueError(f"`{name}` must be given: start with {value:g}")
     number = float("nan")
@@ -194,14 +195,14 @@ def counted(count: int, noun: str) -> str:
 
 
 def numbers(name: str, values: Any, low: float, high: float, count: int) -> list[float]:
-    """Returns a sequence of `count` numbers as floats, or says what was given."""
+    """Returns a sequence of `count` numbers as floats, or raises."""
     if np.ndim(values) != 1 or len(values) != count:
         raise ValueError(f"`{name}` must be {count} numbers. Received: {values!r}")
     return [in_range(f"{name}[{i}]", v, low, high) for i, v in enumerate(values)]
 
 
 def whole_number(name: str, value: Any, low: float = 1, high: float = np.inf) -> int:
-    """Returns `value` as an int, or says what was given and what is allowed."""
+    """Returns `value` as an int, or raises and says what is allowed."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or not low <= value <= high:
         span = f" >= {low}" if high == np.inf else f" in [{low}, {high}]"
@@ -232,7 +233,7 @@ def unless_none(
 
 
 def one_of(name: str, value: Any, allowed: Any) -> Any:
-    """Returns `value` if it is allowed, or says what is.
+    """Returns `value` if it is allowed, or raises and says what is.
 
     Args:
         name: name of the argument.

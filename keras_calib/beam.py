@@ -1,4 +1,4 @@
-"""Calibration in Apache Beam: bin sums of predictions that a cluster holds.
+"""Calibration in Apache Beam: sums over bins, of predictions spread over a cluster.
 
 It needs the extra `beam`, and is imported by name: `import keras_calib.beam`.
 """
@@ -28,10 +28,10 @@ __all__ = ["BinStatisticsFn", "SumsFn"]
 
 # A label, a prediction, and possibly a weight.
 Row: TypeAlias = tuple[Any, ...]
-# The sums, `None` of no row, and the rows that are not in them yet.
+# The sums, `None` before the first row, and the rows that are not added to them yet.
 Accumulator: TypeAlias = tuple[Any, list[Row]]
 
-# Rows are read so many at a time, because arrays of one row take as long.
+# The number of rows that are read at a time: a single row would take as long.
 _ROWS = 1000
 
 
@@ -45,10 +45,10 @@ class SumsFn(apache_beam.CombineFn):
     def sums(
         self, y_true: np.ndarray, y_pred: np.ndarray, weight: np.ndarray | None
     ) -> np.ndarray:
-        """Returns the sums of the samples of some rows."""
+        """Returns the sums over some rows."""
 
     def create_accumulator(self) -> Accumulator:
-        """Returns what holds no row."""
+        """Returns an empty accumulator."""
         return None, []
 
     def add_input(self, accumulator: Accumulator, row: Row) -> Accumulator:
@@ -64,7 +64,7 @@ class SumsFn(apache_beam.CombineFn):
         return total, []
 
     def compact(self, accumulator: Accumulator) -> Accumulator:
-        """Adds the rows to the sums, which are small."""
+        """Adds the rows to the sums, which take less space."""
         return self._folded(accumulator)
 
     @in_float64
@@ -89,7 +89,7 @@ class BinStatisticsFn(SumsFn):
 
     Rows are tuples `(label, prediction)` or `(label, prediction, weight)`, where a
     prediction is an array or a list over the classes, or the probability of label 1.
-    The result is that of one pass over all rows, whatever the bundles and the workers.
+    The result is that of one pass over all rows, however Beam bundles them.
 
     Args:
         metric: says which events are summed, over which bins, and how predictions are
@@ -99,12 +99,12 @@ class BinStatisticsFn(SumsFn):
             bins. With `from_logits=True` it reads logits.
 
     Returns:
-        In a pipeline, the `BinStatistics` of the rows; of a metric of classes or labels
-        a list, one for each.
+        In a pipeline, the `BinStatistics` of the rows; for a metric of every class or
+        label, a list of them, one for each.
 
     Raises:
-        ValueError: in a worker, for labels, predictions and weights that cannot be
-            right, as `evaluate` does.
+        ValueError: for a metric without bins; and in a worker, for labels, predictions
+            and weights that `evaluate` refuses.
 
     Example:
 

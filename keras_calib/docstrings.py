@@ -22,13 +22,13 @@ def sections(docstring: str | None) -> dict[str, str]:
 
 
 def joined(parts: Mapping[str, str]) -> str:
-    """Returns the docstring of sections."""
+    """Returns the docstring that has these sections."""
     rest = [f"{t}:{parts[t].rstrip()}" for t in _SECTIONS.split("|") if t in parts]
     return "\n\n".join([parts[""].rstrip(), *rest]) + "\n"
 
 
 def section(known: Iterable[tuple[str, str]], names: Container[str]) -> str:
-    """Returns the section of those entries whose names are asked for."""
+    """Returns a section of the entries that have one of these names."""
     return "\n" + "".join(text for name, text in known if name in names)
 
 

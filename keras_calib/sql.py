@@ -26,8 +26,8 @@ def bin_sums(
 
     It is plain SQL, which DuckDB, polars, Spark and others run where the predictions
     are: one row for each bin that holds samples, with four sums. The bins are those of
-    this package. The arguments are put into the query as they stand, so they must not
-    come from strangers.
+    this package. The arguments are inserted into the query unescaped, so they must not
+    come from untrusted users.
 
     Rows whose confidence or hit is NULL, NaN or outside [0, 1], or whose weight is NULL
     or negative, get the bin NULL, which `from_table` refuses.
@@ -39,9 +39,12 @@ def bin_sums(
         num_bins: the number of equal-width bins.
         table: the table.
         weight: the column of the weights, or an expression.
-        dtype: the dtype of the confidences. A float32 0.7 lies on the edge 7/10 of
-            float32.
-        double: the name of the database's float64; `"FLOAT64"` in BigQuery.
+        dtype: the dtype of the confidences, to which the edges are rounded: a float32
+            0.7 then lies on the edge 7/10.
+        double: the database's name for float64; `"FLOAT64"` in BigQuery.
+
+    Raises:
+        ValueError: for fewer than one bin, and for another dtype.
 
     Example:
 

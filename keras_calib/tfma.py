@@ -17,8 +17,8 @@ ece = config_pb2.MetricConfig(
 )
 ```
 
-Predictions are probabilities of one label of K classes, or of label 1 of a binary
-problem, which is measured as two classes, as `keras_calib.evaluate` does. A model of
+Predictions are the probabilities of K classes, or that of label 1 of a binary problem,
+which is measured as two classes, as in `keras_calib.evaluate`. A model exported by
 `keras_calib.serving.export` gives them with
 `ModelSpec(signature_name="serving_default", prediction_key="probabilities",
 model_type="tf_generic")`, loaded with the tag `"serve"`.
@@ -50,7 +50,7 @@ __all__ = [
 
 
 class Found(NamedTuple):
-    """What is known of a slice.
+    """The sums of a slice.
 
     Args:
         bins: the statistics of the top label.
@@ -63,7 +63,7 @@ class Found(NamedTuple):
     brier: float
 
     def mean(self, total: float) -> float:
-        """Returns a sum as a mean, NaN without weight."""
+        """Returns the mean for a sum; NaN if the weight is 0."""
         weight = self.bins.total
         return total / weight if weight else float("nan")
 
@@ -100,7 +100,7 @@ class _Metric(metric_types.Metric):
             "output_name": output_name,
             "example_weighted": example_weighted,
         }
-        # A name that starts with _ is not shown. All figures of as many bins share it.
+        # A name that starts with _ is not shown. Metrics of equally many bins share it.
         shared = metric_types.MetricKey(name=f"_keras_calib_{num_bins}", **place)
         key = metric_types.MetricKey(name=name, **place)
         combiner = _FoundFn(shared, eval_config, num_bins)
@@ -140,7 +140,7 @@ class CalibrationGap(_Metric):
     """Mean confidence minus accuracy: positive is overconfident.
 
     Args:
-        num_bins: the number of bins, which metrics of the same number share.
+        num_bins: the number of bins; metrics with the same number share their sums.
         name: the name of the figure; by default `calibration_gap`.
     """
 
@@ -152,7 +152,7 @@ class BrierScore(_Metric):
     """The mean squared error of the probabilities, summed over the classes.
 
     Args:
-        num_bins: the number of bins, which metrics of the same number share.
+        num_bins: the number of bins; metrics with the same number share their sums.
         name: the name of the figure; by default `brier_score`.
     """
 
@@ -164,7 +164,7 @@ class NegativeLogLikelihood(_Metric):
     """The mean of -log p of the labels, in nats.
 
     Args:
-        num_bins: the number of bins, which metrics of the same number share.
+        num_bins: the number of bins; metrics with the same number share their sums.
         name: the name of the figure; by default `negative_log_likelihood`.
     """
 
@@ -241,7 +241,7 @@ def _scalar(x: Any) -> Any:
 
 
 def _require_probabilities(eval_config: Any) -> None:
-    """Refuses signatures of a served model that return other than probabilities."""
+    """Refuses signatures that do not return the probabilities of all classes."""
     for spec in eval_config.model_specs if eval_config else ():
         require(
             spec.signature_name not in ("classify", "logits", "regress"),
