@@ -1,4 +1,4 @@
-"""Arrays in .npz files that anyone may have written."""
+"""Reads arrays from untrusted .npz files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def read_arrays(file: str | os.PathLike[str] | IO[bytes]) -> dict[str, np.ndarra
                 for member in members
             }
     except Exception as error:  # a damaged file raises nearly anything
-        raise ValueError(f"This is no .npz file of arrays: {error!r}") from error
+        raise ValueError(f"This is not an .npz file of arrays: {error!r}") from error
     # An array of empty text takes no bytes in the file, however long it is.
     if endless := [name for name, array in arrays.items() if array.size > array.nbytes]:
         raise ValueError(f"Arrays must not hold empty text. Received: {endless}")

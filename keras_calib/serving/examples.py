@@ -10,7 +10,7 @@ from keras_calib._keras import tensorflow as tf
 
 
 def features(specs: list[Any]) -> dict[str, Any] | None:
-    """Returns how a tf.Example is parsed into the inputs.
+    """Returns the features by which a tf.Example is parsed into the inputs.
 
     Args:
         specs: a `tf.TensorSpec` for each input, with its batch axis.

@@ -51,15 +51,15 @@ def export(
     output more than two axes. A model with one output unit, P(class 1), is served
     with two classes.
 
-    The SavedModel is checked before it is published: its graph must be free of
-    Python, of functions for XLA only, of random ops (dropout left on) and of ops that
-    TensorFlow does not have; reloaded, every signature must answer as the model does.
-    The complete version, with warm-up requests, is renamed into place, so a server
-    never sees half of it. If anything fails, nothing is left behind; the next export
-    removes the files of one that was killed.
+    The SavedModel is checked before it is published: its graph must be free of Python,
+    of functions that must be compiled by XLA, of random ops (dropout left on) and of
+    ops that TensorFlow does not have; reloaded, every signature must answer as the
+    model does. The complete version, with warm-up requests, is renamed into place, so a
+    server never sees half of it. If anything fails, nothing is left behind; if an
+    export is killed, the next one removes its files.
 
-    A `UserWarning` says if a signature differs from that of the version before, or the
-    classes have other names or another order.
+    It warns with a `UserWarning` if the signatures, or the names or the order of the
+    classes, differ from those of the previous version.
 
     Args:
         model: a functional or Sequential model with one output, of shape
@@ -137,7 +137,7 @@ def export(
 
 
 def _say_what_changed(folder: Path, version: int | None) -> None:
-    """Warns if the signatures or classes are not those of the version before."""
+    """Warns if the signatures or classes differ from those of the previous version."""
     existing = versions(folder.parent)
     lower = [n for n in existing if version is None or n < version]
     if not lower:

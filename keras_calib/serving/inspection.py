@@ -1,4 +1,4 @@
-"""What keeps a SavedModel from being served, as its graph shows."""
+"""Finds in the graph of a SavedModel what keeps it from being served."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _read(path: str | os.PathLike[str]) -> Any:
 
     file = Path(path, "saved_model.pb")
     if not file.is_file():  # a pipe or a device need not end
-        raise ValueError(f"{path} holds no SavedModel: {file} is no file")
+        raise ValueError(f"{path} holds no SavedModel: {file} is not a file")
     try:
         content = file.read_bytes()
         return saved_model_pb2.SavedModel.FromString(content)

@@ -12,7 +12,7 @@ import numpy as np
 # Default names: their numbers change between processes, and when a model is loaded.
 _UNNAMED = re.compile("^(keras_tensor|input_layer)(_[0-9]+)?$")
 _SERVED = re.compile("(?!self$)[A-Za-z][A-Za-z0-9_]*")
-# A client gets UTF-8, and numpy ends text at a zero.
+# A client gets UTF-8, and numpy drops zeros at the end of a text.
 _TEXT = re.compile("[^\0\ud800-\udfff]*")
 
 

@@ -117,7 +117,7 @@ def _rename(staging: Path, base: Path, version: int | None) -> Path:
 
 
 def _free(base: Path, version: int | None) -> Path:
-    """Returns the folder of a version that must not exist, by default of the next."""
+    """Returns the folder of a version that must not exist, by default the next one."""
     taken = versions(base)
     number = version or 1 + max(taken, default=0)
     folder = base / str(number)

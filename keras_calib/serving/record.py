@@ -69,11 +69,13 @@ class Record(NamedTuple):
         """Reads the record that `write` kept in the SavedModel at `path`."""
         file = os.path.join(path, _FILE)
         if not os.path.isfile(file):  # a pipe or a device need not end
-            raise ValueError(f"There is no record to compare with: {file} is no file")
+            raise ValueError(
+                f"There is no record to compare with: {file} is not a file"
+            )
         try:
             kept = read_arrays(file)
             inputs = {k.removeprefix("inputs/"): v for k, v in kept.items() if "/" in k}
-            kept.setdefault("report", np.array(""))  # of a release before 0.3
+            kept.setdefault("report", np.array(""))  # written by a release before 0.3
             others = {key: kept[key].tolist() for key in cls._fields[2:]}
             record = cls(inputs, kept["output"], **others)
             if not record._fits():
@@ -86,7 +88,7 @@ class Record(NamedTuple):
 
     def write(self, path: Path) -> None:
         """Keeps the record in the SavedModel at `path`."""
-        # A damaged archive loses its last arrays, so that they must be needed ones.
+        # A truncated archive loses its last arrays, so these must be required ones.
         arrays: dict[str, Any] = {"report": self.report}
         arrays |= {f"inputs/{name}": value for name, value in self.inputs.items()}
         arrays |= {name: getattr(self, name) for name in self._fields[1:]}

@@ -1,7 +1,7 @@
 """Runs signatures of a SavedModel. Run as a program, it cannot import Keras.
 
-`python reload.py PATH BYTES` reads requests from an .npz file, its standard input, and
-writes answers into another of at most so many bytes, its standard output.
+`python reload.py PATH BYTES` reads requests as an .npz file from standard input, and
+writes the answers as another, of at most BYTES bytes, to standard output.
 """
 
 from __future__ import annotations

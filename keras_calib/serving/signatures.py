@@ -35,7 +35,7 @@ class Signatures:
     Raises:
         ValueError: if the inputs or the output of the model do not fit, or if there
             are not K distinct names; in `logits`, if the output is that of a softmax
-            or sigmoid beside `from_logits=True`, or of a softmax of one unit.
+            or sigmoid although `from_logits=True`, or of a softmax of one unit.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Signatures:
         """Returns the output of the model itself, at inference."""
         model = self.model
         # A server does not check requests against the shapes of a signature, and a
-        # wrong rank makes some kernels end the process.
+        # wrong rank makes some kernels crash the process.
         tensors = [
             tf.cast(tf.ensure_shape(x, i.shape), i.dtype)
             for x, i in zip(inputs, model.inputs, strict=True)
@@ -111,7 +111,7 @@ class Signatures:
                 "`model` has one output unit, whose softmax is 1 whatever its input: "
                 "use a sigmoid. Received: a softmax of shape (batch, ..., 1)"
             )
-        # Sigmoids of two classes that sum to 1 have other logits than their softmax.
+        # Two sigmoids may sum to 1, but they are not the softmax of their logits.
         one = "sigmoid" if output.shape[-1] == 1 else "softmax"
         z = output if self.from_logits else behind if one in made else None
         if z is None:

@@ -22,7 +22,7 @@ from keras_calib.serving.signatures import Signatures, probabilities
 
 __all__ = ["verify"]
 
-# The time in which a model must load and answer.
+# The time in which a model must load and answer, in seconds.
 _SECONDS = 600.0
 
 
@@ -38,8 +38,12 @@ def verify(
     A new process on the CPU, which can import neither `keras` nor `keras_calib`,
     loads the SavedModel and runs every signature. Its answers are compared with the
     output of the model for the same inputs when it was exported. `export` keeps both
-    in `assets.extra/keras_calib.npz`, so a copy can be verified anywhere, any time.
+    in `assets.extra/keras_calib.npz`, so a copy can be verified anywhere.
     The expected values are computed from that output with numpy in float64.
+
+    Whatever the SavedModel holds, this process unpickles nothing, and reads at most
+    4 GiB of answers. The new process runs the graph, which may read and write files:
+    verify only a model that you would serve.
 
     Args:
         path: the folder of a version, as `export` returned it.
@@ -53,10 +57,6 @@ def verify(
         The largest difference of each output by its name. `logits` are compared after
         their softmax; `label` and `classes` by the probabilities of the named and of
         the expected class.
-
-    Whatever the SavedModel holds, this process unpickles nothing, and reads at most
-    4 GiB of answers. The new process runs the graph, which may read and write files:
-    verify only a model that you would serve.
 
     Raises:
         ValueError: if a difference is larger than `tolerance` or NaN, if the graph

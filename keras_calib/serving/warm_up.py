@@ -29,7 +29,7 @@ def prediction_log(signature: str, inputs: dict[str, np.ndarray]) -> bytes:
     """Returns a serialized PredictionLog that holds one PredictRequest.
 
     It is encoded by hand, because these messages are defined in a package for
-    clients, and are only fields within fields:
+    clients, and are only nested fields:
     PredictionLog.predict_log = 6, PredictLog.request = 1,
     PredictRequest.model_spec = 1 and .inputs = 2 (a map: key = 1, value = 2),
     ModelSpec.signature_name = 3. A warm-up request needs no model name.

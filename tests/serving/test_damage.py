@@ -333,5 +333,5 @@ def test_a_pipe_or_a_device_in_place_of_a_file(folder, name, make):
     """One would wait forever, and the other fill the memory."""
     (folder / name).unlink()
     make(folder / name)
-    with pytest.raises(ValueError, match="is no file"):
+    with pytest.raises(ValueError, match="is not a file"):
         verify(folder)
