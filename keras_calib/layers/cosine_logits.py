@@ -43,12 +43,12 @@ class CosineLogits(keras.layers.Layer):
         scale: `None` for the cosines themselves, to use with
             `AdditiveMarginSoftmax(margin, scale)`; or a number, for logits to use
             with `AdditiveMarginSoftmax(margin, scale=None)` and `softmax`.
-        learn_scale: whether the scale is a weight that training moves.
+        learn_scale: whether the scale is a trainable weight.
         min_scale: the smallest scale that training may reach. A small scale caps
             the confidence: among K classes a probability p needs a scale of
             (K - 1) / K * log((K - 1) p / (1 - p)).
         kernel_initializer: initializer of the directions.
-        trainable: whether training moves the directions, and the scale.
+        trainable: whether the directions, and a learned scale, are trainable.
         name: name of the layer.
         dtype: as in `keras.layers.Layer`. In mixed precision pass `"float32"`.
 
@@ -59,7 +59,8 @@ class CosineLogits(keras.layers.Layer):
         `(..., units)`.
 
     Raises:
-        ValueError: if an argument is out of range.
+        ValueError: if an argument is out of range, or a learned scale is not given a
+            `scale` to start from.
 
     Example:
 

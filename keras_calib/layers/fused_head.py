@@ -1,4 +1,4 @@
-"""A model that trains through its last layer without making all of the logits."""
+"""A model that trains through its last layer without storing all of the logits."""
 
 from __future__ import annotations
 
@@ -29,37 +29,38 @@ class Step:
     """A training or test step of a model, of one replica.
 
     Attributes:
-        model: whose step it is.
-        seen: what the loss saw of the logits, for the metrics.
+        model: the model that takes the step.
+        seen: the statistics of the logits that the loss computed, for the metrics.
     """
 
     model: keras.Model
     seen: TokenStatistics | None = None
 
 
-# The replicas of a strategy take their steps in turns, each in a thread of its own.
+# The replicas of a strategy take their steps in turn, each in its own thread.
 _step: ContextVar[Step | None] = ContextVar("step", default=None)
 
 
 @saveable
 class FusedHeadModel(keras.Model):
-    """Trains and evaluates a model without making the logits of all its samples.
+    """Trains and evaluates a model without storing the logits of all samples at once.
 
-    It takes a model of one output, logits over K classes, and shares its weights. In
-    `fit` and `evaluate` the last layer and the loss run together on one chunk of
-    samples after the other, by `losses.linear_loss`, and metrics read the
-    `ops.TokenStatistics` that they leave. All else is that of a Keras model: `compile`,
-    callbacks, mixed precision, gradient accumulation, saving. `predict` and a call give
-    logits, and so does the model given, which generates text as before.
+    It takes a model with one output, logits over K classes, and shares its weights. In
+    `fit` and `evaluate` the last layer and the loss run together, chunk by chunk, by
+    `losses.linear_loss`, and metrics read the `ops.TokenStatistics` that it returns.
+    Everything else works as in any Keras model: `compile`, callbacks, mixed precision,
+    gradient accumulation, saving. `predict` and a call give logits, and so does the
+    original model, which generates text as before.
 
     The last layer is a `Dense` or an `EinsumDense` without an activation, or a
     `ReversibleEmbedding` called with `reverse=True`, as in the causal language models
-    of KerasHub, whose table may be that of the inputs. Its soft cap is applied.
+    of KerasHub, whose table may be shared with the input embedding. Its soft cap is
+    applied.
 
-    The loss is one of `keras_calib.losses` of one label of K classes with
+    The loss is one of `keras_calib.losses` for one label of K classes, with
     `from_logits=True`, or Keras's `SparseCategoricalCrossentropy`; labels are integers.
     Metrics are those of `keras_calib` that take `ops.TokenStatistics`, and
-    hyperparameters. The name of Keras's accuracy stands for `metrics.Accuracy`.
+    hyperparameters. The name `"accuracy"` stands for `metrics.Accuracy`.
 
     Args:
         model: a functional or sequential model that has been built.
@@ -68,8 +69,8 @@ class FusedHeadModel(keras.Model):
 
     Raises:
         ValueError: for a model whose last layer cannot be separated; in `compile` for a
-            metric that is not of this package, and for weights of losses; at the first
-            step for a metric that needs the logits, such as `ClasswiseECE`.
+            metric that is not of this package, and for loss weights; at the first step
+            for a metric that needs the logits, such as `ClasswiseECE`.
 
     Example:
 
@@ -103,10 +104,10 @@ class FusedHeadModel(keras.Model):
         self.model = model
         self._last = LastLayer.of(model)
         self._reads: set[str] = set()  # what metrics read of token statistics
-        self.built = True  # as the model is
+        self.built = True  # because the model is
 
     def call(self, inputs: Any, training: bool | None = None) -> Tensor:
-        """Returns the logits; in a step of `fit` or `evaluate` the head's input."""
+        """Returns the logits; in `fit` and `evaluate`, the input of the last layer."""
         model = self._last.body if self._step else self.model
         return model(inputs, training=training)
 
@@ -126,7 +127,7 @@ class FusedHeadModel(keras.Model):
                 f"Received: loss_weights={loss_weights!r}"
             )
         if loss is not None:
-            loss_of_logits(loss)  # or an error, before the first step
+            loss_of_logits(loss)  # raises here rather than at the first step
         metrics, weighted = (_metrics(m, loss) for m in (metrics, weighted_metrics))
         if given := [*(metrics or ()), *(weighted or ())]:
             read = [getattr(metric, "reads", ()) for metric in given]
@@ -140,7 +141,7 @@ class FusedHeadModel(keras.Model):
         )
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles with what a saved model was compiled with."""
+        """Compiles the model as the saved model was compiled."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
@@ -187,11 +188,11 @@ class FusedHeadModel(keras.Model):
             return_statistics=self._reads,
             **self._last.arguments(y_pred),
         )
-        # What layers have added, such as penalties on weights.
+        # Losses that layers have added, such as penalties on weights.
         return sum(map(ops.sum, self.losses), value)
 
     def compute_loss_and_updates(self, *args: Any, **kwargs: Any) -> Any:
-        """Does so on JAX, where the statistics must leave the gradient's scope."""
+        """Does the same on JAX, where statistics must leave the gradient function."""
         loss, (unscaled, y_pred, *rest) = super().compute_loss_and_updates(
             *args, **kwargs
         )
@@ -202,14 +203,14 @@ class FusedHeadModel(keras.Model):
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> Any:
-        """Updates the metrics, in a step by what the loss saw of the logits."""
+        """Updates the metrics, in a step from the statistics of the loss."""
         step = self._step
         if step is not None and not isinstance(y_pred, TokenStatistics):
             y_pred, step.seen = step.seen, None
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the model and the size of a chunk."""
+        """Returns the model, the chunk size and the name."""
         return {
             "model": keras.saving.serialize_keras_object(self.model),
             "chunk_size": self.chunk_size,
@@ -230,7 +231,7 @@ class LastLayer:
     """The last layer of a model, and the model before it.
 
     Attributes:
-        body: a model of the same inputs that gives the inputs of the last layer.
+        body: a model with the same inputs that gives the input of the last layer.
         layer: the last layer.
         kernel: the name of its kernel.
         transpose: whether that has shape (K, D).
@@ -281,7 +282,7 @@ class LastLayer:
 def _kernel_of(layer: Any, hidden: Tensor, how: dict[str, Any]) -> tuple[str, bool]:
     """Returns the name of a layer's kernel, and whether it is transposed."""
     linear = getattr(layer, "activation", None) in (None, keras.activations.linear)
-    # A subclass with a `call` of its own may give something else than h W + b.
+    # A subclass with its own `call` may compute something other than h W + b.
     if _calls_as(layer, keras.layers.Dense) and linear:
         return "kernel", False
     flat_bias = len(getattr(getattr(layer, "bias", None), "shape", ())) < 2
@@ -297,7 +298,7 @@ def _kernel_of(layer: Any, hidden: Tensor, how: dict[str, Any]) -> tuple[str, bo
     ends = "" if linear else f" with activation {layer.activation.__name__!r}"
     raise ValueError(
         "The last layer must be a Dense or an EinsumDense that maps the last axis, "
-        "without an activation, with one bias a class and without a `call` of its own, "
+        "without an activation, with one bias per class and without its own `call`, "
         f"or a ReversibleEmbedding with reverse=True. Received: {layer!r}{ends}"
     )
 

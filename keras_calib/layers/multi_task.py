@@ -136,9 +136,9 @@ class WeightedLoss(keras.losses.Loss):
     """The loss of a task, weighted by the learned variance.
 
     Args:
-        loss: the loss of the task, a function that returns one value a sample, or
+        loss: the loss of the task, a function that returns one value per sample, or
             the name of either.
-        task: what kind of task it is.
+        task: the kind of the task.
         log_variance: s, a trainable variable.
     """
 

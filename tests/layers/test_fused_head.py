@@ -280,7 +280,7 @@ def two_outputs(tokens):
         (softmax, "'softmax'"),
         (flattened, "EinsumDense that maps the last axis"),
         (doubled, "without a `call` of its own"),
-        (biased_by_place, "one bias a class"),
+        (biased_by_place, "one bias per class"),
         (nested, "must be a Dense"),
         (two_outputs, "one output"),
     ],
