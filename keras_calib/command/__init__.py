@@ -1,1 +1,1 @@
-"""The command `python -m keras_calib`: what files hold, measured, as a report."""
+"""The command `python -m keras_calib`: measures predictions in files, and reports."""

@@ -1,4 +1,4 @@
-"""The command's arguments, what it does, and its exit status."""
+"""Measures the calibration of predictions in files, and writes reports."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--logits", metavar="Z", help="the same, for logits")
     add("--weight", help="the column of the weights")
-    add("--by", help="a column whose values are measured one by one")
+    add("--by", help="a column: the rows of each of its values are measured alone, too")
     add("--compare", metavar="FILE", help="a file of another model on the same samples")
     add("--num-bins", type=int, default=15, help="the number of bins (15)")
     add("--ignore-class", type=int, help="a label whose samples are ignored")
     add(
         "--multilabel",
         action="store_true",
-        help="the columns are of independent labels, each 0 or 1",
+        help="the columns hold independent labels, each 0 or 1",
     )
     add("--top-k", type=int, metavar="K", help="measure the K most probable classes")
     add("--fast", action="store_true", help="measure the predicted class alone")
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="CONDITION",
-        help="exit with status 1 if a figure is so: 'ece > 0.05', 'ece_low > 0.02'",
+        help="exit with status 1 if a condition holds: 'ece > 0.05', 'ece_low > 0.02'",
     )
     return parser
 
@@ -184,7 +184,7 @@ def _report(
 
 
 def _finite(x: Any) -> Any:
-    """Replaces NaN and infinity, which JSON does not have, by null."""
+    """Replaces NaN and infinity, which JSON does not have, with null."""
     if isinstance(x, dict):
         return {key: _finite(value) for key, value in x.items()}
     if isinstance(x, list | tuple):
@@ -193,7 +193,7 @@ def _finite(x: Any) -> Any:
 
 
 def _write(texts: dict[str, str]) -> None:
-    """Writes all files as a whole, or none."""
+    """Writes all files, or none if one cannot be written."""
     parts = {path: Path(f"{path}.part") for path in texts}
     try:
         for path, part in parts.items():

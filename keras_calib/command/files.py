@@ -1,4 +1,4 @@
-"""Columns of files as arrays: by DuckDB, npz and npy by numpy."""
+"""Columns of files as arrays: numpy reads npz and npy, DuckDB the other formats."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _READERS = {
 
 
 class FileError(ValueError):
-    """A file that cannot be read, or that lacks a column; said in one line."""
+    """The error for a file that cannot be read or lacks a column, in one line."""
 
 
 class Columns:
-    """The columns of a file by name, which are read when they are asked for.
+    """The columns of a file by name, each read when it is asked for.
 
     Args:
         path: the file, whose suffix says its format.
@@ -59,7 +59,9 @@ class Columns:
         found = [name for name in self.names if fnmatchcase(name, pattern)]
         if not found:
             shown = ", ".join(map(repr, self.names[:12]))
-            raise FileError(f"{self.path}: no column is named {pattern!r}; has {shown}")
+            raise FileError(
+                f"{self.path}: no column is named {pattern!r}; it has {shown}"
+            )
         return found
 
     def read(self, name: str) -> np.ndarray:
@@ -113,8 +115,8 @@ class Columns:
         unknown = sorted({str(x) for x in column} - place.keys())
         if unknown:
             raise FileError(
-                f"{self.path}: column {name!r} holds {unknown[0]!r}, which is none of "
-                f"the classes {', '.join(map(repr, classes[:12]))}"
+                f"{self.path}: column {name!r} holds {unknown[0]!r}, which is not one "
+                f"of the classes {', '.join(map(repr, classes[:12]))}"
             )
         return np.array([place[x] for x in column])
 
@@ -122,8 +124,9 @@ class Columns:
         """Returns independent labels of shape `(N, L)`, in the order of their classes.
 
         Args:
-            pattern: the columns, whose `*` stands for what it does in the predictions.
-            classes: what it stands for there.
+            pattern: the columns; `*` must stand for the same names as in the
+                predictions.
+            classes: the names that it stands for there.
         """
         y, found = self.predictions(pattern)
         if len(classes) < 2:
@@ -146,7 +149,7 @@ def _of_numpy(path: str, kind: str) -> Mapping[str, Any]:
 
 @contextlib.contextmanager
 def _said_in_one_line(path: str) -> Iterator[None]:
-    """Makes a FileError of what numpy raises of a file."""
+    """Turns what numpy raises for a file into a FileError."""
     try:
         yield
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -163,7 +166,7 @@ def _of_duckdb(path: str, reader: str) -> Any:
     connection = duckdb.connect()
     try:
         table = getattr(connection, reader)(path)
-        # A text is parsed once, not once for each column.
+        # Text is parsed once, not once for each column.
         return table if reader == "read_parquet" else _kept(connection, table)
     except duckdb.Error as error:
         raise FileError(f"{path}: {_first_line(error)}") from error

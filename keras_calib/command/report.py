@@ -1,4 +1,4 @@
-"""A report of figures, tables and pictures, as one HTML file that needs no other."""
+"""A report of figures, tables and diagrams, as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from keras_calib import viz
 from keras_calib.evaluation import Comparison, Evaluation
 
-# A table of more classes is not read.
+# Nobody reads a table of more classes.
 _MOST_CLASSES = 50
 
 _TEMPLATE = """<!doctype html>
@@ -70,7 +70,7 @@ def html_report(
     Args:
         title: what was measured.
         found: its figures.
-        comparison: those beside another model's.
+        comparison: its figures next to those of another model.
         failures: the thresholds that the figures break.
         classes: the names of the classes or labels.
     """

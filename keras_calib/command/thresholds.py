@@ -1,4 +1,4 @@
-"""Thresholds of figures, such as `ece > 0.05`, which are parsed and never evaluated."""
+"""Thresholds of figures, such as `ece > 0.05`, parsed without running them as code."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Threshold(NamedTuple):
         """Reads a condition such as `ece > 0.05`.
 
         Raises:
-            ValueError: for another form.
+            ValueError: for a text of another form.
         """
         form = _FORM.fullmatch(text)
         try:
@@ -50,12 +50,12 @@ class Threshold(NamedTuple):
         return cls(form[1], form[2], value)
 
     def fails(self, figures: Mapping[str, float]) -> str:
-        """Returns why the figures fail, and nothing if they do not.
+        """Returns why the figures fail, or an empty string if they do not.
 
         A figure that is NaN fails.
 
         Raises:
-            ValueError: for a figure that there is not.
+            ValueError: for an unknown figure.
         """
         if self.figure not in figures:
             raise ValueError(

@@ -230,7 +230,7 @@ def test_what_is_wrong_is_one_line_and_status_2(file, tmp_path, capsys):
         ([str(none), *COLUMNS], "none.csv: "),
         ([str(parts), *of_arrays[1:]], "parts.npz: File is not a zip file"),
         ([*of_arrays, "--by", "names"], "arrays.npz: Object arrays cannot be loaded"),
-        ([names, *COLUMNS], "which is none of the classes 'cat'"),
+        ([names, *COLUMNS], "which is not one of the classes 'cat'"),
         ([file, "--label", "no", "--probabilities", "p_*"], "no column is named 'no'"),
         ([file, "--label", "y", "--probabilities", "q_*"], "no column is named 'q_*'"),
         ([file, "--label", "y", "--logits", "p_*"], "y_pred holds probabilities"),
