@@ -1,6 +1,7 @@
 """Figures, drawn with matplotlib.
 
-Install it by `pip install 'keras-calib[plot]'`; it is imported when a figure is drawn.
+Install it with `pip install 'keras-calib[plot]'`; it is imported when a figure is
+drawn.
 """
 
 from keras_calib.viz.loss_curves import *

@@ -124,8 +124,8 @@ def loss_curves(
     """Draws losses and their weights as functions of the true class's probability.
 
     Args:
-        losses: a loss, a list of losses, or losses by name. By default a loss is
-            called by its own name.
+        losses: a loss, a list of losses, or losses by name. Without one, a loss is
+            shown under its own name.
         p: the probabilities to draw at; by default 400 from 0.001 to 0.999.
         axes: two matplotlib axes; a new figure by default.
 

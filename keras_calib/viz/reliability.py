@@ -22,19 +22,19 @@ from keras_calib.viz.smooth import SmoothCurve, smooth_curve
 
 __all__ = ["ReliabilityDisplay", "reliability_diagram"]
 
-# A `BinStatistics`, or what has one, or several by name.
+# A `BinStatistics`, or something that has one, or several by name.
 Statistics: TypeAlias = Any
 
 _GRAY = "#666666"
 
-# Printed at half its size, the smallest text has 5 points, which is legible.
+# Printed at half its size, the smallest text is 5 points high, which is legible.
 _SMALLEST = 10
 
 # The bandwidth of the smooth ECE is the error itself, at least 0.001. A large one would
 # flatten the curve.
 _BANDWIDTHS = 0.001, 0.05
 
-# So many diagrams stand in a row.
+# The most diagrams in a row.
 _IN_A_ROW = 5
 
 
@@ -49,12 +49,13 @@ class ReliabilityDisplay(Display):
     top label alone. Below is the histogram of the confidences.
 
     Args:
-        statistics: a `BinStatistics`, or what has one as `statistics`: a metric with
-            bins, or an `Evaluation`; or several by name, which are drawn side by side.
-            A metric of classes or labels is drawn as one diagram each. A model that is
-            named has the color of its place, in every kind of figure.
-        binning: `"equal_mass"` for bins that hold the same number of samples each, of
-            an `Evaluation` or a metric that has fine bins.
+        statistics: a `BinStatistics`, or something that has one as `statistics`: a
+            metric with bins, or an `Evaluation`; or several by name, which are drawn
+            side by side. A metric of every class or label is drawn as one diagram for
+            each. The color of a named model depends on its position, and is the same
+            in every kind of figure.
+        binning: `"equal_mass"` for bins that hold the same number of samples each; it
+            needs an `Evaluation`, or a metric that has fine bins.
         level: probability of the credible intervals.
 
     Attributes:
@@ -123,13 +124,17 @@ class ReliabilityDisplay(Display):
         Args:
             statistics: a `BinStatistics`, a metric or an `Evaluation`, or several by
                 name.
-            binning: `"equal_mass"` for bins that hold the same number of samples each,
-                of an `Evaluation` or a metric that has fine bins.
-            smooth: whether to draw the accuracy as a smooth curve, too, with a band:
-                by the kernel of the smooth ECE, which an `Evaluation` has, with a
+            binning: `"equal_mass"` for bins that hold the same number of samples each;
+                it needs an `Evaluation`, or a metric that has fine bins.
+            smooth: whether to draw the accuracy as a smooth curve with a band, too. It
+                needs an `Evaluation`, and uses the kernel of the smooth ECE with a
                 bandwidth of at most 0.05.
             level: probability of the credible intervals.
             ax: matplotlib axes, one for each model; a new figure by default.
+
+        Raises:
+            ValueError: as `ReliabilityDisplay`, and for a smooth curve of something
+                other than an `Evaluation`.
         """
         curves = _curves_of(statistics, level) if boolean("smooth", smooth) else {}
         display = cls(statistics, binning=binning, level=level).plot(ax)
@@ -161,7 +166,7 @@ class ReliabilityDisplay(Display):
                 shape `(N,)` or `(..., 1)`; or several by name.
             num_bins: the number of bins.
             binning: `"equal_width"`, or `"equal_mass"` for bins that hold the same
-                number of samples each, cut out of fine bins.
+                number of samples each, cut from fine bins.
             from_logits: whether predictions are logits.
             sample_weight: one weight for each sample.
             ignore_class: integer label whose samples are left out.
@@ -171,8 +176,8 @@ class ReliabilityDisplay(Display):
             ax: matplotlib axes, one for each model; a new figure by default.
 
         Raises:
-            ValueError: says what is wrong with labels, predictions or weights, what
-                is allowed, and what to write instead.
+            ValueError: for impossible labels, predictions or weights. The message says
+                what is allowed, and what to write instead.
         """
         if not isinstance(y_pred, Mapping):
             y_pred = {"": y_pred}
@@ -215,7 +220,7 @@ class ReliabilityDisplay(Display):
             num_bins: the number of bins.
             binning: `"equal_width"` or `"equal_mass"`.
             from_logits: whether the models return logits; by default as the compiled
-                loss says, and else by the values of the first batch.
+                loss says, or if it does not say, by the values of the first batch.
             sample_weight: weights, if `x` are inputs.
             ignore_class: integer label whose samples are left out.
             axis: the axis of the classes in predictions, and in targets.
@@ -225,7 +230,7 @@ class ReliabilityDisplay(Display):
             ax: matplotlib axes, one for each model; a new figure by default.
 
         Raises:
-            ValueError: for a model of several outputs, and as for predictions.
+            ValueError: for a model of several outputs, and as `from_predictions`.
         """
         axis = whole_number("axis", axis, -math.inf)
         models = model if isinstance(model, Mapping) else {"": model}
@@ -293,8 +298,9 @@ def reliability_diagram(
     `reliability_diagram(model, x, y)` or `(model, dataset)` those of a model.
 
     Args:
-        y_true: labels; a Keras model, or several by name; or alone a `BinStatistics`, a
-            metric with bins or an `Evaluation`, or several of them by name.
+        y_true: labels; a Keras model, or several by name; or, as the only positional
+            argument, a `BinStatistics`, a metric with bins or an `Evaluation`, or
+            several of them by name.
         y_pred: predictions of shape `(..., K)`, or several by name; the data of a
             model.
         y: the labels of a model's data, unless they are in it.
@@ -303,6 +309,10 @@ def reliability_diagram(
 
     Returns:
         A `ReliabilityDisplay`, drawn.
+
+    Raises:
+        ValueError: for a model without data, for labels without predictions, for a `y`
+            without a model, and as the methods of `ReliabilityDisplay`.
 
     Example:
 
@@ -363,7 +373,7 @@ def _measured(
 
 
 def _colors_of(found: Any) -> Iterator[str]:
-    """Yields the color of each diagram: of models by name that of the model's place."""
+    """Yields the color of each diagram: for named models, by their position."""
     several = isinstance(found, Mapping) and not hasattr(found, "statistics")
     if not several or list(found) == [""]:
         yield from [_GRAY] * len(bins_of(found))
@@ -399,8 +409,8 @@ def bins_of(found: Any, equal_mass: bool = False) -> dict[str, Any]:
     """Returns the statistics of what is drawn, by name.
 
     Args:
-        found: a `BinStatistics`, what has one as `statistics`, a list of them, one for
-            each class, or a mapping of these.
+        found: a `BinStatistics`, something that has one as `statistics`, a list of
+            them, one for each class, or a mapping of these.
         equal_mass: whether to cut bins of equal weight out of the fine ones.
     """
     if isinstance(found, Mapping) and not hasattr(found, "statistics"):

@@ -1,4 +1,4 @@
-"""The error rate of the most confident samples, against how many they are."""
+"""The error rate of the most confident samples, against their share of all samples."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class RiskCoverageDisplay(Display):
     is the AURC.
 
     Args:
-        found: an `Evaluation`, or what else has `fine_statistics` or `statistics`, or a
-            `BinStatistics`; or several by name, drawn on the same axes. The finer the
-            bins, the finer the curve.
+        found: an `Evaluation`, or anything else that has `fine_statistics` or
+            `statistics`, or a `BinStatistics`; or several by name, drawn on the same
+            axes. The finer the bins, the finer the curve.
 
     Attributes:
         statistics: the `BinStatistics` by name.
@@ -34,7 +34,7 @@ class RiskCoverageDisplay(Display):
         figure_: the figure, after `plot`.
 
     Raises:
-        ValueError: if there is nothing to draw.
+        ValueError: if there is nothing to draw, or it holds NaN.
 
     Example:
 
@@ -84,6 +84,9 @@ def risk_coverage(found: Any, ax: Any = None) -> RiskCoverageDisplay:
 
     Returns:
         A `RiskCoverageDisplay`, drawn.
+
+    Raises:
+        ValueError: if there is nothing to draw, or it holds NaN.
 
     Example:
 

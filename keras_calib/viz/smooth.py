@@ -14,7 +14,7 @@ class SmoothCurve(NamedTuple):
     """Points of the curve.
 
     Args:
-        confidence: confidences, between those that occur.
+        confidence: evenly spaced over the range of those that occur.
         accuracy: the accuracy near each.
         low: the lower end of its interval.
         high: the upper end.
@@ -31,8 +31,8 @@ def smooth_curve(
 ) -> SmoothCurve:
     """Returns the accuracy near each confidence, by a Gaussian kernel.
 
-    As in the smooth ECE, the kernel is reflected at 0 and 1. The variance of a mean
-    with weights k_i of hits of accuracy a is sum_i k_i^2 (h_i - a)^2 / (sum_i k_i)^2.
+    As in the smooth ECE, the kernel is reflected at 0 and 1. The mean a of hits h_i
+    with weights k_i has the variance sum_i k_i^2 (h_i - a)^2 / (sum_i k_i)^2.
 
     Args:
         fine: statistics over fine bins.
