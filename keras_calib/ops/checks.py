@@ -51,12 +51,12 @@ def check(
         axis: the axis of the classes in `y_pred`, and in targets; by default the
             last.
         binary: whether labels are independent and binary; by default only for one value
-            a sample.
-        loss: the loss, from which all these are read.
+            per sample.
+        loss: the loss, from which all these arguments are read.
 
     Raises:
-        ValueError: for predictions, labels and weights that break a rule, and where
-            an argument contradicts the loss.
+        ValueError: for predictions and labels that break a rule, and if an argument
+            contradicts the loss.
 
     Warns:
         UserWarning: for half-precision probabilities with a small gamma, because
@@ -86,15 +86,15 @@ def check(
     if half and not reading["from_logits"] and gamma < _FLOAT16_GAMMA:
         warnings.warn(
             f"y_pred are {dtype_name(y_pred)} probabilities, and gamma={gamma:g} "
-            "needs smaller ones than that format holds: training stalls. Give the "
-            "head dtype='float32', or let it return logits and use from_logits=True",
+            "needs probabilities smaller than this dtype holds: training stalls. Give "
+            "the head dtype='float32', or let it return logits, with from_logits=True",
             stacklevel=2,
         )
     _warn_of_standstill(_mean_weight(found, reading["from_logits"], gamma, floor))
 
 
 def _as_the_loss_says(given: dict[str, Any], loss: Any) -> dict[str, Any]:
-    """Returns the arguments with those of the loss, which they may not contradict."""
+    """Returns the arguments with those of the loss, which they must not contradict."""
     said: dict[str, Any] = {}
     if isinstance(loss, keras.losses.Loss):
         said = reading_of(loss)

@@ -1,4 +1,4 @@
-"""How far figures of the order of confidences may be off, if fine bins stand for it.
+"""How far fine bins may move the figures that depend on the order of confidences.
 
 Inside a cell the order is unknown, and hits may come first or last. Each bound compares
 these extremes with the figure, which is a mean over all orders. Samples that all lie at
@@ -15,7 +15,7 @@ from keras_calib.ops.ranked import equal_mass_cuts, harmonic_difference, ks_erro
 
 
 def equal_mass_bound(cells: BinSums, edges: np.ndarray, num_bins: int) -> float:
-    """Bounds the l1 error over bins of equal weight.
+    """Bounds how far the l1 error over bins of equal weight is off.
 
     Cuts divide a cell of weight w, accuracy a and mean confidence c in [low, high] into
     parts of weight s. Their sums of hits are off by at most max(min(s, wa) - sa, sa -
@@ -43,7 +43,7 @@ def equal_mass_bound(cells: BinSums, edges: np.ndarray, num_bins: int) -> float:
 
 
 def ks_bound(cells: BinSums, edges: np.ndarray) -> float:
-    """Bounds the KS error, which is too low: hits or misses may come first."""
+    """Bounds how much the KS error is too low: hits or misses may come first."""
     difference = cells.confidence - cells.hits
     before = np.cumsum(difference) - difference
     mixed = _is_mixed(cells)
@@ -55,7 +55,7 @@ def ks_bound(cells: BinSums, edges: np.ndarray) -> float:
 
 
 def aurc_bound(cells: BinSums) -> float:
-    """Bounds the area under the risk-coverage curve.
+    """Bounds how far the area under the risk-coverage curve is off.
 
     With n samples and E errors before, m errors in a row add sum_{i=1}^m (E + i) / (n +
     i) = m + (E - n) (H(n + m) - H(n)).
@@ -77,7 +77,7 @@ def aurc_bound(cells: BinSums) -> float:
 
 
 def accuracy_bound(cells: BinSums, coverage: float) -> float:
-    """Bounds the accuracy of the most confident samples, of which a cell is cut."""
+    """Bounds how far the accuracy at a coverage that cuts a cell is off."""
     w, hits = cells.weight[::-1], cells.hits[::-1]
     ranks = np.append(0.0, np.cumsum(w))
     cut = coverage * ranks[-1]
@@ -91,6 +91,6 @@ def accuracy_bound(cells: BinSums, coverage: float) -> float:
 
 
 def _is_mixed(cells: BinSums) -> np.ndarray:
-    """Says whose samples do not all lie at 0 or at 1."""
+    """Says which cells have samples that do not all lie at 0 or at 1."""
     inside = (cells.confidence > 0) & (cells.confidence < cells.weight)
     return np.asarray(inside)
