@@ -37,8 +37,8 @@ class BinaryBatch(Batch):
     activations = frozenset({"sigmoid"})
     _of = "independent binary labels"
     _instead = (
-        "use one, or for one label of K classes a loss of classes such as GammaCE, "
-        "and ExpectedCalibrationError"
+        "use one, or for one label of K classes a loss such as GammaCE, and a metric "
+        "such as ExpectedCalibrationError"
     )
 
     def _of_unknown_rank(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
@@ -180,7 +180,7 @@ class OneLabelBatch(BinaryBatch):
 
     @cached_property
     def predicted_class(self) -> Events:
-        """Is the more probable of the two labels the label?"""
+        """Is the more probable label the right one?"""
         p, y = self._flat
         positive = p > 0.5
         return Events(
@@ -228,7 +228,7 @@ def binary_loss(
 
 
 def is_one_probability(y_pred: Tensor, axis: int = -1) -> bool:
-    """Says whether predictions are one value a sample, for the positive class."""
+    """Says whether predictions are one value per sample, for the positive class."""
     if isinstance(y_pred, list | tuple):
         y_pred = np.asarray(y_pred)
     shape = static_shape("y_pred", y_pred, "")

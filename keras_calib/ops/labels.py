@@ -35,8 +35,8 @@ def num_classes(y_pred: Tensor) -> int:
     shape = static_shape("y_pred", y_pred, ", shape (..., num_classes)")
     if len(shape) == 1:
         raise ValueError(
-            "`y_pred` of shape (N,) is one probability a sample: use a binary loss or "
-            "a metric such as BinaryECE, or give one sample of K classes as (1, K). "
+            "`y_pred` of shape (N,) is one probability per sample: use a binary loss "
+            "or a metric such as BinaryECE, or give one sample of K classes as (1, K). "
             f"Received: y_pred.shape={tuple(shape)}"
         )
     if len(shape) == 0 or shape[-1] is None or shape[-1] < 2:
@@ -85,8 +85,8 @@ def read_labels(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, bool]:
 def class_labels(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, bool]:
     """Reads labels of any format as `read_labels` does, integers as indices.
 
-    A label that is not a whole number, such as 0.5, becomes the least int32, which is
-    no class.
+    A label that is not a whole number, such as 0.5, becomes the lowest int32, which is
+    not a class.
     """
     labels, soft = read_labels(y_true, y_pred)
     dtype, indices = dtype_name(labels), index_dtype(labels)
@@ -98,7 +98,7 @@ def class_labels(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, bool]:
 
 
 def integer_labels(y_true: Tensor, logits: Tensor) -> Tensor:
-    """Reads labels of shape `(...)` or `(..., 1)` beside logits, as `class_labels`."""
+    """Reads labels of shape `(...)` or `(..., 1)` for logits, as `class_labels`."""
     labels, soft = class_labels(y_true, logits)
     if soft:
         raise ValueError(

@@ -48,7 +48,7 @@ class Given(NamedTuple):
         scores: of shape (N, K); those of binary labels of shape (M,).
         rows: the scores as whole rows, of shape (N, K).
         binary: whether labels are independent and binary.
-        one: whether there is one value a sample, of a binary problem.
+        one: whether there is one value per sample, of a binary problem.
         soft: whether labels are targets.
     """
 
@@ -73,7 +73,7 @@ def validate(
     """Checks labels, predictions and weights, or a chunk of them.
 
     Samples that are ignored or have weight 0 may hold anything. Values that may be
-    right pass: two rows that sum to 1 show probabilities in place of logits, four rows
+    valid pass: two rows that sum to 1 show probabilities in place of logits, four rows
     show multiples of probabilities, and 16 show either in whole numbers; of binary
     labels, 16 values that come near 0 and near 1 show probabilities. Classes numbered
     from 1 are noticed where the last class occurs and the first does not.
@@ -88,13 +88,14 @@ def validate(
         ignore_class: the label that is ignored.
         axis: the axis of the classes in `y_pred`, and in targets.
         binary: whether `y_pred` are of independent binary labels; by default only for
-            one value a sample.
+            one value per sample.
 
     Returns:
         The samples that count, as they were given.
 
     Raises:
-        ValueError: says what was seen, what is allowed, and what to write instead.
+        ValueError: for values that break a rule. The message says what was seen, what
+            is allowed, and what to write instead.
     """
     given = _read(y_true, y_pred, sample_weight, ignore_class, axis, binary)
     if not given.scores.size:  # no sample counts
@@ -129,8 +130,8 @@ def _read(
     one = is_one_probability(scores, axis)
     require(
         not one or binary is not False,
-        "`y_pred` holds one value a sample, as for a binary problem: use a binary loss "
-        "or metric, or give the predictions of all K classes, of shape (..., K)",
+        "`y_pred` holds one value per sample, as for a binary problem: use a binary "
+        "loss or metric, or give the predictions of all K classes, of shape (..., K)",
         f"y_pred.shape={scores.shape}",
     )
     binary = one or bool(binary)
@@ -179,7 +180,7 @@ def _of_label_1(
         _require_targets(flat)
     require(
         k == 2,
-        f"`y_true` has {k} classes, and `y_pred` one value a sample: give the "
+        f"`y_true` has {k} classes, and `y_pred` one value per sample: give the "
         f"predictions of all classes, of shape (..., {k})",
         f"y_true.shape={labels.shape}",
     )

@@ -138,13 +138,13 @@ def test_the_first_sample_may_be_of_either():
 
 @pytest.mark.parametrize("thing", CLASSES)
 def test_one_probability_a_sample_is_no_sample_of_classes(thing):
-    with pytest.raises(ValueError, match=r"\(N,\) is one probability a sample"):
+    with pytest.raises(ValueError, match=r"\(N,\) is one probability per sample"):
         read(thing, np.zeros(5, int), np.full(5, 0.5, "float32"))
 
 
 def test_in_a_set_too():
     both = metrics.CalibrationMetrics()
-    with pytest.raises(ValueError, match="one probability a sample"):
+    with pytest.raises(ValueError, match="one probability per sample"):
         both.update_state(np.zeros(5, int), np.full(5, 0.5, "float32"))
 
 
@@ -218,5 +218,5 @@ def test_so_it_is_in_a_batch_of_unknown_size(thing):
 
     call = thing if isinstance(thing, keras.losses.Loss) else thing.update_state
     specs = [tf.TensorSpec([None]), tf.TensorSpec([None])]
-    with pytest.raises(ValueError, match="one probability a sample"):
+    with pytest.raises(ValueError, match="one probability per sample"):
         tf.function(call, input_signature=specs).get_concrete_function()

@@ -121,7 +121,7 @@ WRONG = {
     "booleans of classes": (Y, HOT > 0, {}, "holds booleans"),
     "largest confidence": (Y, P.max(-1), {}, "give the predictions of all"),
     "largest confidence, one-hot": (HOT, P.max(-1), {}, "`y_true` has 5 classes"),
-    "one value of classes": (B, BP, {"binary": False}, "one value a sample"),
+    "one value of classes": (B, BP, {"binary": False}, "one value per sample"),
     "several labels as classes": (L, P, {}, "binary loss or metric for independent"),
     "targets above 1": (2 * HOT, P, {}, r"soft labels are not in \[0, 1\]"),
     "targets that sum to half": (HOT / 2, P, {}, "soft labels do not sum to 1"),
