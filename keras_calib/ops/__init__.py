@@ -1,6 +1,6 @@
 """Pure functions on tensors, on which the losses and metrics are built.
 
-They work on every Keras backend, and use none of the classes.
+They work on every Keras backend, and use no class of losses or metrics.
 """
 
 from keras_calib.ops.binary_batch import *

@@ -1,4 +1,4 @@
-"""Arrays of any library as numpy's, and errors that say what was given."""
+"""Arrays of any library as numpy arrays, and errors that say what was given."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from keras import ops
 
 from keras_calib.arguments import counted
 
-# Sums of so large weights, and their products with values, still fit float32.
+# Sums of weights up to this, and their products with values, still fit float32.
 _MOST = 1e30
-# Advice for as many labels or weights as classes.
+# Advice where there are as many labels or weights as classes.
 _HINTS = {
     "y_pred": "",
     "y_true": "; `y_pred` looks transposed",
@@ -43,7 +43,7 @@ def as_numbers(name: str, x: Any) -> np.ndarray:
         if kind == "O" and array.ndim == 1 and array.size and np.ndim(array[0]):
             array = np.stack(list(map(np.asarray, array)))  # a column of lists
             kind = array.dtype.kind
-        if kind == "O":  # the NA of pandas is no number, and NaN is
+        if kind == "O":  # pandas's NA is not a number that numpy knows
             array = np.where(np.vectorize(_is_na, "?")(array), np.nan, array)
         texts = kind == "O" and any(isinstance(v, str | bytes) for v in array.flat)
         if kind not in "biuSUcmM" and array.dtype != "float64" and not texts:
@@ -71,8 +71,8 @@ def _is_na(x: Any) -> bool:
 def require_numbers(name: str, x: Any) -> Any:
     """Returns an argument of a call, which must hold numbers.
 
-    Tensors are returned as they are: what a backend could not read, or would read as
-    what it is not, such as strings, dates and masked arrays, comes from elsewhere.
+    Tensors are returned as they are. Strings, dates and masked arrays, which a backend
+    cannot read or would misread, do not come as tensors.
     """
     require_whole(name, x)
     first = x
@@ -154,7 +154,7 @@ def require_no_bytes(scores: np.ndarray) -> None:
 
 
 def require_weights(sample_weight: Any) -> np.ndarray:
-    """Returns weights, which must be at least 0 and have a sum, as a numpy array."""
+    """Returns weights as a numpy array; they must be at least 0 and not overflow."""
     weight = as_numbers("sample_weight", sample_weight)
     require_finite("sample_weight", weight)
     require((weight >= 0).all(), "sample_weight holds negative weights", weight)
@@ -181,7 +181,7 @@ def require_finite(name: str, x: np.ndarray) -> None:
 def require(
     condition: Any, message: str, received: np.ndarray | str, of: str = "values"
 ) -> None:
-    """Raises a message that ends with what was received.
+    """Raises a ValueError that ends with what was received, unless a condition holds.
 
     Args:
         condition: the condition that must hold.

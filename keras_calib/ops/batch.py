@@ -44,7 +44,7 @@ class Batch(ABC):
     """Base of the batches of N samples, as flat tensors.
 
     Losses, metrics and calibrators read labels, predictions, masks and weights
-    here, and nowhere else. Each property is computed when it is first asked for.
+    here, and nowhere else. Each property is computed when it is first used.
     Numpy arrays are read as they are, without a copy into the backend's memory.
 
     Args:
@@ -64,7 +64,7 @@ class Batch(ABC):
     Attributes:
         given: `y_pred` as it was given, with the attributes that Keras set on it.
         from_logits: whether the scores are logits.
-        dtype: dtype of the scores and of all that is computed from them.
+        dtype: dtype of the scores and of everything that is computed from them.
         precision: dtype that the probabilities were computed in.
 
     Raises:
@@ -72,12 +72,12 @@ class Batch(ABC):
             Keras softmax or sigmoid, and for the output of the wrong one of the two.
     """
 
-    # The Keras activations that this batch reads. For the error after another one:
+    # The Keras activations that this batch reads, and for the error about another one:
     # what the batch holds, and what to use instead.
     activations = _ACTIVATIONS
     _of: str
     _instead: str
-    # Of each class or label, shape (N, K).
+    # For each class or label, of shape (N, K).
     probabilities: Tensor
     targets: Tensor
 
@@ -125,7 +125,7 @@ class Batch(ABC):
             )
 
     def _of_unknown_rank(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Returns labels of the rank that the predictions give them, if they do."""
+        """Returns labels of the rank that the predictions imply, or raises."""
         label_shape(y_true)
 
     @abstractmethod
@@ -181,7 +181,7 @@ class Batch(ABC):
 
     @cached_property
     def every_class(self) -> Events:
-        """Is class k the label, or label k present? N * K events, a group each k."""
+        """Is class k the label, or label k present? N * K events, one group per k."""
         return Events(
             self.probabilities,
             self.happened,
@@ -191,7 +191,7 @@ class Batch(ABC):
 
     @property
     def happened(self) -> Tensor:
-        """Whether each class or label is the label, boolean or as a probability."""
+        """Whether each class is the label, or each label present; or how probable."""
         return self.targets
 
     @property
@@ -224,8 +224,8 @@ def classes_last(y_true: Tensor, y_pred: Tensor, axis: int) -> tuple[Tensor, Ten
 def are_distributions(p: Tensor) -> Tensor:
     """Says which rows are probabilities that sum to 1, of shape (N,).
 
-    An entry below 0 is multiplied by -1000, so that the sum is off by too much unless
-    the entry is roundoff.
+    An entry below 0 is multiplied by -1000, so that it moves the sum beyond the
+    tolerance unless it is a rounding error.
     """
 
     def product_with_ones(p: Tensor) -> Tensor:  # on a CPU faster than the reduction
@@ -248,8 +248,8 @@ def read_scores(
 ) -> tuple[Tensor, str, str]:
     """Returns predictions, the dtype to compute in, and that of their probabilities.
 
-    With `keep_half`, those of half precision are cast only where they are used: then a
-    loss reads and a gradient writes half as much.
+    With `keep_half`, half-precision predictions are cast only where they are used, so
+    that a loss reads and a gradient writes half as much.
     """
     if isinstance(y_pred, list | tuple):
         y_pred = np.asarray(y_pred)

@@ -43,7 +43,8 @@ def binary_kernel(
         from_logits: whether `scores` are logits.
         positive_weight: factor of the y = 1 part.
         negative_weight: factor of the y = 0 part.
-        parameters: scalars that `value` and `weight` depend on, see there.
+        parameters: scalars that `value` and `weight` depend on, see
+            `true_class_kernel`.
     """
     parts = _of_logits if from_logits else _of_probabilities
 

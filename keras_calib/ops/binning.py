@@ -18,7 +18,7 @@ from keras_calib.types import Tensor
 
 __all__ = ["bin_index"]
 
-# So many comparisons cost less than a search.
+# Up to this many comparisons cost less than a search.
 _FEW_EDGES = 128
 
 # Fine bins: 18 octaves on each side of 1/2, each of 128 equal steps.
@@ -31,7 +31,7 @@ _OCTAVE_EDGES = np.concatenate([_HALF, 1 - _HALF[-2::-1]])
 
 
 def equal_width_edges(num_bins: int) -> np.ndarray:
-    """Returns the M + 1 float64 nearest to i/M."""
+    """Returns the M + 1 edges, the float64 values nearest to i/M."""
     return np.arange(num_bins + 1) / num_bins
 
 
@@ -104,13 +104,13 @@ def _fine_index_by_bits(x: np.ndarray) -> np.ndarray:
     """Returns the fine bins of numpy arrays.
 
     The octave of a float is its exponent, and its step the first seven bits of its
-    fraction. Above 1/2 they are those of 1 - x, which is exact, and which an edge
-    closes at its other end.
+    fraction. From 1/2 on they are those of 1 - x, which is exact, and whose bins are
+    closed at the other end.
     """
     x = x.astype("float64", copy=False)
     high = x >= 0.5
     u = np.where(high, 1.0 - x, x)
-    first = 0.5**_OCTAVES  # below it all steps are of one width
+    first = 0.5**_OCTAVES  # below it all steps have the same width
     with np.errstate(invalid="ignore"):
         even = u * (_STEPS / first)
         even = np.where(high, np.ceil(even) - 1.0, even).astype("int64")
@@ -133,7 +133,7 @@ def edges_below(edges: np.ndarray, x: Tensor) -> Tensor:
 
 
 def searched(edges: np.ndarray, x: Tensor) -> Tensor:
-    """By a search, which does not fuse."""
+    """Counts by a search, which does not fuse."""
     if keras.backend.backend() == "tensorflow" and dtype_name(x) == "float32":
         import tensorflow as tf
 
@@ -145,18 +145,18 @@ def searched(edges: np.ndarray, x: Tensor) -> Tensor:
         x = ops.convert_to_tensor(x)
         bounds = _torch_edges(tuple(edges.tolist()), x.dtype, x.device)
         return torch.bucketize(x.contiguous(), bounds, right=True)
-    # On TensorFlow, a row of edges finds one row of values.
+    # On TensorFlow, one row of edges takes one row of values.
     index = ops.searchsorted(edges, ops.reshape(x, (-1,)), side="right")
     return ops.reshape(ops.cast(index, "int32"), ops.shape(x))
 
 
 def comparisons(edges: tuple[float, ...], x: Tensor) -> Tensor:
-    """By one comparison after the other: XLA fuses them, and vectorizes on a CPU."""
+    """Counts by one comparison per edge, which XLA fuses, and vectorizes on a CPU."""
     return sum(ops.cast(x >= edge, "int32") for edge in edges)
 
 
 def reduced(edges: np.ndarray, x: Tensor) -> Tensor:
-    """By a reduction of comparisons, of a short program."""
+    """Counts by a reduction of comparisons, which keeps the program short."""
     below = ops.expand_dims(x, -1) >= ops.convert_to_tensor(edges)
     return ops.cast(ops.sum(ops.cast(below, "int32"), axis=-1), "int32")
 
@@ -165,7 +165,7 @@ def reduced(edges: np.ndarray, x: Tensor) -> Tensor:
 def _jitted_comparisons(edges: tuple[float, ...]) -> Callable[[Tensor], Tensor]:
     import jax
 
-    # Outside of a compiled step they are many small calls.
+    # Outside a compiled step they would be many small calls.
     jitted: Callable[[Tensor], Tensor] = jax.jit(partial(comparisons, edges))
     return jitted
 
@@ -174,5 +174,5 @@ def _jitted_comparisons(edges: tuple[float, ...]) -> Callable[[Tensor], Tensor]:
 def _torch_edges(edges: tuple[float, ...], dtype: Any, device: Any) -> Tensor:
     import torch
 
-    # Copied to the device once.
+    # Cached, so that they are copied to the device once.
     return torch.tensor(edges, dtype=dtype, device=device)

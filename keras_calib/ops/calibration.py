@@ -39,7 +39,7 @@ class BinSums(NamedTuple):
         return cls(*ops.unstack(columns, columns.shape[-1], axis=-1))
 
     def stack(self) -> Tensor:
-        """Returns the sums that are known as columns, which `unstack` takes apart."""
+        """Returns the sums that are known as columns, which `unstack` separates."""
         return ops.stack([x for x in self if x is not None], axis=-1)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> BinSums:
@@ -68,7 +68,7 @@ def largest(x: Tensor) -> Tensor:
 
 
 def weighted_mean(sums: BinSums, totals: Tensor) -> Tensor:
-    """Computes sum_m totals_m / sum_m n_m over the last axis, NaN without weight."""
+    """Computes sum_m totals_m / sum_m n_m over the last axis; NaN if all n_m are 0."""
     xp = namespace(sums.weight)
     return ratio(xp.sum(totals, axis=-1), xp.sum(sums.weight, axis=-1))
 
@@ -82,7 +82,7 @@ def calibration_error(sums: BinSums, norm: Norm = "l1") -> Tensor:
     max: max_m |c_m - a_m|
     ```
 
-    `"l2_debiased"` is `debiased_error`. Empty bins are ignored. Without weight it is
+    `"l2_debiased"` is `debiased_error`. Empty bins are ignored. If all are empty, it is
     NaN.
     """
     if norm == "l2_debiased":
@@ -133,7 +133,8 @@ def brier_parts(
 ) -> dict[str, Any]:
     """Splits a Brier score into its parts.
 
-    For bins of mean probability c and mean label y, and the mean label y of all:
+    With the mean probability c_m and the mean label y_m of bin m, and the mean label y
+    of all samples:
 
     ```
     brier_score = reliability - resolution + uncertainty + within_bin

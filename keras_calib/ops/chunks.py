@@ -32,7 +32,7 @@ class Chunks(NamedTuple):
 
     @classmethod
     def of(cls, x: Tensor, at_most: int) -> Chunks:
-        """Returns as few chunks of the rows of x as their largest size allows."""
+        """Returns as few chunks of the rows of x as the largest size allows."""
         rows = ops.shape(x)[0]
         count = -(-rows // at_most)
         count = max(count, 1) if isinstance(count, int) else ops.maximum(count, 1)
@@ -57,13 +57,13 @@ class Chunks(NamedTuple):
         """Calls `body(carry, chunks) -> (carry, ys)` on one chunk after the other.
 
         Args:
-            body: a function of what the last chunk handed on and of this one of `xs`.
-            carry: what the first chunk is handed.
+            body: a function of the carry of the chunk before and of one chunk of `xs`.
+            carry: the carry that the first chunk receives.
             xs: tensors of shape (N, ...).
             dtypes: the dtypes of the ys, tensors of shape (size, ...).
 
         Returns:
-            What the last chunk handed on, and the ys of all, of shape (N, ...).
+            The carry of the last chunk, and the ys of all chunks, of shape (N, ...).
         """
         scan = {"jax": _jax, "tensorflow": _tensorflow, "torch": _torch}
         chunks = tuple(map(self.split, xs))

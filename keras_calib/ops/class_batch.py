@@ -46,8 +46,8 @@ class ClassBatch(Batch):
     activations = frozenset({"softmax"})
     _of = "one label of K classes"
     _instead = (
-        "use one, or for labels that are independent a binary loss such as GammaBCE, "
-        "and MultilabelECE"
+        "use one, or for independent labels a binary loss such as GammaBCE, and a "
+        "metric such as MultilabelECE"
     )
 
     def _read(self, y_true: Tensor, ignore_class: int | None) -> None:
@@ -84,7 +84,7 @@ class ClassBatch(Batch):
     def in_shape(self, losses: Tensor) -> Tensor:
         """Returns losses of shape (N,) in the samples' shape.
 
-        They are 0 where the sample is ignored or masked, and NaN where else the label
+        They are 0 where the sample is ignored or masked, and NaN where any other label
         is outside [0, K).
         """
         if not self.soft:
@@ -95,13 +95,13 @@ class ClassBatch(Batch):
 
     @cached_property
     def _places(self) -> Tensor:
-        # The index of the label's score, clipped into the row: backends differ in what
-        # they take for an index outside of it.
+        # The index of the label's score, clipped into the row: backends treat an index
+        # outside it differently.
         labels = ops.convert_to_tensor(self.labels)
         if self.soft:
             if self.sample_weight is None:
                 return labels
-            # 0 * NaN is NaN, in the gradient of what is masked.
+            # In the gradient of a masked sample, 0 * NaN would be NaN.
             return ops.where(self.sample_weight[:, None] > 0.0, labels, 0.0)
         return ops.clip(labels, 0, ops.shape(self._rows)[-1] - 1)
 
@@ -168,14 +168,14 @@ class ClassBatch(Batch):
     def expected_loss(self, loss: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """Computes loss(label, scores) of each sample, of shape (N,).
 
-        Soft targets t give sum_i t_i loss(i, scores), K losses a sample.
+        Soft targets t give sum_i t_i loss(i, scores), from K losses per sample.
 
         Args:
             loss: a function of int32 labels (N,) and scores (N, K) that gives (N,).
         """
         labels, scores = self._places, ops.convert_to_tensor(self.scores)
         if self.sample_weight is not None:
-            # 0 * NaN is NaN, in the gradient of what is ignored, too.
+            # In the gradient of an ignored sample, too, 0 * NaN would be NaN.
             scores = ops.where(self.sample_weight[:, None] > 0.0, scores, 0.0)
         if not self.soft:
             return loss(labels, scores)
@@ -195,7 +195,7 @@ class ClassBatch(Batch):
 
     @cached_property
     def negative_log_likelihood(self) -> Tensor:
-        """The same without a gradient in closed form."""
+        """The same for metrics, which need no gradient in closed form."""
         if self._summary is not None:
             return -self._summary.log_p
         return self.cross_entropy
@@ -222,7 +222,7 @@ class ClassBatch(Batch):
 
     @cached_property
     def _summary(self) -> Summary | None:
-        # Elsewhere than on JAX, each part of it costs a pass.
+        # On other backends than JAX, each part of it costs a pass.
         if keras.backend.backend() != "jax" or not self.from_logits or self.soft:
             return None
         return summary(*map(ops.convert_to_tensor, (self.scores, self.labels)))
@@ -235,7 +235,7 @@ class ClassBatch(Batch):
 
     @property
     def predicted(self) -> Tensor:
-        """The class of the largest score, the first of equals, of shape (N,)."""
+        """The class of the largest score, the first one if tied, of shape (N,)."""
         return self._top[1]
 
     def _possible_scores(self) -> Tensor:
@@ -265,7 +265,7 @@ class ClassBatch(Batch):
         """Probabilities of shape (N, K)."""
         if not self.from_logits:
             return self.scores
-        if keras.backend.backend() == "torch":  # one launch for four
+        if keras.backend.backend() == "torch":  # one launch instead of four
             return ops.convert_to_tensor(self.scores).softmax(-1)
         return self._exponentials / ops.expand_dims(self._total, -1)
 
@@ -332,7 +332,7 @@ def true_class_loss(
     score_shift: Sequence[float] | None = None,
     **reading: Unpack[ReaderArguments],
 ) -> Tensor:
-    """Computes a loss of the true class's probability, one value a sample.
+    """Computes a loss of the true class's probability, one value per sample.
 
     Soft targets t give sum_i t_i l(p_i).
 
@@ -341,7 +341,7 @@ def true_class_loss(
             `(..., K)`.
         y_pred: logits or probabilities of shape `(..., K)`. Probabilities of a Keras
             softmax are traced back to their logits, as Keras's own cross-entropy
-            does; others are taken as at least the smallest normal float.
+            does; others are clipped to at least the smallest normal float.
         value: the loss as a function of `(log_p, p, q)`, where q = 1 - p. `p` is at
             least the smallest normal float; `log_p` may be below its logarithm.
         weight: `-dl/dlog_p` as a function of the same.

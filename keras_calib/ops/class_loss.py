@@ -21,7 +21,7 @@ def class_loss(
 ) -> Tensor:
     """Computes loss(label, scores) for each sample, whatever the label's format.
 
-    Soft targets t give sum_i t_i loss(i, scores), K losses a sample.
+    Soft targets t give sum_i t_i loss(i, scores), from K losses per sample.
 
     Args:
         y_true: integer labels of shape `(...)` or `(..., 1)`, or targets of shape

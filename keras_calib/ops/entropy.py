@@ -45,7 +45,7 @@ def entropy(y_pred: Tensor, from_logits: bool = False) -> Tensor:
         z = at_least_float32(z)
         z = z - row_max(z)
         e = ops.exp(z)
-        # Where e is 0 in any case, z is finite, and so is their product.
+        # Far below the top, e is 0. A finite z keeps their product finite.
         low = at_least(z, -1e3)
         at_top = ops.sum(ops.cast(z >= 0.0, z.dtype), axis=-1, keepdims=True)
         rest = ops.sum(ops.where(z < 0.0, e, 0.0), axis=-1, keepdims=True)

@@ -74,7 +74,7 @@ class Events:
         if num_bins in known:
             found = known[num_bins]
         elif num_bins == 1 and known and not self._groups:
-            # The sum over all samples is that over the bins of another metric.
+            # The sum over all samples is the sum over the bins of another metric.
             sums = next(iter(known.values()))
             found = sums.map(lambda x: namespace(x).sum(x, axis=0, keepdims=True))
         else:

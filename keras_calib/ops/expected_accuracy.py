@@ -4,14 +4,14 @@
       = E_{e ~ N(0, 1)} prod_{j != y} Phi(mu_y - mu_j + e)
 
 Karpukhin, Dereka, Kolesnikov, "EXACT: How to Train Your Accuracy", arXiv 2205.09615,
-sample the K - 1 dimensional orthant. It is this integral over one variable for
-any K.
+estimate this orthant probability in K - 1 dimensions by sampling. For any K it is an
+integral over one variable.
 
-Far from its mode, the integrand is a Gaussian on the right. On the left it falls off a
-cliff, which is steeper the more classes compete. The trapezoid rule converges
+Far from its mode, the integrand is a Gaussian on the right. On the left it falls off
+steeply, the more so the more classes compete. The trapezoid rule converges
 exponentially for such functions, if they end at 0 and are equally wide on both sides of
-the mode. So the two ends are found, where the integrand is nearly 0, and the distances
-between nodes grow by a constant factor from one end to the other.
+the mode. So the code finds the two ends, where the integrand is nearly 0, and the
+distances between nodes grow by a constant factor from one end to the other.
 """
 
 from __future__ import annotations
@@ -74,10 +74,10 @@ def _log_ndtr_and_slope(x: Tensor) -> tuple[Tensor, Backward]:
 
 
 def _log_orthant(delta: Tensor, n: int) -> tuple[Tensor, Backward]:
-    """Returns log E prod_j Phi(delta_j + e), and the function of its gradient.
+    """Returns log E prod_j Phi(delta_j + e), and a function that gives its gradient.
 
     With h(e) = -e^2 / 2 + sum_j log Phi(delta_j + e), the map e(t) of `_map`, and the
-    middles t_i of n equal parts of [-1, 1]:
+    midpoints t_i of n equal parts of [-1, 1]:
 
         P = sum_i e'(t_i) exp(h(e(t_i))) / c,
         d log P / d delta_j = sum_i pi_i lambda(delta_j + e(t_i)),
@@ -129,7 +129,7 @@ def _map(delta: Tensor, drop: float) -> tuple[Tensor, Tensor, Tensor]:
     """Returns m, l and b of e(t) = m + l (exp(b t) - 1) / (1 - exp(-b)), t in [-1, 1].
 
     m is the mode of the integrand. At the ends, m - l and m + l exp(b), its logarithm
-    h is `drop` below the maximum, nearly.
+    h is about `drop` below the maximum.
 
     h is concave, h' is convex and falls, so that Newton's steps from a point left of
     the mode climb to it and never pass it. -h'' is in [1, K], so that an end is at a
@@ -158,8 +158,8 @@ def _map(delta: Tensor, drop: float) -> tuple[Tensor, Tensor, Tensor]:
             distance = at_most(at_least(distance, nearest), farthest)
             e = mode + side * distance
             h, push, _ = height(e)
-            # Newton's step on the cube root: the square root is linear where the
-            # integrand is Gaussian, the logarithm where it falls off a cliff.
+            # Newton's step on the cube root, a compromise: the square root is linear
+            # where the integrand is Gaussian, the logarithm where it falls off steeply.
             root = ops.power(at_least(top - h, 0.1) / drop, 1.0 / 3.0)
             change = 3.0 * drop * (root - 1.0) * root * root / (push - e)
             distance = distance + side * change

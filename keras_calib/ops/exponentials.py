@@ -38,7 +38,7 @@ def exponentials(z: Tensor, y: Tensor, reads: int = 1) -> Exponentials:
     Args:
         z: logits of shape (N, K).
         y: int32 labels of shape (N,).
-        reads: how often the logits must be read in any case, 1 or 2.
+        reads: how many times the logits must be read in any case, 1 or 2.
     """
     if keras.backend.backend() == "torch":
         return _by_softmax(z, y)
@@ -51,7 +51,7 @@ def exponentials(z: Tensor, y: Tensor, reads: int = 1) -> Exponentials:
 
 
 def in_two_passes(z: Tensor, y: Tensor) -> Exponentials:
-    """The exponentials that are kept, with 0 in the place of the true class's."""
+    """Returns exponentials that are stored, with 0 in place of the true class's."""
     z = at_least_float32(z)
     top = row_max(z)
     e = with_entry(ops.exp(z - top), y, ops.zeros_like(top[:, 0]))
@@ -82,8 +82,8 @@ def _in_one_pass(z: Tensor, y: Tensor) -> Exponentials:
 def _largest_and_rest(y: Tensor, z: Tensor) -> tuple[Tensor, Backward]:
     """Returns m and sum_{j != y} exp(z_j - m), of shape (N, 2).
 
-    A part of a row has its own maximum and sum; two parts are put together by scaling
-    the sum of the one with the smaller maximum (Milakov, Gimelshein, "Online Normalizer
+    A part of a row has its own maximum and sum; two parts are combined by scaling the
+    sum of the one with the smaller maximum (Milakov, Gimelshein, "Online Normalizer
     Calculation for Softmax", arXiv 1805.02867).
     """
     import jax
@@ -105,7 +105,7 @@ def _largest_and_rest(y: Tensor, z: Tensor) -> tuple[Tensor, Backward]:
     rest = ops.where(top < float("inf"), rest, float("nan"))
 
     def backward(upstream: Tensor) -> Gradients:
-        # What is computed from both does not depend on m.
+        # The results that use both do not depend on m.
         e = ops.exp(z - jax.lax.stop_gradient(top)[:, None])
         e = with_entry(e, y, ops.zeros_like(top))
         return None, upstream[:, 1:] * e

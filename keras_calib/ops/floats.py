@@ -35,7 +35,7 @@ def in_float64(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def widest() -> str:
-    """Returns float64, or float32 where JAX has no other."""
+    """Returns float64, or float32 where JAX has no float64."""
     if _BACKEND != "jax":
         return "float64"
     import jax
@@ -61,7 +61,7 @@ def dtype_name(x: Tensor) -> str:
 
 
 def index_dtype(x: Tensor) -> str:
-    """Returns the dtype of indices beside `x`: torch casts any other than int64."""
+    """Returns the dtype of indices used with `x`: torch casts all but int64."""
     return "int64" if _TORCH and namespace(x) is ops else "int32"
 
 
@@ -83,8 +83,8 @@ def namespace(x: Tensor) -> Any:
 def as_tensor(x: Tensor) -> Tensor:
     """Returns `x` as a tensor.
 
-    Without 64-bit types, JAX would let integers beyond int32 wrap into classes. The
-    nearest int32, which is no class, takes their place.
+    Without 64-bit types, JAX would wrap integers beyond int32, possibly into classes.
+    They become the nearest int32 instead, which is not a class.
     """
     if _BACKEND == "jax" and isinstance(x, np.ndarray) and x.dtype.kind in "iu":
         import jax
@@ -107,8 +107,9 @@ def cast(x: Tensor, dtype: str) -> Tensor:
     return x.astype(dtype, copy=False) if namespace(x) is np else ops.cast(x, dtype)
 
 
-# Some of keras.ops return float32 for float64, since `keras.backend.result_type` does:
-# on torch all of these, on JAX floor. The functions below keep the dtype.
+# Some functions of keras.ops return float32 for float64, because
+# `keras.backend.result_type` does: on torch all of these, on JAX floor. The functions
+# below keep the dtype.
 
 
 def in_numpy(x: Tensor) -> np.ndarray:
@@ -148,7 +149,7 @@ def cumsum(x: Tensor) -> Tensor:
     """Returns the cumulative sums along the first axis in the dtype of `x`.
 
     Blocks of sqrt(N) rows are added up, then their sums: at N = 4608 in float64 a
-    TPU's compiler works for minutes on `ops.cumsum`.
+    TPU's compiler takes minutes for `ops.cumsum`.
     """
     if namespace(x) is np:
         return np.cumsum(x, axis=0)
@@ -175,7 +176,7 @@ def divide_no_nan(x: Tensor, y: Tensor) -> Tensor:
 def nan_unless(condition: Tensor, x: Tensor) -> Tensor:
     """Returns `x` where a condition holds, else NaN, in the dtype of `x`."""
     if _TORCH:
-        # A number needs no copy to the device, and no wait for it, as a tensor does.
+        # Unlike a tensor, a number needs no copy to the device and no wait for it.
         condition = ops.convert_to_tensor(condition)
         return ops.convert_to_tensor(x).where(condition, math.nan)
     return ops.where(condition, x, ops.convert_to_tensor(math.nan, dtype_name(x)))

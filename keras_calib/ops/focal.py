@@ -20,7 +20,7 @@ def focal_value(log_p: Tensor, p: Tensor, q: Tensor, gamma: float) -> Tensor:
 
 
 def focal_weight(log_p: Tensor, p: Tensor, q: Tensor, gamma: float) -> Tensor:
-    """Computes q^gamma - gamma p q^(gamma-1) log p, all of it finite."""
+    """Computes q^gamma - gamma p q^(gamma-1) log p, always finite."""
     if not gamma:
         return ops.ones_like(q)
     # -log p / q -> 1 as q -> 0, so that q^(gamma-1) never stands alone. The bounds keep

@@ -1,4 +1,4 @@
-"""Functions with a gradient of their own."""
+"""Functions with custom gradients."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Backward: TypeAlias = Callable[[Tensor], Gradients]
 def with_gradient(
     forward: Callable[..., tuple[Tensor, Backward]], *arguments: Tensor
 ) -> Tensor:
-    """Calls `forward(*arguments) -> (y, backward)`, and differentiates by `backward`.
+    """Calls `forward(*arguments) -> (y, backward)`; `backward` gives the gradients.
 
     `backward(dy)` returns the gradient in each argument, which is cast to its dtype,
     and `None` for integers. If it consists of differentiable operations, the gradients
@@ -36,8 +36,8 @@ def with_gradient(
     def function(*arguments: Tensor) -> tuple[Tensor, Callable[..., Gradients]]:
         y, backward = forward(*arguments)
         if keras.backend.backend() == "torch":
-            # The graph holds `backward`. If that holds y, y may not hold the graph: the
-            # memory of such a circle is freed late.
+            # The graph holds `backward`. If that holds y, y must not hold the graph:
+            # the memory of a reference cycle is freed late.
             y = y.detach()
 
         # TensorFlow and JAX pass the upstream gradient alone; torch passes the
@@ -76,10 +76,10 @@ def with_kept_gradient(
     Args:
         forward: `forward(wanted, *arguments) -> (y, seen, kept)`. `wanted` says whether
             a gradient may follow; TensorFlow and torch know it. `seen`, a tuple of
-            tensors, has none.
+            tensors, has no gradient.
         backward: `backward(dy, kept, *arguments)` returns the gradient in each
-            argument, and `None` for integers. `kept` is that of `forward`. Where no
-            gradient was wanted it may follow nevertheless.
+            argument, and `None` for integers. `kept` is that of `forward`. It may be
+            called even if no gradient was wanted.
         *arguments: tensors. As in `with_gradient`, neither function may capture one
             that JAX traces.
 
@@ -152,7 +152,8 @@ def pullback(
 ) -> tuple[Tensor, tuple[Tensor, ...], Callable[[Tensor], Gradients]]:
     """Returns y, seen = function(*arguments), and the gradients as a function of dy.
 
-    A gradient is 0 in what y does not depend on; `seen`, a tuple, has none.
+    The gradient is 0 in an argument that y does not depend on; `seen`, a tuple, has
+    none.
     """
     if keras.backend.backend() == "jax":
         import jax
@@ -215,7 +216,7 @@ def unless_zero(x: Tensor, factor: Tensor, dtype: str | None = None) -> Tensor:
             kind = getattr(torch, dtype or dtype_name(x))
             product = torch.empty(shape, dtype=kind, device=x.device)
             product, zero = torch.mul(x, factor, out=product), factor == 0.0
-            # To fill a tensor costs as much as to multiply it, and few factors are 0.
+            # Filling a tensor costs as much as multiplying it, and few factors are 0.
             if torch.compiler.is_compiling() or zero.any():
                 product.masked_fill_(zero, 0.0)
             return product
@@ -232,13 +233,13 @@ def of_parameters(
 
     Args:
         value: the losses.
-        terms: log p, p and q of an outcome, or of several one after the other.
+        terms: log p, p and q of one outcome, or of several in turn.
         parameters: scalars.
         upstream: the gradient in the losses.
     """
     if not parameters:
         return ()
-    # What has no gradient may be NaN, and 0 * NaN is NaN: p = 1 stands for it.
+    # Losses without a gradient may be NaN, and 0 * NaN is NaN: p = 1 replaces their p.
     known, sure = upstream != 0.0, itertools.cycle((0.0, 1.0, 0.0))
     losses = partial(value, *(ops.where(known, x, next(sure)) for x in terms))
     if keras.backend.backend() == "jax":

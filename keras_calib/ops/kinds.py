@@ -20,16 +20,16 @@ from keras_calib.ops.looks import ENOUGH, are, is_whole, row_sums, scale_of
 def kind_of(y_pred: Any, axis: int = -1) -> Literal["logits", "probabilities"]:
     """Tells logits from probabilities of classes, or of label 1, by their values.
 
-    Probabilities lie in [0, 1], and sum to 1 over classes. Logits are of both signs,
-    or differ in their sums.
+    Probabilities lie in [0, 1], and sum to 1 over classes. Logits have both signs, or
+    different sums.
 
     Args:
         y_pred: predictions of shape `(..., K)`, or `(...)` or `(..., 1)` of label 1.
         axis: the axis of the classes.
 
     Raises:
-        ValueError: if they can be neither, as percentages, bytes and probabilities of
-            several labels, or both, as positive scores of label 1.
+        ValueError: if they can be neither, such as percentages, bytes and probabilities
+            of several labels, or both, such as positive scores of label 1.
     """
     scores = as_predictions(y_pred)
     require_samples(scores, scores)

@@ -2,10 +2,10 @@
 
     z = h W,    loss l(z),    gradients dz = c dl/dz,  dh = dz W^T,  dW = h^T dz
 
-One chunk of rows after the other makes its logits, its losses and, where the factor c
-of each loss is known, its part of the gradients at once. So no logit is computed twice,
-and the memory is that of one chunk's logits. Where c comes later, as the gradient in
-each loss, that pass computes the logits again.
+The rows are processed chunk by chunk. Each chunk computes its logits, its losses and,
+where the factor c of each loss is known, its part of the gradients at once. So no logit
+is computed twice, and the memory is that of one chunk's logits. Where c is known only
+later, as the gradient in each loss, the backward pass computes the logits again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Seen: TypeAlias = tuple[Tensor, ...]
 
 
 class LinearHead(NamedTuple):
-    """Losses of the rows of `hidden @ kernel`, and what else is seen of these rows.
+    """Losses of the rows of `hidden @ kernel`, and other statistics of these rows.
 
     The calls take labels of shape (N,), `hidden` of shape (N, D), `kernel` of shape
     (D, K), and what else the losses depend on, such as a bias. Products are computed
@@ -40,9 +40,9 @@ class LinearHead(NamedTuple):
 
     Attributes:
         losses_of: function of labels, rows and the rest that gives losses, of shape
-            (N,), and what else is seen.
-        num_seen: how many numbers of each row are seen.
-        chunk_size: the largest number of rows whose products are made at once.
+            (N,), and the statistics.
+        num_seen: the number of statistics of each row.
+        chunk_size: the largest number of rows whose products are computed at once.
         transpose: whether `kernel` has shape (K, D).
     """
 
@@ -52,7 +52,7 @@ class LinearHead(NamedTuple):
     transpose: bool = False
 
     def losses(self, *arguments: Tensor) -> tuple[Tensor, Seen]:
-        """Returns the losses, of shape (N,), and what is seen."""
+        """Returns the losses, of shape (N,), and the statistics."""
 
         def forward(wanted: bool, *arguments: Tensor) -> tuple[Tensor, Seen, Any]:
             return *self._values(*arguments), ()
@@ -63,7 +63,7 @@ class LinearHead(NamedTuple):
         return with_kept_gradient(forward, backward, *arguments)
 
     def total(self, factors: Tensor, *arguments: Tensor) -> tuple[Tensor, Seen]:
-        """Returns sum_n c_n l_n, for factors c of shape (N,), and what is seen."""
+        """Returns sum_n c_n l_n, for factors c of shape (N,), and the statistics."""
 
         def all_of(c: Tensor, *arguments: Tensor) -> tuple[Tensor, Seen, Gradients]:
             scale = _scale(c, arguments[1])
@@ -78,7 +78,7 @@ class LinearHead(NamedTuple):
                 losses, seen, kept = all_of(c, *arguments)
             else:
                 losses, seen = self._values(*arguments)
-            # What does not count may have any loss, NaN too.
+            # Rows that do not count may have any loss, even NaN.
             return ops.sum(unless_zero(losses, c)), seen, kept
 
         def backward(upstream: Tensor, kept: Any, *arguments: Tensor) -> Gradients:

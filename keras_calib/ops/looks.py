@@ -1,4 +1,4 @@
-"""What kind numbers seem to be: probabilities, their multiples, whole numbers."""
+"""What numbers look like: probabilities, their multiples, whole numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ A_FEW = 4
 
 
 def row_sums(rows: np.ndarray) -> np.ndarray:
-    """Returns the sums of rows, for short ones several times as fast as `sum`.
+    """Returns the sums of rows, several times as fast as `sum` for short rows.
 
     A product with ones would wake the threads of BLAS, which then wait for more work.
     """
@@ -45,8 +45,8 @@ def scale_of(rows: np.ndarray) -> float:
     """Returns c for rows c p of probabilities p, and 0 for rows that may be logits.
 
     The sums of c p vary far less than its entries do; the smallest entry is near 0, and
-    the largest differs from row to row. Logits that are shifted to one sum are of both
-    signs, or far from 0; ranks are the same numbers in each row.
+    the largest differs from row to row. Logits that are shifted to the same sum have
+    both signs, or are far from 0; ranks are the same numbers in each row.
     """
     rows = rows.reshape(-1, rows.shape[-1]).astype("float64")
     k, sums, top = rows.shape[-1], row_sums(rows), rows.max(-1)

@@ -48,8 +48,8 @@ class Reader(Configurable):
         if isinstance(y_pred, TokenStatistics):
             if reader is not ClassBatch:
                 raise ValueError(
-                    f"{type(self).__name__} is not of one label of K classes, and "
-                    "TokenStatistics are. Give it probabilities or logits"
+                    f"{type(self).__name__} does not read one label of K classes, and "
+                    "TokenStatistics hold nothing else. Give it probabilities or logits"
                 )
             reader = TokenBatch
         return reader(
@@ -64,7 +64,7 @@ class Reader(Configurable):
 
 
 class IgnoringReader(Reader):
-    """Base of what ignores the samples of one label.
+    """Base of losses and metrics that ignore the samples of one label.
 
     Args:
         ignore_class: integer label whose samples are ignored.
@@ -79,7 +79,7 @@ _KERAS_BINARY = keras.losses.binary_crossentropy, keras.losses.binary_focal_cros
 
 
 def function_of(loss: Any) -> Any:
-    """Returns the function that a loss of Keras's wraps, or the loss itself."""
+    """Returns the function that a Keras loss wraps, or the loss itself."""
     return getattr(loss, "fn", loss)
 
 

@@ -1,4 +1,4 @@
-"""One entry of each row: its indices, its value."""
+"""Operations on rows: read or replace one entry, find the largest and its index."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def row_squares(x: Tensor) -> Tensor:
     if keras.backend.backend() == "tensorflow" and not compiled_by_xla():
         import tensorflow as tf
 
-        # Without a compiler, the one that writes no tensor of the size of x.
+        # Without a compiler, the only form that writes no tensor of the size of x.
         return tf.square(tf.math.reduce_euclidean_norm(x, -1))
     if keras.backend.backend() == "torch":
         return ops.einsum("nk,nk->n", x, x)
@@ -71,7 +71,7 @@ def _over_rows(name: str, x: Tensor) -> Tensor:
 
 
 def top_k(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Returns the k largest of each row and their indices; the first of equal ones."""
+    """Returns the k largest of each row and their indices; the first ones if tied."""
     if keras.backend.backend() != "torch":
         values, index = ops.top_k(x, k)
         return values, index
@@ -81,7 +81,7 @@ def top_k(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def top(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the largest of each row and its index; the first of equal ones."""
+    """Returns the largest of each row and its index; the first one if tied."""
     backend = keras.backend.backend()
     if backend == "torch":
         value, index = ops.convert_to_tensor(x).max(-1)
@@ -93,22 +93,22 @@ def top(x: Tensor) -> tuple[Tensor, Tensor]:
     return tuple(by_platform(sorted_top, first_of_largest, x))
 
 
-# The forms of `top`, all with the same results. Where a row holds NaN, so does the
-# value of all, and the index is arbitrary.
+# The forms of `top`, all with the same results. Where a row holds NaN, the value of
+# every form is NaN, and the index is arbitrary.
 
 
 def sorted_top(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Without a compiler, twice as fast as a maximum and its index."""
+    """Sorts: without a compiler, twice as fast as a maximum and its index."""
     value, index = ops.top_k(x, 1)
     return ops.squeeze(value, -1), ops.cast(ops.squeeze(index, -1), "int32")
 
 
 def first_of_largest(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Two reductions, which XLA vectorizes on a CPU, as it does not top_k or argmax."""
+    """Two reductions, which XLA vectorizes on a CPU, unlike top_k and argmax."""
     x = ops.convert_to_tensor(x)
     k, largest = ops.shape(x)[-1], row_max(x)
-    # Of indices that count down from K, the largest, as a float: of integers, the
-    # reduction is several times as slow.
+    # The largest of indices that count down from K, as floats: the reduction of
+    # integers is several times as slow.
     from_end = ops.cast(k, "float32") - ops.arange(k, dtype="float32")
     index = k - ops.cast(row_max(ops.where(x == largest, from_end, 1.0)), "int32")
     return ops.squeeze(largest, -1), ops.squeeze(index, -1)

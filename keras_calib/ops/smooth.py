@@ -55,12 +55,12 @@ def node_sums(events: Events, num_nodes: int = NUM_NODES) -> Tensor:
 
 
 def smooth_ece(nodes: Tensor) -> Tensor:
-    """Returns the smooth calibration error of sums at nodes.
+    """Returns the smooth calibration error from sums at nodes.
 
     It is smECE(sigma) = integral |E[(confidence - hit) K_sigma(t, confidence)]| dt
     at the sigma that equals it, where K is a Gaussian that is reflected at 0 and 1. A
     Fourier transform makes the convolution a product. Its length is a power of two:
-    a TPU's compiler works for a minute on another, such as 2000.
+    for another, such as 2000, a TPU's compiler takes a minute.
     """
     xp, dtype, num_nodes = namespace(nodes), dtype_name(nodes), nodes.shape[-1]
     reach = (num_nodes - 1) // 2
@@ -119,7 +119,7 @@ def _rfft(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _irfft(real: Tensor, imaginary: Tensor) -> Tensor:
-    """Returns the tensor of which a Fourier transform has these parts."""
+    """Returns the tensor whose Fourier transform has these parts."""
     if namespace(real) is np:
         return np.fft.irfft(real + 1j * imaginary)
     return ops.irfft((real, imaginary))

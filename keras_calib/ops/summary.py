@@ -1,4 +1,4 @@
-"""All that metrics ask of rows of logits, by one reduction."""
+"""All that metrics need from rows of logits, by one reduction."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from keras_calib.types import Tensor
 
 
 class Summary(NamedTuple):
-    """What is known of rows of logits z with labels y, as tensors of shape (N,).
+    """Statistics of rows of logits z with labels y, as tensors of shape (N,).
 
     Attributes:
         top: the largest logit, m.
-        index: its class, int32, the first of equals; arbitrary where a logit is NaN.
+        index: its class, int32, the first one if tied; arbitrary where a logit is NaN.
         true: z_y - m.
         rest: sum_{j != y} exp(z_j - m), NaN where a logit is NaN or +inf.
         squares: sum_{j != y} exp(2 (z_j - m)).
@@ -46,7 +46,7 @@ class Summary(NamedTuple):
 
     @property
     def log_total(self) -> Tensor:
-        """Its logarithm, to the last digit also where p_y is nearly 1."""
+        """Its logarithm, accurate even where p_y is nearly 1."""
         return ops.log1p(self.rest + (ops.exp(self.true) - 1.0))
 
     @property
@@ -61,7 +61,7 @@ class Summary(NamedTuple):
 
 
 def summary(z: Tensor, y: Tensor) -> Summary:
-    """Summarizes rows of logits; a compiler drops what nobody uses.
+    """Summarizes rows of logits; a compiler drops what is not used.
 
     Args:
         z: logits of shape (N, K), float32 or float64.
@@ -73,7 +73,7 @@ def summary(z: Tensor, y: Tensor) -> Summary:
 def summary_beside_loss(
     z: Tensor, y: Tensor, *, index: bool = True, squares: bool = True
 ) -> Summary:
-    """Does the same beside a loss that has the exponentials of the same logits.
+    """Does the same next to a loss that needs the exponentials of the same logits.
 
     Args:
         z: logits of shape (N, K), float32 or float64.
@@ -106,7 +106,7 @@ def separate(z: Tensor, y: Tensor) -> tuple[Tensor, ...]:
 def shared(
     z: Tensor, y: Tensor, index: bool = True, squares: bool = True
 ) -> tuple[Any, ...]:
-    """The same of exponentials that a compiler merges with those of the loss."""
+    """The same, from exponentials that a compiler merges with those of the loss."""
     top, _, e, rest = in_two_passes(z, y)
     z_y = pick(z, y)
     place = _index(z, y, z_y == top, e) if index else None
@@ -119,7 +119,7 @@ def _index(z: Tensor, y: Tensor, is_top: Tensor, e: Tensor) -> Tensor:
         return top_of(z)[1]
     import tensorflow as tf
 
-    # Which of equal logits comes first is seldom the question, and costs a top-k.
+    # Finding the first of tied logits costs a top-k, and is seldom needed.
     ties = tf.logical_and(is_top, row_max(e)[:, 0] >= 1.0)
     alone = tf.where(is_top, y, -1)
     return tf.cond(tf.reduce_any(ties), lambda: top_of(z)[1], lambda: alone)
@@ -143,7 +143,7 @@ def weighted(z: Tensor, y: Tensor) -> Tensor:
 
 def _weighted(z: Tensor, top: Tensor) -> Tensor:
     shifted = z - top
-    # Where exp is 0 in any case, the logit is made finite, and so is their product.
+    # Far below the top, exp is 0. A finite logit keeps their product finite.
     if keras.backend.backend() == "torch":  # in place, and by a sum of products
         shifted = shifted.clamp_(min=-1e3)
         return ops.einsum("nk,nk->n", shifted, ops.exp(shifted))
@@ -155,7 +155,7 @@ def _weighted_apart(z: Tensor, top: Tensor) -> Tensor:
     import jax
 
     # XLA would write the difference for this sum and the loss, which takes longer than
-    # to compute it twice.
+    # computing it twice.
     apart: Any = jax.lax.optimization_barrier
     return _weighted(*apart((z, top)))
 

@@ -1,4 +1,4 @@
-"""Sums of samples, over all of them or over bins, to the last digit."""
+"""Sums over all samples or over bins, exact to the last digit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BACKEND = keras.backend.backend()
 # The largest number of samples in one sum, see `bin_sums`.
 _CHUNK = 2**14
 
-# With more bins than these, a scatter is the faster form on an accelerator, too: the
+# With more bins than this, a scatter is the faster form on an accelerator, too: the
 # more bins there are, the fewer samples wait for the same one.
 _FEW_BINS = 128
 
@@ -37,7 +37,7 @@ def bin_sums(
     num_bins: int = 1,
     bound: Tensor | None = None,
 ) -> Sums:
-    """Sums the rows of each bin, to the last digit.
+    """Sums the rows of each bin, exact to the last digit.
 
     The plain float32 sum of 8192 numbers 0.9 is off by 7e-5. Therefore sums are taken
     in float64 where it is fast. On JAX and on accelerators each x is split instead, at
@@ -177,7 +177,7 @@ def _tensorflow_sums(columns: Columns, index: Tensor, num_bins: int) -> Sums:
 def _torch_sums(columns: Columns, index: Tensor, num_bins: int) -> Sums:
     import torch
 
-    # One addition for all columns, which for int32 indices takes ten times as long.
+    # One addition for all columns; with int32 indices it takes ten times as long.
     n, index = len(index), index.long()
     ones = torch.ones(n, dtype=torch.bool, device=index.device)
     full: Sums = [ones if x is None else x for x in columns]
@@ -225,7 +225,7 @@ def split_sums(
     fused = compared_sums if num_bins <= _FEW_BINS else segment_sums
 
     def one_by_one(index: Tensor, *columns: Tensor) -> Sums:
-        # A TPU launches nothing, and would write the stacked columns.
+        # A TPU launches no kernels, and would write the stacked columns.
         return [fused(num_bins, index, x)[0] for x in columns]
 
     forms = (partial(form, num_bins) for form in (segment_sums, fused))
@@ -266,7 +266,8 @@ def segment_sums(num_bins: int, index: Tensor, *columns: Tensor) -> Sums:
 def compared_sums(num_bins: int, index: Tensor, *columns: Tensor) -> Sums:
     """Returns the same by comparing each index with each bin, which fuses.
 
-    Columns alike become one sum, because on a GPU each sum is a launch.
+    Columns of the same dtype and shape become one sum, because on a GPU each sum is a
+    launch.
     """
     n = ops.shape(index)[0]
     size = _chunk_size(n)
@@ -304,9 +305,9 @@ def compared_sums(num_bins: int, index: Tensor, *columns: Tensor) -> Sums:
 
 @functools.cache
 def _chunk_size(n: Any) -> int:
-    """Returns the largest divisor of n, so that no chunk is padded; or 2^14.
+    """Returns the largest divisor of n up to 2^14, so that no chunk is padded.
 
-    Small ones would make many chunks.
+    If all of them are small, they would make many chunks, and it returns 2^14.
     """
     if not isinstance(n, int):
         return _CHUNK

@@ -1,4 +1,4 @@
-"""What metrics need of each token where its logits are not kept."""
+"""What metrics need to know of each token if its logits are not kept."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from keras_calib.types import Tensor
 
 __all__ = ["TokenStatistics"]
 
-# What it may hold of each sample, in this order; the first always.
+# What it may hold for each sample, in this order; it always holds the first.
 FIGURES = "log_probability", "confidence", "hit", "entropy", "squared_error"
 
 
@@ -34,18 +34,18 @@ FIGURES = "log_probability", "confidence", "hit", "entropy", "squared_error"
 class TokenStatistics:
     """Five numbers for each sample, which metrics take in place of its K logits.
 
-    `linear_loss` returns them, and `TokenStatistics.of` computes them from logits. A
-    metric needs no more if it depends on the label's and the largest probability alone,
-    or on a sum over all classes that is here: `ExpectedCalibrationError`,
-    `CalibrationGap`, `BrierScore`, `NegativeLogLikelihood`, `Perplexity`,
-    `PredictiveEntropy`, `AURC` and others, and a set of them. Each refuses statistics
-    of which it would need more. Its attribute `reads` names those that it reads, and
-    `FusedHeadModel` computes no others.
+    `linear_loss` returns them, and `TokenStatistics.of` computes them from logits. They
+    are enough for a metric that depends only on the probability of the label, on the
+    largest probability, or on one of these sums over all classes:
+    `ExpectedCalibrationError`, `CalibrationGap`, `BrierScore`, `NegativeLogLikelihood`,
+    `Perplexity`, `PredictiveEntropy`, `AURC` and others, and a `CalibrationMetrics` of
+    them. A metric that needs more refuses them. Its attribute `reads` names those that
+    it reads, and `FusedHeadModel` computes no others.
 
     Args:
-        log_probability: log p_y, of shape `(...)`; NaN where y is no class or a logit
-            is NaN.
-        confidence: the largest probability. This and what follows may be `None`.
+        log_probability: log p_y, of shape `(...)`; NaN where y is not a class or a
+            logit is NaN.
+        confidence: the largest probability. It and those that follow may be `None`.
         hit: 1 where the first class of that probability is the label, 0 elsewhere.
         entropy: -sum_k p_k log p_k, in nats.
         squared_error: sum_k (p_k - y_k)^2.
@@ -122,9 +122,9 @@ def names_of(given: bool | Collection[str]) -> tuple[str, ...]:
 
 
 class TokenBatch(Batch):
-    """N samples of one label of K classes, of which there are statistics alone.
+    """N samples of one label of K classes, of which only statistics are known.
 
-    It has those properties of a `ClassBatch` that statistics give.
+    It has the properties of a `ClassBatch` that can be computed from statistics.
 
     Args:
         y_true: integer labels of shape `(...)` or `(..., 1)`, for `ignore_class`.
@@ -212,7 +212,7 @@ class TokenBatch(Batch):
     def _refuse(self, *_: Any) -> Any:
         raise ValueError(
             "The metric needs the probabilities of all classes: TokenStatistics hold "
-            "those of the label and of the predicted class alone. Give it logits"
+            "only those of the label and of the predicted class. Give it logits"
         )
 
     probabilities = targets = predicted = every_class = property(_refuse)
@@ -222,8 +222,8 @@ class TokenBatch(Batch):
 if keras.backend.backend() == "jax":
     import jax
 
-    # They may leave a compiled or differentiated function. To Keras they are a leaf,
-    # and not six tensors.
+    # They may be returned from a compiled or differentiated function. To Keras they are
+    # one leaf, not six tensors.
     jax.tree_util.register_dataclass(
         TokenStatistics, [*FIGURES, "mask"], ["num_classes"]
     )

@@ -89,7 +89,7 @@ def forward_corrected_value(
         log_t = ops.take(ops.convert_to_tensor(logs, dtype), y, axis=0)
         e, t = ops.exp(z), ops.exp(log_t)
         total = ops.sum(e, axis=-1)
-        # 1 - q = sum_i p_i (1 - T_iy) cancels nowhere, and is exact where q is near 1.
+        # 1 - q = sum_i p_i (1 - T_iy) never cancels, and is exact where q is near 1.
         rest = ops.sum(e * -ops.expm1(log_t), axis=-1) / total
         joint = z + log_t
         # Where only masked classes get the label, q is 0.

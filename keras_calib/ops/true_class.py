@@ -11,8 +11,8 @@ true one. The kernel takes the maximum and the exponentials once, computes log p
 q without cancellation, and returns that gradient directly. Half-precision scores are
 read as they are, and all is computed in float32.
 
-What is kept for the gradient of tensors the size of the logits: on TensorFlow
-and torch the exponentials, and on JAX nothing, see `with_gradient`.
+Of tensors the size of the logits, TensorFlow and torch keep the exponentials for the
+gradient, and JAX keeps nothing, see `with_gradient`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from keras_calib.types import Tensor
 ScalarFunction: TypeAlias = Callable[..., Tensor]
 Parts: TypeAlias = tuple[tuple[Tensor, Tensor, Tensor], Tensor, Callable[..., Tensor]]
 
-# How far above 1 rounding puts a probability: most in half precision.
+# How far above 1 rounding may put a probability; half precision needs the most.
 _ROUNDING = 2e-3
 
 
@@ -64,7 +64,7 @@ def true_class_kernel(
 ) -> Tensor:
     """Computes a loss of the true class's probability, of shape (N,).
 
-    It has gradients in scores, targets and parameters. Forward mode has none.
+    It has gradients in scores, targets and parameters, but not in forward mode.
 
     Args:
         labels: int32 labels of shape (N,), or targets of shape (N, K), t, which give
@@ -235,7 +235,7 @@ def _elementwise(
 
 
 def are_probabilities(x: Tensor) -> Tensor:
-    """Says of each row, as a column, whether all of it lies in [0, 1]."""
+    """Returns a column that says whether all entries of a row lie in [0, 1]."""
     # Two reductions, because comparing all entries would write two more tensors.
     return ops.logical_and(row_min(x) >= 0.0, row_max(x) <= 1.0 + _ROUNDING)
 
