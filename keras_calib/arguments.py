@@ -59,7 +59,7 @@ class WholeSignature:
 class Configurable:
     """Base of classes that keep each argument in an attribute of its name.
 
-    A class states its own arguments and hands on the rest, by
+    A class states its own arguments and passes on the rest, by
     `def __init__(self, strength=1.0, **kwargs)` and `super().__init__(**kwargs)`.
     Its configuration, signature, docstring and `repr` follow the whole chain of
     constructors. An attribute with a `config` property, such as a hyperparameter

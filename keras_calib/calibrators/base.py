@@ -76,9 +76,9 @@ class Calibrator(Configurable, keras.layers.Layer, ABC):
             single sigmoid output.
 
     Raises:
-        ValueError: when it is called before it is fitted or loaded, and, outside a
-            compiled step, when it is given logits in place of probabilities, or the
-            reverse.
+        ValueError: for a `min_probability` that is not in (0, 0.5]; when it is called
+            before it is fitted or loaded; and, outside a compiled step, when it is
+            given logits in place of probabilities, or the reverse.
     """
 
     # Whether the most probable class stays the most probable.

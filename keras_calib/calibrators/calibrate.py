@@ -53,7 +53,7 @@ def calibrate(
             or `(..., 1)` of a single sigmoid.
         x: inputs as arrays, or batches `(x, y)` or `(x, y, sample_weight)`: a
             `tf.data.Dataset`, a `keras.utils.PyDataset` or another finite iterable.
-        y: labels, where `x` are arrays: integers of shape `(...)` or `(..., 1)`, or
+        y: labels, if `x` are arrays: integers of shape `(...)` or `(..., 1)`, or
             one-hot or soft targets of shape `(..., K)`.
         method: `"temperature"`, `"ensemble_temperature"`, `"structured_vector"`,
             `"structured_matrix"`, `"vector"`, `"matrix"`, `"dirichlet"`, `"platt"`,
@@ -67,7 +67,7 @@ def calibrate(
             give probabilities if it ends in a softmax or sigmoid, or if its outputs
             are in [0, 1] and sum to 1.
         ignore_class: integer label whose samples are left out.
-        batch_size: samples in a batch, where `x` are arrays.
+        batch_size: samples in a batch, if `x` are arrays.
         folds: number of folds of the cross-validation, which gives the report's figures
             on samples that the method was not fitted to. Each fold costs one more fit:
             together a fraction of a second for a temperature, and two seconds for

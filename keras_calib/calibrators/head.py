@@ -40,7 +40,7 @@ class Head:
     example: Any
 
     def gives_logits(self, stated: bool | None) -> bool:
-        """Says whether the model gives logits, which the user may have stated."""
+        """Says whether the model gives logits: as stated, or else by the values."""
         if self.has_logits and stated:
             raise ValueError(
                 "The model gives probabilities: it ends in a softmax or sigmoid. "

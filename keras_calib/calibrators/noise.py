@@ -119,7 +119,7 @@ class NoiseCorrection(Calibrator):
         return {"noise": (num_classes, num_classes)}
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
-        """Makes the weight, and sets it to what is given."""
+        """Makes the weight, and sets it if a gamma or a matrix is given."""
         if not self.built:
             super().build(input_shape)
             if self._given is not None:

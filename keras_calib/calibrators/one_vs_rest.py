@@ -65,7 +65,7 @@ def log_odds(z: Tensor) -> Tensor:
 
     The fit and the layer share it, so that they see the same numbers.
     """
-    # top_k, since OpenVINO does not read what argmax is lowered to, and since max
+    # top_k, because OpenVINO cannot read the op that argmax becomes, and because max
     # refuses an empty batch.
     largest, index = ops.top_k(z, 1)
     top = ops.equal(ops.arange(z.shape[-1], dtype="int32"), index)

@@ -30,8 +30,9 @@ class CalibrationReport:
 
     Figures are `"nll"`, `"brier"` (the sum over classes) and `"ece"` (top-label, 15
     bins of equal width), each with the ends of its 95 % interval, `"nll_low"` and
-    `"nll_high"`. The intervals are those of a mean over the samples. They ignore that
-    other samples would have led to another calibrator.
+    `"nll_high"`. The intervals of `"nll"` and `"brier"` are those of a mean over the
+    samples, that of `"ece"` is `BinStatistics.ece_interval`. They ignore that other
+    samples would have led to another calibrator.
 
     Args:
         method: the method.

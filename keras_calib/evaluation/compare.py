@@ -205,7 +205,7 @@ def compare(
 
 
 class _Pair:
-    """Sums of two models, and of the differences of their samples.
+    """Sums of two models, and of the differences of their values per sample.
 
     Args:
         settings: how samples are read and what is measured.

@@ -85,7 +85,7 @@ def evaluate(
         verbose: whether to show a progress bar; by default for more than one chunk.
         validate: whether to check the values of labels, predictions and weights,
             chunk by chunk. Without the checks, figures of impossible values are NaN.
-            Empty arrays, and shapes that do not fit, raise in any case.
+            Empty arrays, and shapes that do not fit, always raise.
 
     Returns:
         An `Evaluation`: a dict of floats that prints as a table, with the bins as

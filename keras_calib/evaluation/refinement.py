@@ -1,4 +1,4 @@
-"""The loss after the best temperature, of numpy arrays, by numpy alone."""
+"""The loss at the best temperature, of numpy arrays, computed with numpy alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The top label of numpy arrays, by numpy alone."""
+"""The top label of numpy arrays, computed with numpy alone."""
 
 from __future__ import annotations
 

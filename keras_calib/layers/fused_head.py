@@ -103,7 +103,7 @@ class FusedHeadModel(keras.Model):
         self.chunk_size = unless_none(whole_number, "chunk_size", chunk_size)
         self.model = model
         self._last = LastLayer.of(model)
-        self._reads: set[str] = set()  # what metrics read of token statistics
+        self._reads: set[str] = set()  # the token statistics that metrics read
         self.built = True  # because the model is
 
     def call(self, inputs: Any, training: bool | None = None) -> Tensor:
@@ -265,7 +265,7 @@ class LastLayer:
         return cls(keras.Model(inputs, hidden), layer, kernel, transpose, dtype)
 
     def arguments(self, hidden: Tensor) -> dict[str, Any]:
-        """Returns what `linear_loss` needs of the layer, and its input."""
+        """Returns the arguments of `linear_loss`: the layer's weights and input."""
         mask = get_keras_mask(hidden)
         hidden = ops.cast(hidden, self.dtype)
         if mask is not None:

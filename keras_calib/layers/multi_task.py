@@ -114,7 +114,7 @@ class MultiTaskModel(keras.Model):
         return {**super().get_compile_config(), "loss": losses}
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles with what `get_compile_config` gave."""
+        """Compiles the model from the result of `get_compile_config`."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 

@@ -58,6 +58,9 @@ def bin_index(x: Tensor, num_bins: int, dtype: str | None = None) -> Tensor:
         x: tensor or numpy array of any shape.
         num_bins: the number of bins, M.
         dtype: the dtype in which x was computed; its own by default.
+
+    Raises:
+        ValueError: for fewer than one bin.
     """
     xp = namespace(x)
     if whole_number("num_bins", num_bins) == 1:

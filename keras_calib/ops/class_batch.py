@@ -141,7 +141,7 @@ class ClassBatch(Batch):
             class_weights: one factor for each of the K classes, or one for all.
             parameters: scalars that `value` and `weight` take after those.
             score_factor: a factor of the logits.
-            score_shift: what is added to the logits of each class.
+            score_shift: numbers that are added to the logits, one for each class.
         """
         labels, factors = self._places, None
         if score_shift is not None:
@@ -348,7 +348,7 @@ def true_class_loss(
         label_smoothing: e in (1 - e) l + e * mean_j(-log p_j).
         class_weights: one factor for each of the K classes, or one for all.
         score_factor: a factor of the logits.
-        score_shift: what is added to the logits of each class.
+        score_shift: numbers that are added to the logits, one for each class.
         **reading: `from_logits`; `ignore_class`, an integer label whose samples give
             0; and `axis`, that of the classes.
 

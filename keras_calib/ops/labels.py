@@ -75,7 +75,7 @@ def read_labels(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, bool]:
     if rank != expected - 1 or not _fit(y_true.shape, y_pred.shape[:-1]):
         raise ValueError(
             "`y_true` must be integer labels of shape (...) or (..., 1), or targets "
-            f"of shape (..., {k}), beside `y_pred` of shape (..., {k}). "
+            f"of shape (..., {k}), for `y_pred` of shape (..., {k}). "
             f"Received: y_true.shape={tuple(shape)}, "
             f"y_pred.shape={tuple(y_pred.shape)}"
         )

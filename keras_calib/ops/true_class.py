@@ -82,7 +82,7 @@ def true_class_kernel(
         parameters: scalars that `value` and `weight` depend on. A tensor that JAX
             traces must be passed here: neither function may capture it.
         score_factor: a factor of the logits.
-        score_shift: what is added to the logits of each class.
+        score_shift: numbers that are added to the logits, one for each class.
     """
     if not from_logits:
         return _of_probabilities(

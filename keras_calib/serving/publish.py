@@ -23,7 +23,7 @@ def publish(
     """Writes `base/<version>` so that nobody ever sees half of it.
 
     A server polls `base` and loads every folder whose name is a number. The version
-    is therefore written beside them under another name, flushed to the disk, and
+    is therefore written next to them under another name, flushed to the disk, and
     renamed: renaming is atomic, and fails if the number is taken. The files of a killed
     process are removed, unless another one is publishing.
 

@@ -64,8 +64,9 @@ class ReliabilityDisplay(Display):
         figure_: the figure, after `plot`.
 
     Raises:
-        ValueError: if there are no statistics, if they hold NaN, and in `plot` if there
-            is not one axes for each model.
+        ValueError: if there are no statistics, if they hold NaN, for an unknown
+            binning, and in `plot` for a level outside (0, 1), or if there is not one
+            axes for each model.
 
     Example:
 
