@@ -151,8 +151,8 @@ class Batch(ABC):
         """Whether labels, scores and weights are all possible, as one boolean.
 
         Probabilities lie in [0, 1] and sum to 1 over classes, logits are neither NaN
-        nor +inf, and labels are classes, or probabilities in the same way. Weights are
-        not negative. A sample of weight 0 may hold anything.
+        nor +inf, and labels are classes, or targets that obey the rules of
+        probabilities. Weights are not negative. A sample of weight 0 may hold anything.
         """
         scores = self._possible_scores()
         return self._all(scores & alike(self._possible_labels(), scores))

@@ -38,8 +38,9 @@ def equal_width_edges(num_bins: int) -> np.ndarray:
 def fine_edges() -> np.ndarray:
     """Returns the edges of 4608 fine bins, which are narrow near 0 and 1.
 
-    The width of a bin is at most 1/128 of its distance from the nearer of 0 and 1:
-    1/512 in the middle, and 2^-25 at both ends, where each float32 has its own bin.
+    Up to 2^-18 from the ends, the width of a bin is at most 1/128 of its distance from
+    the nearer of 0 and 1, so 1/512 in the middle. Closer, it is 2^-25, and each float32
+    near 1 has its own bin.
     """
     steps = np.arange(_STEPS) / _STEPS
     low, width = _OCTAVE_EDGES[:-1], np.diff(_OCTAVE_EDGES)

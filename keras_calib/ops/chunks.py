@@ -54,7 +54,7 @@ class Chunks(NamedTuple):
     def scan(
         self, body: Body, carry: Carry, xs: Sequence[Tensor], dtypes: Sequence[str]
     ) -> tuple[Carry, list[Tensor]]:
-        """Calls `body(carry, chunks) -> (carry, ys)` on one chunk after the other.
+        """Calls `body(carry, chunks) -> (carry, ys)` on each chunk in turn.
 
         Args:
             body: a function of the carry of the chunk before and of one chunk of `xs`.

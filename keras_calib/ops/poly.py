@@ -56,7 +56,7 @@ def _log_tail(log_p: Tensor, q: Tensor, n: int) -> Tensor:
 
 
 def _polynomial(x: Tensor, coefficients: Sequence[float], power: int) -> Tensor:
-    """Returns x^power sum_i coefficients_i x^i, by Horner."""
+    """Returns x^power sum_i coefficients_i x^i, by Horner's method."""
     total = ops.zeros_like(x)
     for c in reversed(coefficients):
         total = total * x + c

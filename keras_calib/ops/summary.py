@@ -78,7 +78,7 @@ def summary_beside_loss(
     Args:
         z: logits of shape (N, K), float32 or float64.
         y: int32 labels of shape (N,).
-        index: whether the index is used, and then only to compare it with y.
+        index: whether the index is used; it must then only be compared with y.
         squares: whether the squares are used.
     """
     if keras.backend.backend() == "jax":  # whose compiler drops the others
