@@ -15,7 +15,7 @@ from keras_calib.types import Array, Tensor
 class OneVsRest(Calibrator):
     """Base of the maps of one class's probability. A subclass gives `fit_class`, `map`.
 
-    With two classes, class 1 is mapped and class 0 has the rest. With more, every
+    With two classes, class 1 is mapped and class 0 gets the rest. With more, every
     class is mapped and the results are divided by their sum, so the argmax may
     change. Probabilities p are given as log-odds log p - log(1 - p), which keep their
     digits where p rounds to 0 or 1.

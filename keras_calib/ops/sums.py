@@ -1,4 +1,4 @@
-"""Sums over all samples or over bins, exact to the last digit."""
+"""Sums over all samples or over bins, accurate to the last digit."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def bin_sums(
     num_bins: int = 1,
     bound: Tensor | None = None,
 ) -> Sums:
-    """Sums the rows of each bin, exact to the last digit.
+    """Sums the rows of each bin, accurate to the last digit.
 
     The plain float32 sum of 8192 numbers 0.9 is off by 7e-5. Therefore sums are taken
     in float64 where it is fast. On JAX and on accelerators each x is split instead, at
