@@ -279,7 +279,7 @@ def two_outputs(tokens):
     [
         (softmax, "'softmax'"),
         (flattened, "EinsumDense that maps the last axis"),
-        (doubled, "without a `call` of its own"),
+        (doubled, "without its own `call`"),
         (biased_by_place, "one bias per class"),
         (nested, "must be a Dense"),
         (two_outputs, "one output"),
