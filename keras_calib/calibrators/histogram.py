@@ -39,7 +39,7 @@ class HistogramBinning(Steps):
     Args:
         num_bins: the number of bins.
         binning: `"equal_width"`, or `"equal_mass"` for equally many samples in each
-            bin.
+            bin, a sample of weight w counting as w samples.
 
     Raises:
         ValueError: for fewer than two bins, and for an unknown binning.
@@ -78,7 +78,7 @@ class HistogramBinning(Steps):
         """Computes the edges and the rate in each bin."""
         share = np.arange(1, self.num_bins) / self.num_bins
         equal_width = self.binning == "equal_width"
-        edges = log_odds_of(share) if equal_width else np.quantile(d, share)
+        edges = log_odds_of(share) if equal_width else _cuts(d, weight, share)
         outer = np.r_[0.0, sigmoid(edges), 1.0]
         # Rounding must not move a value on an edge to the bin below it.
         edges = edges - 1e-6 * np.maximum(1.0, np.abs(edges))
@@ -93,3 +93,12 @@ class HistogramBinning(Steps):
         """Returns the rate of the bin."""
         rate = look_up(rates, count_below(edges, d))
         return ops.where(ops.isnan(d), d, log_odds_of(rate))
+
+
+def _cuts(d: Array, weight: Array, share: Array) -> Array:
+    """Returns the values that have these shares of the weight below them."""
+    order = np.argsort(d)
+    ranks = np.cumsum(weight[order]) / np.sum(weight)
+    # Halfway between two samples if a cut falls between them, up to rounding.
+    between = [np.searchsorted(ranks, share + e) for e in (-1e-9, 1e-9)]
+    return d[order][between].mean(axis=0)

@@ -23,8 +23,6 @@ class Row(NamedTuple):
     # By how much the likelihood of other samples may fall on a calibrated model;
     # None where the map is not fitted.
     slack: float | None = 0.003
-    # Whether a weight of 2 is the same as a sample twice.
-    by_weight: bool = True
     # What is said of the layer before it is fitted; None where nothing is.
     unfitted: str | None = "has not been fitted"
 
@@ -68,7 +66,7 @@ ROWS = {
         unfitted="does not know its number of knots",
     ),
     "histogram": Row(calibrators.HistogramBinning, steps=True, slack=0.03),
-    "equal_mass": Row(equal_mass, steps=True, slack=0.06, by_weight=False),
+    "equal_mass": Row(equal_mass, steps=True, slack=0.06),
     "noise": Row(calibrators.NoiseCorrection),
     "inverse": Row(inverse, slack=None, unfitted=None),
 }
@@ -165,8 +163,7 @@ def test_weights_soft_labels_and_a_second_fit(row):
     w = np.random.default_rng(1).integers(1, 4, len(y))
     layer = row.make(dtype="float64").fit(z, np.eye(3)[y], w)
     again = row.make(dtype="float64").fit(np.repeat(z, w, 0), np.repeat(y, w))
-    if row.by_weight:
-        assert_close(layer(z), again(z), row, 2e-6)
+    assert_close(layer(z), again(z), row, 2e-6)
     before = layer(z)
     layer.fit(z, y)
     layer.fit(z, y, w)
