@@ -248,7 +248,7 @@ def draw_tradeoff(runs):
     colors = dict(zip([0.0, *GAMMAS], COLORS, strict=False))
     for name in METHODS:
         if name == ORACLE:
-            look = {"color": "black", "marker": "*"}
+            look = {"color": "black", "marker": "*", "markersize": 10}
         else:
             gamma, floor = METHODS[name]
             look = {"color": colors[gamma], "marker": "s" if floor else "o"}
@@ -263,10 +263,8 @@ def draw_tradeoff(runs):
             ax.plot(*found, ls="", label=name, **look)
             ax.set(xlabel=COLUMNS[x][0], ylabel=COLUMNS[y][0])
             ax.grid(alpha=0.3)
-    axes[1].set(xscale="log", yscale="log")
-    axes[1].yaxis.set_major_formatter("{x:g}")
-    axes[1].yaxis.set_minor_formatter("{x:g}")
-    axes[1].xaxis.set_major_formatter("{x:g}")
+    # 0.1 without a floor is far outside.
+    axes[1].set(xlim=(10, 30), ylim=(20, 50))
     figure.legend(
         *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3
     )
