@@ -62,9 +62,9 @@ test-jax: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 test-jax: $(STAMPS)/test ## Run the tests of everything written in keras.ops on JAX
 	KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 \
 		XLA_FLAGS=--xla_cpu_use_fusion_emitters=false $(RUN) -m pytest -q \
-		$(IN_PARALLEL) $(ON_ANY_BACKEND) $(addprefix --ignore=,$(AS_USERS_RUN))
-	KERAS_BACKEND=jax JAX_ENABLE_X64=0 $(RUN) -m pytest -q $(IN_PARALLEL) \
-		$(AS_USERS_RUN) tests/ops
+		-m "not slow" $(IN_PARALLEL) $(ON_ANY_BACKEND) $(addprefix --ignore=,$(AS_USERS_RUN))
+	KERAS_BACKEND=jax JAX_ENABLE_X64=0 $(RUN) -m pytest -q -m "not slow" \
+		$(IN_PARALLEL) $(AS_USERS_RUN) tests/ops
 
 test-torch: $(STAMPS)/test $(STAMPS)/torch ## Run the same tests and the slow ones on torch
 	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 -m "" $(ON_ANY_BACKEND)

@@ -377,6 +377,7 @@ def any_loss(y, p):
     return keras.ops.mean(p)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("kind", "y", "p", "from_logits"), COMPILED)
 def test_a_compiled_metric_is_nan(kind, y, p, from_logits):
     found = fitted(y, p, any_loss, [kind(from_logits=from_logits, name="figure")])

@@ -117,6 +117,7 @@ def test_the_original_in_other_forms(t):
     np.testing.assert_allclose(p, softmax(X / t, -1), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("activation", [None, "softmax"])
 def test_every_method_saves_and_loads(method, activation, tmp_path):

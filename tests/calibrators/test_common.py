@@ -83,6 +83,7 @@ def nll(p, y):
     return -np.log(p[np.arange(len(y)), y]).mean()
 
 
+@pytest.mark.thorough
 @every
 @every_compiler
 @pytest.mark.parametrize("k", [2, 5])
@@ -93,6 +94,7 @@ def test_compiled(row, compiler, k):
     assert_close(compiler(layer)(x), layer(x), row, 1e-6)
 
 
+@pytest.mark.thorough
 @every
 @pytest.mark.parametrize("k", [2, 5])
 def test_of_any_shape_and_saved(row, k, tmp_path):

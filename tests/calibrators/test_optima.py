@@ -292,7 +292,7 @@ FITS = [
 ]
 
 
-@slow_on_jax  # the fits are numpy's on each backend
+@pytest.mark.slow
 @pytest.mark.parametrize("fit", FITS)
 def test_at_the_optimum(fit):
     with threadpool_limits(1):  # on such small arrays, threads only wait

@@ -44,6 +44,7 @@ def test_beta_of_large_scores():
     assert nll(np.hstack([1 - p, p]), y) < nll(np.hstack([1 - right, right]), y) + 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("activation", ["linear", "softmax"])
 @pytest.mark.parametrize(("std", "k"), [(1.0, 4), (15.0, 2), (50.0, 4)])

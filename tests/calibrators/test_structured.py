@@ -113,6 +113,7 @@ def on_splits(outputs, make):
     return np.array(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAPS)
 def test_real_nets_against_probmetrics_and_the_temperature(name):
     gains = []

@@ -62,6 +62,7 @@ def test_the_gamma_of_each_step_is_shown():
     assert tape.steps[-1] == 0.5
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("unit", ["epoch", "step"])
 @pytest.mark.parametrize("ramp", [linear, cosine, exponential])
 @pytest.mark.parametrize("steps_per_execution", [1, several])

@@ -89,6 +89,7 @@ SLOW_ON_JAX = pytest.mark.slow if BACKEND == "jax" else ()
 HEADS = [dense, *(pytest.param(h, marks=SLOW_ON_JAX) for h in (einsum, tied, untied))]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("head", HEADS)
 def test_it_trains_as_the_model_with_all_logits(head):
     fused = FusedHeadModel(make(head), chunk_size=7)
@@ -215,6 +216,7 @@ def test_penalties_of_layers_count():
     )
 
 
+@pytest.mark.slow
 @tensorflow_only
 def test_several_steps_an_execution_under_xla():
     how = {"steps_per_execution": 2, "jit_compile": True}

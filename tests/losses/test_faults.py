@@ -166,6 +166,7 @@ def test_what_cannot_be(name, from_logits):
 LEFT_OUT = np.arange(N) % 3 == 0
 
 
+@pytest.mark.thorough
 @every_way
 def test_what_is_left_out(name, from_logits):
     """Value and gradient are those of the other samples, whatever the row holds.
@@ -239,6 +240,7 @@ def test_masked_classes(name):
                 np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", with_little_of_exact(TABLE))
 def test_second_derivatives_of_logits_far_apart(name):
     """They are those of the gradient, where the logits are -inf or 1e4 apart, too."""
@@ -283,6 +285,7 @@ NEEDS_THE_NUMBER = {
 }
 
 
+@pytest.mark.thorough
 @tensorflow_only
 @every_way
 def test_nothing_is_known_of_the_shape(name, from_logits):

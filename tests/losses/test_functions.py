@@ -61,6 +61,7 @@ def test_lists_arrays_and_tensors(name):
     assert keras.backend.standardize_dtype(half.dtype) == "float32"
 
 
+@pytest.mark.thorough
 @every_compiler
 @pytest.mark.parametrize("name", ONE_OF_EACH)
 def test_inside_a_compiled_step(name, compiler):

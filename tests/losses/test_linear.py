@@ -467,6 +467,7 @@ def memories():
     return 4 * tokens * vocabulary, chunked, at_once
 
 
+@pytest.mark.slow
 def test_the_logits_of_all_tokens_never_exist():
     if BACKEND == "torch" and os.environ["CUDA_VISIBLE_DEVICES"]:
         pytest.skip("the memory of a process is not that of its GPU")

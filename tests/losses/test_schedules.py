@@ -46,6 +46,7 @@ if BACKEND == "tensorflow":
     WAYS += [{"jit_compile": False}]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("options", WAYS)
 def test_it_moves_each_step_and_stands_still_in_validation(options):
     model = compiled(scheduled(), **options)
@@ -84,6 +85,7 @@ def test_the_gradient_is_that_of_the_step_too(options):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
+@pytest.mark.thorough
 @not_on_torch
 @pytest.mark.parametrize("options", WAYS[2:])
 def test_a_moving_gamma_makes_no_new_trace(options):

@@ -174,6 +174,7 @@ def test_what_is_left_out_gives_gamma_no_gradient(name, from_logits):
 SMALL = [0.0, 3e-42, 1e-38, 1e-30, 1e-20, 1e-10, 0.5, 1.0]
 
 
+@pytest.mark.thorough
 @every_compiler
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("name", [n for n in ALL if not ALL[n].logits_only])
@@ -197,6 +198,7 @@ def test_gradients_of_small_probabilities_survive_the_compiler(name, soft, compi
     )
 
 
+@pytest.mark.thorough
 @every_compiler
 @pytest.mark.parametrize("name", BINARY)
 def test_gradients_of_small_binary_probabilities(name, compiler):

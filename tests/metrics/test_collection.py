@@ -59,6 +59,7 @@ def test_logits_and_ignored_labels_count_for_all():
     assert_close(together.result(), alone.result(), 2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=not_on_torch)])
 def test_names_in_logs_and_history(jit_compile, tmp_path):
     y, p, _ = data("classes", n=64)

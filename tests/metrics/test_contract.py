@@ -78,6 +78,7 @@ def test_logits_are_the_probabilities_they_stand_for(row):
     assert_close(found, measure(row, y, p, w, dtype="float64"), 1e-9)
 
 
+@pytest.mark.thorough
 @tensorflow_only
 @every_metric
 def test_a_graph_for_batches_of_any_size_agrees_with_eager(row):
@@ -289,7 +290,7 @@ def label_formats(row, y, p):
     return [(y, y), (y[:, None], y), (channels_first(targets), targets)]
 
 
-@slow_on_jax
+@pytest.mark.slow
 @every_metric
 def test_the_classes_may_lie_along_any_axis(row):
     y, p, w = data(row.kind, n=120)

@@ -120,6 +120,7 @@ def test_the_table_holds_every_metric():
     assert every == {type(row.make()) for row in TABLE.values()}
 
 
+@pytest.mark.thorough
 @every_metric
 def test_a_fault_is_nan_until_the_state_is_reset(row):
     good = sample(row)
@@ -138,6 +139,7 @@ def test_a_fault_is_nan_until_the_state_is_reset(row):
     assert_close(metric.result(), expected)
 
 
+@pytest.mark.thorough
 @not_on_torch
 @every_metric
 @pytest.mark.parametrize(
@@ -219,6 +221,7 @@ def test_half_precision_is_no_fault(row, dtype):
     assert np.isfinite(list(figures(measured(row, y, half, w)).values())).all()
 
 
+@pytest.mark.thorough
 @tensorflow_only
 @every_metric
 def test_unknown_shapes_are_read_or_refused_in_words(row):

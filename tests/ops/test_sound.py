@@ -167,6 +167,7 @@ def test_a_metric_is_nan_until_it_is_reset(cls, case):
     assert all((sums == 0).all() for sums in state(metric))
 
 
+@pytest.mark.thorough
 @every_compiler
 @pytest.mark.parametrize("cls", EVERY_CLASS_METRIC)
 @pytest.mark.parametrize("case", ["negative, sum 1", "-1", "K"])
