@@ -250,9 +250,9 @@ def test_noise_of_a_matrix_both_ways(inverse, tmp_path):
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.layers[-1].transition == TRANSITION
     np.testing.assert_allclose(loaded.predict(given, verbose=0), expected, atol=1e-6)
-    with pytest.raises(ValueError, match="of 3 classes. Received: 2 classes"):
+    with pytest.raises(ValueError, match="for 3 classes. Received: 2 classes"):
         layer(given[..., :2] / given[..., :2].sum(-1, keepdims=True))
-    with pytest.raises(ValueError, match="of 3 classes. Received: 4 classes"):
+    with pytest.raises(ValueError, match="for 3 classes. Received: 4 classes"):
         calibrators.NoiseCorrection(**arguments).fit(np.eye(4), range(4))
     # What no noise of this kind gives becomes the nearest that it does: no NaN.
     sure = convert_to_numpy(layer(np.eye(3)))
