@@ -106,7 +106,7 @@ def test_other_forms():
         (P, {}, "must be the predictions of two models by name.*Received: ndarray"),
         ({"p": P}, {}, r"two models by name.*\['p'\]"),
         ({"p": P, "q": Q[1:]}, {}, "must have the same length"),
-        ({"p": P, "q": Q[:, :2]}, {}, "one shape"),
+        ({"p": P, "q": Q[:, :2]}, {}, "the same shape"),
         ({"p": P, "q": -Q}, {}, "these are logits"),
         ({"p": None, "q": None}, {}, "`y_pred` must be an array of numbers"),
         ({"p": P, "q": Q}, {"level": 1.0}, r"`level` must be .*, 0.999999999\]"),

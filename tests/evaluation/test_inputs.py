@@ -362,5 +362,5 @@ class TestDistributions:
         for given in (tfd.Normal(P[:, 0], 1.0), independent):
             with pytest.raises(ValueError, match="must be a Categorical.* Received"):
                 keras_calib.evaluate(Y, given)
-        with pytest.raises(ValueError, match="says itself what it predicts"):
+        with pytest.raises(ValueError, match="itself says what it predicts"):
             keras_calib.evaluate(Y, tfd.Categorical(probs=P), from_logits=True)

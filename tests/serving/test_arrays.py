@@ -92,7 +92,7 @@ def test_whatever_else_is_refused(what, tmp_path, monkeypatch):
 
 def test_a_file_that_is_missing_or_a_folder(tmp_path):
     for path in (tmp_path, tmp_path / "missing.npz"):
-        with pytest.raises(ValueError, match="no .npz file"):
+        with pytest.raises(ValueError, match="not an .npz file"):
             read_arrays(path)
 
 
