@@ -100,5 +100,5 @@ def _cuts(d: Array, weight: Array, share: Array) -> Array:
     order = np.argsort(d)
     ranks = np.cumsum(weight[order]) / np.sum(weight)
     # Halfway between two samples if a cut falls between them, up to rounding.
-    between = [np.searchsorted(ranks, share + e) for e in (-1e-9, 1e-9)]
-    return d[order][between].mean(axis=0)
+    low, high = (d[order[np.searchsorted(ranks, share + e)]] for e in (-1e-9, 1e-9))
+    return (low + high) / 2
