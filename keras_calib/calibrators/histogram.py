@@ -101,4 +101,5 @@ def _cuts(d: Array, weight: Array, share: Array) -> Array:
     ranks = np.cumsum(weight[order]) / np.sum(weight)
     # Halfway between two samples if a cut falls between them, up to rounding.
     low, high = (d[order[np.searchsorted(ranks, share + e)]] for e in (-1e-9, 1e-9))
-    return (low + high) / 2
+    cuts: Array = (low + high) / 2
+    return cuts
