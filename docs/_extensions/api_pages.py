@@ -7,13 +7,18 @@ of `PAGES`, with tables, and a page for each object in a table.
 import importlib
 import inspect
 import pkgutil
+import sys
 from pathlib import Path
 
 import keras
 from markdown_docstrings import translate
+from sphinx import addnodes
 from sphinx.ext.autodoc.mock import mock
+from sphinx.ext.viewcode import viewcode_anchor
 
 import keras_calib
+from keras_calib.arguments import default_name
+from keras_calib.losses import CalibrationLoss
 
 # The modules that have a page, in its order: the title, and the guide to read with it.
 PAGES = {
@@ -32,6 +37,11 @@ PAGES = {
 }
 # What the extra `beam` brings takes gigabytes, and the pages need none of it.
 MOCKED = ["apache_beam", "tensorflow_model_analysis"]
+# The bases in them: a mocked one would hide the arguments of the classes made from it.
+_BASES = {
+    "apache_beam": "CombineFn",
+    "tensorflow_model_analysis.metrics.metric_types": "Metric",
+}
 # A file that is shown on the page of another room.
 ELSEWHERE = {"keras_calib.ops.checks": "keras_calib.evaluation"}
 _KERAS = keras.losses.Loss, keras.metrics.Metric, keras.Layer, keras.callbacks.Callback
@@ -40,6 +50,8 @@ _KERAS = keras.losses.Loss, keras.metrics.Metric, keras.Layer, keras.callbacks.C
 def module_at(path):
     """Returns a module, without the packages of the extra `beam`."""
     with mock(MOCKED):
+        for package, base in _BASES.items():
+            setattr(importlib.import_module(package), base, object)
         return importlib.import_module(path)
 
 
@@ -109,6 +121,28 @@ def docstring(module):
     return "\n".join(lines)
 
 
+def class_of(function):
+    """Returns the class that the function form of a loss is made from, or None."""
+    things = vars(sys.modules[function.__module__]).values()
+    classes = (x for x in things if inspect.isclass(x))
+    losses = (x for x in classes if issubclass(x, CalibrationLoss))
+    return next((x for x in losses if default_name(x) == function.__name__), None)
+
+
+def link_to_class(app, doctree):
+    """Links the function form of a loss, which no `def` defines, to its class."""
+    for signature in doctree.findall(addnodes.desc_signature):
+        if signature.parent["objtype"] == "function":
+            path = f"{signature['module']}.{signature['fullname']}"
+            cls = class_of(thing_at(path))
+            if cls:
+                signature += viewcode_anchor(
+                    reftarget=f"_modules/{cls.__module__.replace('.', '/')}",
+                    refid=cls.__name__,
+                    refdoc=app.env.docname,
+                )
+
+
 def setup(app):
     pages = {
         page: {
@@ -125,6 +159,7 @@ def setup(app):
     for old in Path(app.srcdir, "api").glob("*.rst"):
         if old.stem not in (*pages, *listed):
             old.unlink()
+    app.connect("doctree-read", link_to_class)
     app.config.autosummary_context = {
         "pages": pages,
         "with_members": [path for path in listed if has_members(path)],

@@ -1,5 +1,6 @@
 """The API has a page for every public object, and for every room a table of them."""
 
+import inspect
 import sys
 from pathlib import Path
 
@@ -27,6 +28,18 @@ def test_every_public_object_is_listed(room):
     listed = {id(api_pages.thing_at(path)) for path in LISTED}
     missing = [name for name, thing in exports(room).items() if id(thing) not in listed]
     assert not missing, f"give {room.__name__} a page in docs/_extensions/api_pages.py"
+
+
+def test_a_mocked_base_hides_no_arguments():
+    paths = [
+        path
+        for path in LISTED
+        if path.startswith(("keras_calib.beam.", "keras_calib.tfma."))
+    ]
+    assert paths
+    for path in paths:
+        found = inspect.signature(api_pages.thing_at(path)).parameters
+        assert "args" not in found and "kwargs" not in found, path
 
 
 def test_nothing_is_listed_twice():
