@@ -48,7 +48,6 @@ from examples.arguments import at_least_one
 from examples.noisy_digits import (
     NUM_CLASSES,
     RIGHT,
-    STYLES,
     WRONG,
     GradientNorms,
     Run,
@@ -59,6 +58,7 @@ from examples.noisy_digits import (
     fashion_mnist,
     noisy,
 )
+from examples.styles import style
 from examples.tables import interval, markdown
 from keras_calib import CalibrationMetrics, GammaCE, TemperatureScaling
 from keras_calib.callbacks import GammaScheduler, linear
@@ -68,7 +68,6 @@ NOISES = (0.0, 0.1, 0.3, 0.5)
 STARTS = SCRATCH, TUNED = "from scratch", "fine-tuned"
 EXTRAS = PLAIN, SMOOTHED, MIXED = "no extra", "label smoothing", "mixup"
 SHOWN_NOISE = 0.3  # for the figures over epochs
-LINES = STYLES[0:2] + STYLES[3:6]  # the colors of these gammas in noisy_digits
 
 
 @dataclass(frozen=True)
@@ -356,14 +355,15 @@ def draw_measures(runs):
     )
     for row, start in zip(axes, starts, strict=True):
         for ax, (key, (title, _)) in zip(row, columns, strict=True):
-            for gamma, style in zip(GAMMAS, LINES, strict=True):
+            for gamma in GAMMAS:
                 means = [
                     np.mean(
                         [run.scores[key] for run in runs[start, PLAIN, gamma, noise]]
                     )
                     for noise in NOISES
                 ]
-                ax.plot(NOISES, means, "o", label=f"gamma {gamma}", **style, ms=4)
+                name = f"gamma {gamma}"
+                ax.plot(NOISES, means, "o", label=name, **style(name), ms=4)
             ax.set(title=f"{title}  {start}", xticks=NOISES)
             ax.xaxis.set_major_formatter("{x:.0%}")
             ax.grid(alpha=0.3)
@@ -429,9 +429,9 @@ def write(runs, output):
         text,
         measures=draw_measures(runs),
         calibration=draw_calibration(runs),
-        gradient_norms=draw_gradient_norms(shown, LINES),
-        loss_curves=draw_loss_curves(shown, LINES),
-        reliability=draw_diagrams(pooled, len(pooled), LINES),
+        gradient_norms=draw_gradient_norms(shown),
+        loss_curves=draw_loss_curves(shown),
+        reliability=draw_diagrams(pooled, len(pooled)),
     )
     return text
 

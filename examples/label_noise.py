@@ -29,6 +29,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from scipy.special import softmax
 
+from examples.styles import style
 from examples.tables import interval, markdown, write
 from keras_calib import (
     GammaCE,
@@ -43,7 +44,6 @@ MATCHED = noise_matched_gamma(NOISE, NUM_CLASSES)
 # The article recommends 0.2, 0.5 and 0.7 for low, medium and high noise.
 GAMMAS = sorted({0.0, 0.01, 0.1, MATCHED, 0.2, 0.5, 0.7})
 MATCHED_NAME = f"gamma {MATCHED:.4g}, matched"
-COLORS = {MATCHED_NAME: "#2171b5"}
 
 
 # Synthetic noise ---------------------------------------------------------------------
@@ -150,7 +150,8 @@ def draw(found):
     """Draws the distance to the true probabilities by method."""
     figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
     means = {name: np.mean(values) for name, values in found.items()}
-    colors = [COLORS.get(name, "#bbbbbb") for name in means]
+    color = style(MATCHED_NAME)["color"]
+    colors = [color if name == MATCHED_NAME else "#bbbbbb" for name in means]
     bars = ax.barh(list(means), list(means.values()), color=colors)
     ax.bar_label(bars, fmt="{:.3f}", padding=3)
     ax.invert_yaxis()

@@ -39,7 +39,7 @@ from tqdm import tqdm
 
 import keras_calib
 from examples.arguments import at_least_one
-from examples.noisy_digits import STYLES
+from examples.styles import style
 from examples.tables import interval, markdown, over_seeds, write
 from keras_calib import (
     CalibrationGap,
@@ -245,9 +245,9 @@ def table(runs):
 def draw_loss_curves(runs):
     """Draws the perplexity on held-out text by epoch, the median over seeds."""
     figure, ax = plt.subplots(figsize=(9, 4.5), layout="constrained")
-    for (name, seeds), style in zip(runs.items(), STYLES, strict=True):
+    for name, seeds in runs.items():
         median = np.median([seed["curve"] for seed in seeds], axis=0)
-        ax.plot(np.arange(1, len(median) + 1), median, label=name, **style)
+        ax.plot(np.arange(1, len(median) + 1), median, label=name, **style(name))
     ax.set(xlabel="Epoch", title="Perplexity on held-out text", yscale="log")
     ax.yaxis.set_major_formatter("{x:g}")
     ax.grid(alpha=0.3)

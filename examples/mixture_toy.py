@@ -25,6 +25,7 @@ from scipy.optimize import minimize
 from scipy.special import rel_entr
 from scipy.stats import norm
 
+from examples.styles import style
 from examples.tables import markdown, write
 from keras_calib import GammaCE
 
@@ -71,12 +72,7 @@ OBJECTIVES = {
 }
 
 
-DRAWN = {
-    "KL (gamma 0)": {"color": "black", "linestyle": "-"},
-    "gamma 0.001": {"color": "#5ba3cf", "linestyle": "-"},
-    "gamma 0.1": {"color": "#08306b", "linestyle": ":"},
-    "TVD": {"color": "#d55e00", "linestyle": "--"},
-}
+DRAWN = "KL (gamma 0)", "gamma 0.001", "gamma 0.1", "TVD"
 
 
 def fit(objective):
@@ -104,9 +100,9 @@ def draw(fits):
     """Draws the data and the fits, as densities."""
     figure, ax = plt.subplots(figsize=(8, 4.2), layout="constrained")
     ax.fill_between(CENTERS, DATA / WIDTH, color="#cccccc", label="data")
-    for name, style in DRAWN.items():
+    for name in DRAWN:
         density = bins(*fits[name]) / WIDTH
-        ax.plot(CENTERS, density, label=name, linewidth=2, **style)
+        ax.plot(CENTERS, density, label=name, linewidth=2, **style(name))
     ax.set(xlabel="x", ylabel="Density", xlim=(-6, 7), ylim=(0, None))
     ax.set_title("The best single Gaussian: KL spreads over both modes, TVD takes one")
     ax.legend(frameon=False)

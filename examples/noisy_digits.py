@@ -35,6 +35,7 @@ from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
 from examples.arguments import at_least_one
+from examples.styles import style
 from examples.tables import markdown, over_seeds, write
 from keras_calib import (
     BrierScore,
@@ -277,19 +278,6 @@ def table(runs):
 
 # The figures -------------------------------------------------------------------------
 
-# Gammas range from light to dark blue; the other losses have other hues and dashes.
-# They are distinguishable with any color vision, and in print.
-STYLES = [
-    {"color": "black", "linestyle": "-"},
-    {"color": "#9ecae1", "linestyle": "-"},
-    {"color": "#5ba3cf", "linestyle": "-"},
-    {"color": "#0072b2", "linestyle": "-"},
-    {"color": "#08306b", "linestyle": "-"},
-    {"color": "#08306b", "linestyle": ":"},
-    {"color": "#e69f00", "linestyle": "--"},
-    {"color": "#d55e00", "linestyle": "-."},
-]
-
 
 def draw_reliability(runs):
     """Draws accuracy against confidence, the test sets of all seeds pooled."""
@@ -297,13 +285,15 @@ def draw_reliability(runs):
         {
             name: sum((run.statistics for run in seeds[1:]), seeds[0].statistics)
             for name, seeds in runs.items()
-        },
-        styles=STYLES,
+        }
     )
 
 
-def draw_diagrams(statistics, columns=4, styles=()):
-    """Draws reliability diagrams, with their figures above and one shared legend."""
+def draw_diagrams(statistics, columns=4):
+    """Draws reliability diagrams, with their figures above and one shared legend.
+
+    A name may end with when it was measured.
+    """
     rows = len(statistics) // columns
     size = (2.5 * columns, 3.3 * rows)
     figure, axes = plt.subplots(rows, columns, figsize=size, layout="tight")
@@ -317,15 +307,16 @@ def draw_diagrams(statistics, columns=4, styles=()):
         key |= zip(labels, bars, strict=True)
     # The histograms have the colors of the models' curves.
     histograms = figure.axes[axes.size :]
-    for style, histogram in zip(styles, histograms, strict=bool(styles)):
+    for name, histogram in zip(statistics, histograms, strict=True):
+        model = name.removesuffix(", before").removesuffix(", after")
         for bar in histogram.patches:
-            bar.set_facecolor(style["color"])
+            bar.set_facecolor(style(model)["color"])
     figure.get_layout_engine().set(rect=(0, 0.08 / rows, 1, 1))
     figure.legend(key.values(), key, loc="lower center", ncols=2)
     return figure
 
 
-def draw_loss_curves(runs, styles=STYLES):
+def draw_loss_curves(runs):
     """Draws the NLL, because losses with different gammas cannot be compared."""
     return draw_curves(
         runs,
@@ -333,11 +324,10 @@ def draw_loss_curves(runs, styles=STYLES):
             "nll": "Negative log-likelihood on noisy training labels",
             "val_nll": "Negative log-likelihood on clean test labels",
         },
-        styles,
     )
 
 
-def draw_gradient_norms(runs, styles=STYLES):
+def draw_gradient_norms(runs):
     """Draws the gradient norms of right and wrong labels."""
     return draw_curves(
         runs,
@@ -345,20 +335,20 @@ def draw_gradient_norms(runs, styles=STYLES):
             RIGHT: "Gradient norm, images with right labels",
             WRONG: "Gradient norm, images with wrong labels",
         },
-        styles,
     )
 
 
-def draw_curves(runs, panels, styles=STYLES):
+def draw_curves(runs, panels):
     """Draws two logged values by epoch, a line per method: the median over seeds."""
     figure, axes = plt.subplots(
         1, 2, figsize=(12, 4.5), sharey=True, layout="constrained"
     )
     for ax, (log, title) in zip(axes, panels.items(), strict=True):
-        for (name, seeds), style in zip(runs.items(), styles, strict=True):
+        for name, seeds in runs.items():
             if log in seeds[0].history:
                 median = np.median([run.history[log] for run in seeds], axis=0)
-                ax.plot(np.arange(1, len(median) + 1), median, label=name, **style)
+                epochs = np.arange(1, len(median) + 1)
+                ax.plot(epochs, median, label=name, **style(name))
         ax.set(title=title, xlabel="Epoch", yscale="log")
         ax.yaxis.set_major_formatter("{x:g}")
         ax.grid(alpha=0.3)

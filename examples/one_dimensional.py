@@ -8,7 +8,7 @@ has a sigma to choose, which is an inverse k. Fixed at 1, it is worse than both,
 b = 3.9. Each of the losses is correct once its slope is free. The script prints the
 best b of each loss and draws them in `demo_output/one_dimensional.svg`.
 
-    python examples/one_dimensional.py
+    python -m examples.one_dimensional
 """
 
 import argparse
@@ -18,6 +18,7 @@ import keras
 import numpy as np
 from matplotlib import pyplot as plt
 
+from examples.styles import style
 from keras_calib import ExpectedAccuracyLoss, GammaCE, MulticlassHinge
 
 POINTS, LABELS = np.array([-0.25, 0.0, 0.25]), np.array([0, 0, 1])
@@ -76,24 +77,26 @@ def draw(path):
     """Draws the loss as a function of b, and the best b as a function of the slope."""
     figure, (left, right) = plt.subplots(ncols=2, figsize=(10, 4), layout="constrained")
     b = np.linspace(-0.75, 4.5, 600)
-    styles = {
-        "cross-entropy": (CROSS_ENTROPY, "#0072B2", "-", "k"),
-        "hinge": (HINGE, "#D55E00", "--", None),
-        "EXACT": (EXACT, "#009E73", "-.", "1 / sigma"),
+    losses = {
+        "cross-entropy": (CROSS_ENTROPY, "k"),
+        "hinge": (HINGE, None),
+        "EXACT": (EXACT, "1 / sigma"),
     }
-    for name, (loss, color, line, _) in styles.items():
+    for name, (loss, _) in losses.items():
         values = total_loss(loss, 1.0, b)
-        left.plot(b, values, line, color=color, label=name)
+        left.plot(b, values, label=name, **style(name))
         low, high = best_b(loss, 1.0)
         value = values.min()
-        left.plot([low, high], [value, value], "o-", color=color, markersize=5)
+        left.plot(
+            [low, high], [value, value], "o-", color=style(name)["color"], markersize=5
+        )
     left.set(xlabel="b", ylabel="loss of the three points", ylim=(0, 4.5))
     left.set_title("Slope fixed at 1")
     slopes = np.geomspace(0.6, 30, 40)
-    for name, (loss, color, line, slope) in styles.items():
+    for name, (loss, slope) in losses.items():
         if slope:
             found = [best_b(loss, k)[0] for k in slopes]
-            right.loglog(slopes, found, line, color=color, label=f"{name}, {slope}")
+            right.loglog(slopes, found, label=f"{name}, {slope}", **style(name))
     right.axhline(0.125, color="#999999", linewidth=1, linestyle=":")
     right.set(xlabel="slope", ylabel="best b", ylim=(0.04, 12))
     right.set_title("Slope free")

@@ -44,9 +44,9 @@ from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from tqdm import tqdm
 
 from examples.arguments import at_least_one
+from examples.styles import style
 from examples.tables import interval, markdown, over_seeds, write
 from keras_calib import GammaCE, NegativeLogLikelihood
-from keras_calib.viz.display import COLORS
 
 GAMMAS = [1e-7, 1e-5, 1e-3, 0.1]
 FLOORS = [0.0, 0.2]
@@ -245,14 +245,14 @@ def tables(runs):
 def draw_tradeoff(runs):
     """Draws quality against diversity, in BLEU and in perplexity, by seed."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
-    colors = dict(zip([0.0, *GAMMAS], COLORS, strict=False))
     for name in METHODS:
         if name == ORACLE:
-            look = {"color": "black", "marker": "*", "markersize": 10}
+            look = {"marker": "*", "markersize": 10}
         else:
-            gamma, floor = METHODS[name]
-            look = {"color": colors[gamma], "marker": "s" if floor else "o"}
+            _, floor = METHODS[name]
+            look = {"marker": "s" if floor else "o"}
             look |= {"markerfacecolor": "none"} if floor else {}
+        look |= {**style(name), "linestyle": ""}
         for ax, x, y in zip(
             axes,
             ("self-BLEU-4", "oracle perplexity"),
@@ -260,7 +260,7 @@ def draw_tradeoff(runs):
             strict=True,
         ):
             found = [[run[key] for run in runs[name]] for key in (x, y)]
-            ax.plot(*found, ls="", label=name, **look)
+            ax.plot(*found, label=name, **look)
             ax.set(xlabel=COLUMNS[x][0], ylabel=COLUMNS[y][0])
             ax.grid(alpha=0.3)
     # 0.1 without a floor is far outside.

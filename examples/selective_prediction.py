@@ -24,17 +24,13 @@ from matplotlib import pyplot as plt
 
 from examples.arguments import at_least_one
 from examples.noisy_digits import digits, noisy
+from examples.styles import style
 from examples.tables import interval, markdown, write
 from keras_calib import calibrate, evaluate
 
 NOISE, COVERAGE = 0.3, 0.8
 TASKS = TEN, PARITY = "ten digits", "odd or even"
-METHODS = {
-    "as trained": {"color": "black", "linestyle": "-"},
-    "temperature": {"color": "#e69f00", "linestyle": "--"},
-    "vector": {"color": "#2171b5", "linestyle": "-."},
-    "isotonic": {"color": "#009e73", "linestyle": ":"},
-}
+METHODS = "as trained", "temperature", "vector", "isotonic"
 COLUMNS = {
     "accuracy": "accuracy ↑",
     "aurc": "AURC ↓",
@@ -75,7 +71,7 @@ def predictions(task, seed, epochs):
     train_set = train_set.shuffle(1000).batch(64)
     model.fit(train_set, epochs=epochs, verbose=0, shuffle=False)
     found = {"as trained": model.predict_on_batch(data.x_test)}
-    for method in list(METHODS)[1:]:
+    for method in METHODS[1:]:
         calibrated = calibrate(model, held_out, y_held_out, method, verbose=0)
         found[method] = calibrated.predict_on_batch(data.x_test)
     return y_test, found
@@ -94,10 +90,11 @@ def draw(curves):
     """Draws the error rate over coverage, the mean over seeds."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
     for ax, task in zip(axes, TASKS, strict=True):
-        for method, style in METHODS.items():
+        for method in METHODS:
             mean = np.mean(curves[task, method], axis=0)
             coverage = np.arange(1, len(mean) + 1) / len(mean)
-            ax.plot(coverage[24:], mean[24:], label=method, linewidth=2, **style)
+            look = {"linewidth": 2, **style(method)}
+            ax.plot(coverage[24:], mean[24:], label=method, **look)
         ax.set(title=task, xlabel="Coverage: fraction of images kept")
         ax.xaxis.set_major_formatter("{x:.0%}")
         ax.yaxis.set_major_formatter("{x:.0%}")

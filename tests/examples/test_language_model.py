@@ -38,7 +38,6 @@ def test_a_quick_run_prints_the_table(corpus, tmp_path, monkeypatch, capsys):
         "methods",
         lambda v: {name: make for name, make in methods(v).items() if name in SUBSET},
     )
-    monkeypatch.setattr(language_model, "STYLES", language_model.STYLES[:3])
     output = tmp_path / "output"
     arguments = ["--quick", "--data", str(corpus), "--words", "41"]
     language_model.main([*arguments, "--epochs", "6", "--output", str(output)])
