@@ -1,6 +1,7 @@
 """The ablation runs, and its tables follow from its recorded runs."""
 
 import csv
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -82,14 +83,20 @@ def tables(text):
     return [part.strip() for part in text.split("\n\n") if part.startswith("|")]
 
 
-@pytest.mark.parametrize("folder", RUNS, ids=lambda folder: folder.name)
-def test_the_tables_are_those_of_the_runs(folder):
+def runs_of(folder):
+    """Returns the recorded runs."""
     runs = defaultdict(list)
     with (folder / "runs.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
             key = row["start"], row["extra"], row["gamma"], float(row["noise"])
             scores = {name: float(row[name]) for name in ablation.COLUMNS if row[name]}
             runs[key].append(Run(scores, None, {}))
+    return runs
+
+
+@pytest.mark.parametrize("folder", RUNS, ids=lambda folder: folder.name)
+def test_the_tables_are_those_of_the_runs(folder):
+    runs = runs_of(folder)
     text = (folder / "results.md").read_text(encoding="utf-8")
     expected = (
         f"{ablation.results(runs)}\n\ndifferences\n\n{ablation.differences(runs)}"
@@ -103,3 +110,33 @@ def test_the_page_shows_tables_of_the_runs_and_no_others():
     # The first is from scratch, the last has the differences.
     assert {table for of_run in found for table in (of_run[0], of_run[-1])} <= shown
     assert shown <= {table for of_run in found for table in of_run}
+
+
+def heights(figure):
+    """Returns the heights of the curves in each panel, by gamma; the top is 0."""
+    curve = re.compile(r'<path d="([^"]+)" clip-path="[^"]+" style="[^"]+h: 1.5[;"]')
+    panels = re.split(r'<g id="axes_\d+">', figure.read_text(encoding="utf-8"))[1:]
+    return [
+        {
+            gamma: np.array([line.split()[2] for line in path.splitlines()], float)
+            for gamma, path in zip(GAMMAS, curve.findall(panel), strict=True)
+        }
+        for panel in panels
+    ]
+
+
+def test_what_the_captions_say_of_the_curves_is_true():
+    folder = PAGE.with_suffix("") / "fashion-mnist"
+    runs = runs_of(folder)
+    norm = {
+        gamma: np.mean(
+            [r.scores["wrong labels"] for r in runs[SCRATCH, PLAIN, gamma, 0.3]]
+        )
+        for gamma in GAMMAS
+    }
+    assert max(norm[gamma] for gamma in ("0.1", "0.5", "0 to 0.5")) < norm["0"] / 5
+    assert 0.75 * norm["0"] < norm["0.01"] < norm["0"]
+    train, test = heights(folder / "loss_curves.svg")
+    for gamma in ("0.1", "0.5", "0 to 0.5"):
+        assert train[gamma][-1] < train[gamma][0] < train["0"][0] + 1
+    assert (test["0.5"] < test["0"]).all() and (test["0"] < test["0.1"]).all()
