@@ -1,5 +1,6 @@
 """Sentences that reviewers could not read stay out of the project."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -30,13 +31,20 @@ def files(*suffixes):
 
 def texts():
     """Yields the path of each file of text, and its words without line breaks."""
-    for name, text in files(".md", ".py", ".cfg", ".toml"):
+    for name, text in files(".md", ".py", ".cfg", ".toml", ".ipynb"):
+        if name.endswith(".ipynb"):
+            text = "\n".join("".join(x["source"]) for x in json.loads(text)["cells"])
         yield name, re.sub(r"[\s#]+", " ", text)
 
 
 def test_they_are_gone():
     found = [(name, words) for name, text in texts() for words in GONE if words in text]
     assert not found
+
+
+def test_notebooks_are_read():
+    found = dict(texts())["docs/notebooks/serve.ipynb"]
+    assert "Serve a calibrated model" in found and "import keras_calib" in found
 
 
 def test_a_table_ends_with_an_empty_line():
