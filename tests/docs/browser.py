@@ -58,6 +58,24 @@ for (const words of asked) {
 """
 
 
+def run(*arguments):
+    """Runs Chromium without a window."""
+    quiet = "--headless", "--no-sandbox", "--disable-gpu"
+    return subprocess.run(
+        [BROWSER, *quiet, "--window-size=1500,1000", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def picture(page):
+    """Returns the path of a picture of a page."""
+    image = page.with_suffix(".png")
+    run(f"--screenshot={image}", page.as_uri())
+    return image
+
+
 def answer(folder, script, asked):
     """Returns what a script finds in a frame that shows pages of a folder."""
     page = (FRAME % (json.dumps(asked), script)).encode()
@@ -78,27 +96,17 @@ def answer(folder, script, asked):
         ("127.0.0.1", 0), partial(Handler, directory=str(folder))
     ) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        done = subprocess.run(
-            [
-                BROWSER,
-                *("--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"),
-                "--virtual-time-budget=1000000",
-                "--window-size=1500,1000",
-                f"http://127.0.0.1:{server.server_port}/frame",
-            ],
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        address = f"http://127.0.0.1:{server.server_port}/frame"
+        done = run("--dump-dom", "--virtual-time-budget=1000000", address)
         server.shutdown()
     found = re.search("<pre>(.+?)</pre>", done.stdout, re.DOTALL)
     assert found, done.stderr[-3000:]
     return json.loads(html.unescape(found[1]))
 
 
-def overflows(folder, pages):
+def overflows(folder, pages, widths=WIDTHS):
     """Returns the page, the theme, the width and the element of what is too wide."""
-    return answer(folder, OVERFLOWS, {"pages": pages, "widths": WIDTHS})
+    return answer(folder, OVERFLOWS, {"pages": pages, "widths": widths})
 
 
 def first_results(folder, queries):
