@@ -30,7 +30,7 @@ const scrolls = e => ["auto", "scroll"].includes(style(e, "overflowX"));
 const moves = e =>
   e && e.tagName != "ARTICLE" && (scrolls(e) || moves(e.parentElement));
 for (const page of asked.pages) {
-  frame.style.width = "1400px";
+  frame.style.width = Math.max(...asked.widths) + "px";
   await load(page);
   const shown = frame.contentDocument;
   for (const theme of ["light", "dark"]) for (const width of asked.widths) {
@@ -88,6 +88,10 @@ def answer(folder, script, asked):
             self.send_header("Content-Type", "text/html")
             self.end_headers()
             self.wfile.write(page)
+
+        def end_headers(self):
+            self.send_header("Cache-Control", "max-age=600")
+            super().end_headers()
 
         def log_message(self, *args):
             pass
