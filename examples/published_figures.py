@@ -1,17 +1,18 @@
 """Published figures of calibration, computed again from the data they are about.
 
 Each row names a figure that somebody printed, in a paper or beside their code, or that
-other software gives, and computes it from the same predictions with keras_calib.
+other software gives, and computes it from the same predictions with keras_calib. A
+second table does the same for figures computed from their definition.
 
     python -m examples.published_figures --data FOLDER
 
-The folder holds the predictions as their authors publish them; the page
-`docs/experiments/published_figures.md` says where they are. What is not there is left
-out of the table.
+The folder has the predictions under the names of `FILES`, which says where each file is
+from and how it was converted. Rows whose file is missing are left out of the tables.
 """
 
 import argparse
 import csv
+import sys
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -25,15 +26,16 @@ from keras_calib.calibrators import IsotonicCalibration, TemperatureScaling
 from keras_calib.metrics import BrierScore
 
 HEADER = "figure", "printed", "here", "difference", "source"
+DEFINED = "figure", "definition", "here", "difference", "predictions"
 
 
 class Figure(NamedTuple):
-    """A figure that was printed.
+    """A figure that was printed, or computed from its definition.
 
     Attributes:
         name: what it is, and of which predictions.
         printed: its digits.
-        source: who printed it.
+        source: who printed it, or the repository of the predictions.
         file: where the predictions are, in the folder of the data.
         compute: the figure of the path of that file.
     """
@@ -182,42 +184,65 @@ def after(path, smallest=None):
     return evaluate(arrays(path)[1], fitted(path, smallest)[1])["ece"]
 
 
-# What was printed ---------------------------------------------------------------------
+# Where the predictions are from -------------------------------------------------------
 
-NOTEBOOK, RELPLOT, CORP = "reliability-diagrams", "smooth ECE paper", "reliabilitydiag"
-KUMAR, SCIPY = "uncertainty-calibration", "numpy, scipy"
 RESNEXT = "imagenet_confidences/resnext101_32x8d.csv"
 RESNEXT_50 = "imagenet_confidences/resnext50_32x4d.csv"
 RESNET = "imagenet_confidences/resnet34.csv"
 FLARES = "solar_flares/sf_c1.csv"
 RAIN = "precip_niamey/precip_niamey_2016.csv"
 VGG = "verified_calibration_vgg/cifar10_vgg16.npz"
-TEMPERATURES = {
-    "DenseNet, CIFAR-100": (
-        "netcal_probs/densenet-bc-100-cifar-100.npz",
-        None,
-        ("0.1422", "0.0120", "2.1176095"),
-    ),
-    "WideResNet, CIFAR-10": (
-        "netcal_probs/wideresnet-16-4-cifar-10.npz",
-        None,
-        ("0.0537", "0.0062", "2.0525488"),
-    ),
-    "VGG16, CIFAR-10": (VGG, None, ("0.0398", "0.0141", "1.686")),
-    "20 Newsgroups": (
-        "label_errors_outputs/20news_test_set.npz",
-        1e-7,
-        ("0.2011", "0.0810", "0.627"),
-    ),
+DENSENET = "netcal_probs/densenet-bc-100-cifar-100.npz"
+WIDERESNET = "netcal_probs/wideresnet-16-4-cifar-10.npz"
+NEWS = "label_errors_outputs/20news_test_set.npz"
+GAMES = "nba", "mlb", "nfl", "nhl", "wnba"
+CUPS = "men", "women"
+
+
+def forecasts(name):
+    return f"fivethirtyeight_forecasts/{name}.csv"
+
+
+RESULTS, RECORDS = "results/ImageNet_", "examples/classification/records"
+# By repository on GitHub: each file, and what it is there.
+FILES = {
+    "hollance/reliability-diagrams": {
+        RESNEXT: f"`{RESULTS}torchvision/resnext101_32x8d.csv`",
+        RESNEXT_50: f"`{RESULTS}pytorch-image-models/resnext50_32x4d.csv`",
+        RESNET: f"`{RESULTS}pytorch-image-models/resnet34.csv`",
+    },
+    "TimoDimi/replication_DGJ20": {FLARES: "`data/SF.FC.C1.csv`"},
+    "aijordan/reliabilitydiag": {
+        RAIN: "the data frame of `data/precip_Niamey_2016.rda`, written by `write.csv` "
+        "of R with `row.names = FALSE`"
+    },
+    "p-lambda/verified_calibration": {
+        VGG: "the two arrays of the pickle `data/cifar_probs.dat`, saved by `np.savez` "
+        "as `probs` and `label`"
+    },
+    "EFS-OpenSource/calibration-framework": {
+        DENSENET: f"`{RECORDS}/cifar100/densenet-bc-100-cifar-100.npz`",
+        WIDERESNET: f"`{RECORDS}/cifar10/wideresnet-16-4-cifar-10.npz`",
+    },
+    "cleanlab/label-errors": {
+        NEWS: "`cross_validated_predicted_probabilities/20news_test_set_pyx.npy` and "
+        "`original_test_labels/20news_test_set_original_labels.npy`, saved by "
+        "`np.savez` as `probs` and `label`"
+    },
+    "fivethirtyeight/checking-our-work-data": {
+        forecasts(name): f"`{name}.csv`"
+        for name in (
+            *(f"{league}_games" for league in GAMES),
+            *(f"world_cup_matches_{who}" for who in CUPS),
+        )
+    },
 }
-GAMES = {
-    "NBA": "0.21465",
-    "MLB": "0.23988",
-    "NFL": "0.22106",
-    "NHL": "0.23126",
-    "WNBA": "0.21793",
-}
-FIGURES = [
+
+# What was printed ---------------------------------------------------------------------
+
+NOTEBOOK, RELPLOT, CORP = "reliability-diagrams", "smooth ECE paper", "reliabilitydiag"
+KUMAR = "uncertainty-calibration"
+PRINTED = [
     *(
         Figure(f"ResNeXt-101, {name}", printed, NOTEBOOK, RESNEXT, compute)
         for name, printed, compute in (
@@ -278,9 +303,32 @@ FIGURES = [
         VGG,
         partial(of_classes, "ece_l2_debiased"),
     ),
+]
+
+# What follows from the definition -----------------------------------------------------
+
+# The repository of the predictions, their file, what they are clipped to before the
+# logarithm, and the digits of the ECE before and after the temperature, and of that.
+TEMPERATURES = {
+    "DenseNet, CIFAR-100": (
+        "calibration-framework",
+        DENSENET,
+        None,
+        ("0.1422", "0.0120", "2.1176095"),
+    ),
+    "WideResNet, CIFAR-10": (
+        "calibration-framework",
+        WIDERESNET,
+        None,
+        ("0.0537", "0.0062", "2.0525488"),
+    ),
+    "VGG16, CIFAR-10": ("verified_calibration", VGG, None, (None, "0.0141", "1.686")),
+    "20 Newsgroups": ("label-errors", NEWS, 1e-7, ("0.2011", "0.0810", "0.627")),
+}
+COMPUTED = [
     *(
-        Figure(f"{name}, {kind}", digits, SCIPY, file, compute)
-        for name, (file, smallest, printed) in TEMPERATURES.items()
+        Figure(f"{name}, {kind}", digits, source, file, compute)
+        for name, (source, file, smallest, printed) in TEMPERATURES.items()
         for (kind, compute), digits in zip(
             (
                 ("ECE-15", partial(of_classes, "ece")),
@@ -290,28 +338,48 @@ FIGURES = [
             printed,
             strict=True,
         )
+        if digits
     ),
     *(
         Figure(
-            f"FiveThirtyEight, {name}, Brier score",
-            printed,
-            SCIPY,
-            f"fivethirtyeight_forecasts/{name.lower()}_games.csv",
+            f"{league.upper()}, Brier score",
+            digits,
+            "checking-our-work-data",
+            forecasts(f"{league}_games"),
             partial(brier, game),
         )
-        for name, printed in GAMES.items()
+        for league, digits in zip(
+            GAMES,
+            ("0.21465", "0.23988", "0.22106", "0.23126", "0.21793"),
+            strict=True,
+        )
     ),
     *(
         Figure(
-            f"FiveThirtyEight, World Cup of {who}, Brier score",
-            printed,
-            SCIPY,
-            f"fivethirtyeight_forecasts/world_cup_matches_{who}.csv",
+            f"World Cup of {who}, Brier score",
+            digits,
+            "checking-our-work-data",
+            forecasts(f"world_cup_matches_{who}"),
             three_ways,
         )
-        for who, printed in (("men", "0.5375"), ("women", "0.4020"))
+        for who, digits in zip(CUPS, ("0.5375", "0.4020"), strict=True)
     ),
 ]
+
+
+def table(header, figures, folder):
+    """Returns the figures whose file is in the folder, as Markdown."""
+    found = [f.row(folder) for f in figures if (folder / f.file).exists()]
+    return markdown([header, *found])
+
+
+def origins():
+    """Returns where the files are from, as Markdown."""
+    return "\n".join(
+        f"- From [{repository}](https://github.com/{repository}):\n"
+        + "\n".join(f"  - `{name}`: {origin}" for name, origin in files.items())
+        for repository, files in FILES.items()
+    )
 
 
 def main(arguments=None):
@@ -319,12 +387,15 @@ def main(arguments=None):
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--output", type=Path, help="write results.md into this folder")
     given = parser.parse_args(arguments)
-    found = [f.row(given.data) for f in FIGURES if (given.data / f.file).exists()]
-    table = markdown([HEADER, *found])
-    print(table)
+    parts = (HEADER, PRINTED), (DEFINED, COMPUTED)
+    results = "\n\n".join(table(*part, given.data) for part in parts)
+    print(results)
+    names = [name for files in FILES.values() for name in files]
+    if missing := [name for name in names if not (given.data / name).exists()]:
+        print("left out, for want of", ", ".join(missing), file=sys.stderr)
     if given.output:
         given.output.mkdir(parents=True, exist_ok=True)
-        (given.output / "results.md").write_text(table + "\n", encoding="utf-8")
+        (given.output / "results.md").write_text(results + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
