@@ -1,6 +1,10 @@
 """The code of the README runs, and its figures were measured."""
 
+import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -49,18 +53,40 @@ def test_ratios_of_time_are_those_of_the_benchmarks():
     results = (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
     first = results.split("```")[1]
     measured = re.search(r"## Speed\n.*?\n\n## ", README, re.DOTALL)[0]
-    rows = re.findall(r"^\| (.+) \| ([\d.]+) \| .+ \|$", measured, re.MULTILINE)
-    keys = (
-        "GammaCE(0.1) (1024, 1000) graph",
-        "train step of a small CNN, GammaCE + ECE + Brier, XLA",
-        "train step of a small MLP, GammaCE + ECE + Brier, XLA",
-        "temperature fit, 50000 x 1000, against scikit-learn",
-    )
-    assert len(rows) == len(keys)
-    for (_, ratio), key in zip(rows, keys, strict=True):
-        assert (
-            re.search(rf"^{re.escape(key)} +([\d.]+)", first, re.MULTILINE)[1] == ratio
+    shown = re.findall(r"\b\d\.\d\d\b", measured.partition("| --- |")[2])
+    keys = [
+        f"{row}{mode}"
+        for row in (
+            "GammaCE(0.1) (1024, 1000) ",
+            "train step of a small CNN, GammaCE + ECE + Brier, ",
+            "train step of a small MLP, GammaCE + ECE + Brier, ",
         )
+        for mode in ("graph", "XLA")
+    ]
+    keys.append("temperature fit, 50000 x 1000, against scikit-learn")
+    assert "| | graph | XLA |" in measured
+    assert shown == [
+        re.search(rf"^{re.escape(key)} +([\d.]+)", first, re.MULTILINE)[1]
+        for key in keys
+    ]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the command is for a POSIX shell")
+@pytest.mark.parametrize("name", ["README.md", "docs/notebooks/serve.ipynb"])
+def test_the_request_for_a_server_is_an_image_of_digits(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    if name.endswith("ipynb"):
+        cells = json.loads(text)["cells"]
+        text = "\n".join("".join(cell["source"]) for cell in cells)
+    data = re.search(r"^curl -d (.+) \\$", text, re.MULTILINE)[1]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    printed = subprocess.run(
+        ["sh", "-c", f"printf %s {data}"],
+        env={**os.environ, "PATH": path},
+        check=True,
+        capture_output=True,
+    )
+    assert np.shape(json.loads(printed.stdout)["instances"]) == (1, 64)
 
 
 def test_the_table_of_libraries_is_that_of_the_page():
