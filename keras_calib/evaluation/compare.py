@@ -37,7 +37,8 @@ class Difference(NamedTuple):
         low: the lower end of the paired interval of the difference; -inf for one
             sample.
         high: its upper end; inf for one sample.
-        better: the name of the better model if the interval excludes 0, else empty.
+        better: the name of the better model if the interval excludes 0, else empty, as
+            always for the gap, which has no better direction.
     """
 
     first: float
