@@ -78,6 +78,35 @@ def test_the_page_shows_the_tables_of_a_run():
     assert rows == names * len(calibrators.NETS)
 
 
+def nlls():
+    """Returns for each network the mean NLL of each row, by number of samples."""
+    results = (PAGE / "calibrators" / "results.md").read_text(encoding="utf-8")
+    return [
+        {
+            cells[1].strip(): np.array([float(c.split("±")[0]) for c in cells[2:-1:2]])
+            for cells in (line.split("|") for line in block.splitlines()[2:])
+        }
+        for block in results.split("\n\n")
+    ]
+
+
+def test_what_the_page_says_of_structured_scaling_is_true():
+    page = (PAGE / "calibrators.md").read_text(encoding="utf-8")
+    assert "lowest NLL of the thirteen with 5000 samples" in page
+    assert len(calibrators.METHODS) == 13
+    below, behind, beyond = [], [], []
+    for nll in nlls():
+        ours, theirs = nll["structured_matrix"], nll["probmetrics, matrix"]
+        assert ours[2] == min(nll[name][2] for name in calibrators.METHODS)
+        below.append(nll["temperature"][2] - ours[2])
+        behind.append(theirs[2] - ours[2])
+        beyond.append(ours[1] - min(row[1] for row in nll.values()))
+    assert [f"{f(below):.3f}" for f in (min, max)] == ["0.004", "0.036"]
+    assert max(map(abs, behind[:3])) < 0.00025  # ten classes
+    assert f"{min(behind[3:]):.4f}" == "0.0025"
+    assert f"{beyond[0]:.3f}" == "0.002" and max(beyond[1:]) < 0.00105
+
+
 def test_the_guide_counts_the_networks_whose_nll_falls():
     guide = (PAGE.parent / "guides" / "post_hoc_calibration.md").read_text("utf-8")
     rows = re.findall(
@@ -88,13 +117,8 @@ def test_the_guide_counts_the_networks_whose_nll_falls():
         for methods, *counts in rows
         for name in re.findall(r"\w+", methods)
     }
-    results = (PAGE / "calibrators" / "results.md").read_text(encoding="utf-8")
     expected = dict.fromkeys(calibrators.METHODS, np.zeros(3, int))
-    for block in results.split("\n\n"):
-        nll = {
-            cells[1].strip(): np.array([float(c.split("±")[0]) for c in cells[2:-1:2]])
-            for cells in (line.split("|") for line in block.splitlines()[2:])
-        }
+    for nll in nlls():
         for name in expected:
             expected[name] = expected[name] + (nll[name] < nll["uncalibrated"])
     assert found == {name: count.tolist() for name, count in expected.items()}

@@ -70,3 +70,16 @@ def test_the_guide_shows_the_table_of_a_run():
     results = run.read_text(encoding="utf-8")
     assert results in GUIDE.read_text(encoding="utf-8")
     assert names(results) == NAMES
+
+
+def test_what_the_guide_says_of_the_floor_is_true():
+    run = GUIDE.parents[1] / "experiments" / "fine_tune_lm" / "results.md"
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in run.read_text(encoding="utf-8").splitlines()[4:]
+    ]
+    scores = {name: np.array(cells, float) for name, *cells in rows}
+    sft, floor = scores["gamma 0 (SFT)"], scores["gamma 1, floor 0.2"]
+    assert abs(floor[0] - sft[0]) < 0.002 and abs(floor[3] - sft[3]) < 0.02
+    guide = " ".join(GUIDE.read_text(encoding="utf-8").split())
+    assert f"is larger: {floor[5]} instead of {sft[5]}." in guide
