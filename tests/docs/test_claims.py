@@ -1,5 +1,8 @@
 """Claims of the guides that no code block on their pages shows."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.special import softmax
@@ -91,3 +94,21 @@ def test_logits_keep_what_a_softmax_in_half_precision_rounds_away():
     assert float(kc.GammaCE(0.0, from_logits=True)([0], z)) == pytest.approx(
         20, abs=1e-5
     )
+
+
+def test_what_a_schedule_costs_was_measured():
+    """annealing_gamma.md: the ratios of its table are rows of the benchmarks."""
+    root = Path(__file__).parents[2]
+    guide = (root / "docs/guides/annealing_gamma.md").read_text(encoding="utf-8")
+    measured = (root / "benchmarks/RESULTS.md").read_text(encoding="utf-8")
+    shown = re.findall(
+        r"^\| by step: .+? \| .+? \| (.+?) \| (.+?) \| (.+?) \|$", guide, re.MULTILINE
+    )
+    steps = ("MLP, fit, steps of 1.3 ms", "transformer, fit, steps of 5.2 ms")
+    assert shown == [
+        tuple(
+            re.search(rf"^gamma by {what}, {step} +([\d.]+)", measured, re.MULTILINE)[1]
+            for step in (*steps, "transformer, fit, steps of 19.6 ms")
+        )
+        for what in ("a schedule", "a Python function")
+    ]

@@ -57,5 +57,14 @@ def test_the_page_shows_the_tables_of_a_run():
     page = Path(__file__).parents[2] / "docs" / "experiments" / "keras_tuner.md"
     results = (page.with_suffix("") / "results.md").read_text(encoding="utf-8")
     assert results in page.read_text(encoding="utf-8")
-    trials, _ = tables(results)
+    trials, chosen = tables(results)
     assert len(trials) == 12
+    page = " ".join(page.read_text(encoding="utf-8").split())
+    (_, nll, accuracy, ece), (_, other_nll, other_accuracy, other_ece) = (
+        map(float, row[1:]) for row in chosen
+    )
+    assert f"It cost {other_nll - nll:.3f} of NLL, and six of 500 test images" in page
+    assert round(500 * (accuracy - other_accuracy)) == 6
+    assert other_ece < ece
+    gammas = [float(row[0]) for row in trials]
+    assert [gamma for gamma in gammas if 0.0739 < gamma < 0.7381] == [0.2399]
