@@ -52,7 +52,7 @@ def best_b(loss, k, low=-1.0, high=12.0):
         low, high = outer
 
     def end(inside, outside):
-        for _ in range(40):
+        while abs(outside - inside) > 1e-9:
             middle = (inside + outside) / 2
             if total_loss(loss, k, middle) <= losses.min() + 1e-13:
                 inside = middle

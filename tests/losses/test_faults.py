@@ -167,7 +167,7 @@ LEFT_OUT = np.arange(N) % 3 == 0
 
 
 @pytest.mark.thorough
-@every_way
+@pytest.mark.parametrize(("name", "from_logits"), with_little_of_exact(WAYS))
 def test_what_is_left_out(name, from_logits):
     """Value and gradient are those of the other samples, whatever the row holds.
 

@@ -50,15 +50,18 @@ def _torch(loss, y_true, y_pred):
     return value.detach(), y_pred.grad
 
 
-def with_little_of_exact(names):
-    """Returns the names, of which JAX takes those of EXACT among the slow tests.
+def with_little_of_exact(rows):
+    """Returns rows of parameters, of which JAX takes EXACT's among the slow tests.
 
     It compiles each of the many operations of the quadrature for a third of a minute.
+
+    Args:
+        rows: names of losses, or tuples that begin with one.
     """
-    slow = [slow_on_jax] if BACKEND == "jax" else []
+    named = [(row,) if isinstance(row, str) else row for row in rows]
     return [
-        pytest.param(name, marks=slow if name.startswith("exact") else [])
-        for name in names
+        pytest.param(*row, marks=slow_on_jax if row[0].startswith("exact") else ())
+        for row in named
     ]
 
 

@@ -26,7 +26,8 @@ def repeated(row, y, p, w, times):
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
-        many = tf.function(many)
+        # XLA runs a long loop in a third of the time.
+        many = tf.function(many, jit_compile=times > 6200)
     if BACKEND == "jax":
         import jax
 
