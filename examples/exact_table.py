@@ -56,7 +56,7 @@ METHODS = {
 
 
 def read(path):
-    """Returns the rows of a file without a header."""
+    """Returns the rows of a file."""
     with open(path, newline="", encoding="utf-8") as file:
         return np.array([row for row in csv.reader(file) if row])
 
@@ -92,7 +92,8 @@ def breast_cancer(folder):
 
 def car(folder):
     """Returns inputs and labels."""
-    rows = read(folder / "car.data")[1:]
+    rows = read(folder / "car.data")
+    rows = rows[rows[:, 0] != "buying"]  # the names of the columns, in some copies
     return numbers(rows[:, :-1]), classes(rows[:, -1])
 
 

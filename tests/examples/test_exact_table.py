@@ -40,6 +40,15 @@ def test_gaps_are_filled_and_categories_are_columns():
     np.testing.assert_array_equal(exact_table.numbers(table), expected)
 
 
+def test_the_names_of_the_columns_are_no_row(tmp_path):
+    rows = "vhigh,vhigh,2,2,small,low,unacc\nlow,low,5more,4,big,high,vgood\n"
+    for header in ("", "buying,maint,doors,persons,lug_boots,safety,class\n"):
+        (tmp_path / "car.data").write_text(header + rows, encoding="utf-8")
+        x, y = exact_table.car(tmp_path)
+        assert len(x) == 2
+        assert y.tolist() == [0, 1]
+
+
 def test_scikit_learn_chooses_as_before():
     for data in "balance-scale", "wine":
         x, y = exact_table.DATA[data](real("uci"))
