@@ -90,8 +90,9 @@ test-beam: .venv-beam/.stamp ## Run the tests of Beam, TFMA and Spark, in 4 GB o
 	.venv-beam/bin/python -m pytest -q tests/test_docstrings.py -k "beam or tfma"
 	.venv-beam/bin/python -m pytest -q tests/test_sql.py -k spark
 
+# All kinds of TPU, unless TPUS names some.
 tpu-check: .venv-tpu/.stamp ## Compile steps, losses and metrics for TPUs; needs no TPU
-	.venv-tpu/bin/python -m tests.tpu
+	.venv-tpu/bin/python -m tests.tpu $(TPUS)
 
 bench: $(STAMPS)/test ## Run the benchmarks and print one table
 	$(RUN) -m benchmarks

@@ -20,7 +20,7 @@ from tests.distribution import engines
 from tests.distribution.launch import outputs
 
 pytestmark = pytest.mark.slow
-# How JAX compiles is tested elsewhere: the last stages of its compiler are the quickest.
+# Other tests are of what XLA compiles for JAX, so its last stages may be quick here.
 QUICK = "--xla_cpu_use_fusion_emitters=false"
 FOUR_DEVICES = {"XLA_FLAGS": f"--xla_force_host_platform_device_count=4 {QUICK}"}
 GLOO = {"JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo"}

@@ -1,12 +1,13 @@
 """Compiles what Keras would run on a TPU with the TPU's own compiler, without a TPU.
 
     make tpu-check   # or, with jax[tpu]==0.10.2 beside TensorFlow: python -m tests.tpu
+    make tpu-check TPUS=v6e:2x2
 
-For two kinds of TPU, it prints what each program costs on one chip, or why the compiler
-rejected it, and then what losses and metrics move on JAX beside their peers. The exit
-status is 1 if a program is rejected that should compile, or compiles although it should
-be rejected, or moves more than ratios.py allows. Nothing runs, so it tells neither
-speed nor results.
+For all kinds of TPU below, or those that are named, it prints what each program costs
+on one chip, or why the compiler rejected it, and then what losses and metrics move on
+JAX beside their peers. The exit status is 1 if a program is rejected that should
+compile, or compiles although it should be rejected, or moves more than ratios.py
+allows. Nothing runs, so it tells neither speed nor results.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -25,7 +27,7 @@ from tests.tpu.report import HEADER, RATIOS, compare, judge
 TOPOLOGIES = ("v5e:2x2", "v6e:2x2")
 
 
-def main() -> int:
+def main(topologies: Sequence[str] = TOPOLOGIES) -> int:
     """Prints the table; returns the exit status."""
     os.environ |= {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": ""}
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -53,7 +55,7 @@ def main() -> int:
         paths = [p for name in PROGRAMS if (p := Path(folder, f"{name}.hlo")).exists()]
         kinds = {
             kind: [p for p in paths if ONLY_FOR.get(p.stem, kind) == kind]
-            for kind in TOPOLOGIES
+            for kind in topologies
         }
         with ThreadPoolExecutor() as pool:
             for rows in pool.map(partial(compiled, report), kinds, kinds.values()):
@@ -83,4 +85,4 @@ def compiled(report, topology: str, paths: list[Path]) -> list[bool]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:] or TOPOLOGIES))
