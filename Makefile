@@ -49,9 +49,11 @@ ON_ANY_BACKEND := $(addprefix tests/,calibrators callbacks evaluation layers los
 	viz distribution/test_traps.py $(addprefix test_,arguments.py benchmarks.py docstrings.py \
 	identifiers.py imports.py keras.py mistakes.py))
 
-# The tests of each loss and each metric, which on JAX run as most users run it: without
-# float64, and compiled with every optimization. So do those of the operations.
-AS_USERS_RUN := tests/losses/test_common.py tests/metrics/test_contract.py
+# The tests of each loss and each metric, and those of operations that have nothing in
+# float64, which on JAX run as most users run it: without float64, and compiled with every
+# optimization. The other tests of operations run in both ways.
+AS_USERS_RUN := tests/losses/test_common.py tests/metrics/test_contract.py \
+	$(addprefix tests/ops/test_,heads.py sound.py summary.py token_statistics.py)
 
 # JAX compiles each operation for each shape, which takes most of the time. So compiled
 # operations are cached, and in float64 the compiler's last stages are the quickest ones:
